@@ -1,0 +1,26 @@
+"""Freeze a checkpoint into a .pb: normalised pictures to embeddings."""
+
+import sys
+
+from mgn import cli
+
+
+def main(arguments: list[str]) -> int:
+    """Parse, check, export, print what was made."""
+    parser = cli.Parser(
+        "Freeze a checkpoint: image_tensor float32 [N, height, width, 3], normalised RGB,"
+        " to person_embedding [N, 2048]."
+    )
+    cli.add_export_options(parser)
+    flags = cli.parse_export(parser, arguments)
+
+    from mgn.export import export_pb
+    from mgn.inference import PLAIN
+
+    difference = export_pb(flags.checkpoint, flags.pb_path, PLAIN, **cli.export_options(flags))
+    print(f"{flags.pb_path}: image_tensor to person_embedding; {difference:.1e} from the checkpoint")
+    return cli.DONE
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run(main))

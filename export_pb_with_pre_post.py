@@ -1,0 +1,31 @@
+"""Freeze a checkpoint into a .pb with pre- and postprocessing: raw pictures to comparable embeddings."""
+
+import sys
+
+from mgn import cli
+
+
+def main(arguments: list[str]) -> int:
+    """Parse, check, export, print what was made."""
+    parser = cli.Parser(
+        "Freeze a checkpoint with pre- and postprocessing: image_tensor [N, H, W, 3], RGB 0 to 255,"
+        " any size,"
+        " to result_embedding [N, 2048] of length 1."
+    )
+    cli.add_export_options(parser)
+    parser.add_argument(
+        "--input", choices=("float32", "uint8"), default="float32", help="type of image_tensor"
+    )
+    flags = cli.parse_export(parser, arguments)
+
+    from mgn.export import export_pb
+    from mgn.inference import PRE_POST
+
+    options = cli.export_options(flags)
+    difference = export_pb(flags.checkpoint, flags.pb_path, PRE_POST, flags.input, **options)
+    print(f"{flags.pb_path}: image_tensor to result_embedding; {difference:.1e} from the checkpoint")
+    return cli.DONE
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run(main))

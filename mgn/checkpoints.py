@@ -1,0 +1,200 @@
+"""TensorFlow checkpoints that describe themselves: PREFIX.index, PREFIX.data-*, options in PREFIX.json."""
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import os
+import re
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import tensorflow.compat.v1 as tf
+
+from mgn.config import HEIGHT, MEAN, STD, WIDTH, NetworkOptions, check_network_options
+from mgn.errors import CheckError, InputError
+from mgn.files import read_json, refuse_existing
+from mgn.images import PREPROCESSING
+from mgn.network import HEADS
+
+NAME = "model.ckpt"  # checkpoints of a train_dir are NAME-STEP
+_DATA = ".data-00000-of-00001"
+_TENSORFLOW_ERRORS = (tf.errors.OpError, ValueError, RuntimeError)  # what its reader raises on a bad file
+
+
+class Checkpoint(NamedTuple):
+    """A checkpoint on disk; `kind` is "mgn" (a whole network) or "backbone" (a start for training)."""
+
+    prefix: Path
+    kind: str
+    options: NetworkOptions
+
+
+def describe(options: NetworkOptions, kind: str = "mgn") -> dict:
+    """What every artefact says of itself, as JSON values."""
+    order = [head.name for head in HEADS]
+    preprocessing = {"steps": PREPROCESSING, "mean": MEAN, "std": STD}
+    return {
+        "kind": kind,
+        **dataclasses.asdict(options),
+        "embedding_order": order,
+        "preprocessing": preprocessing,
+    }
+
+
+def options_from(description: Mapping, where: object) -> NetworkOptions:
+    """The options in what `describe` made; `where` names the file in the error."""
+    try:
+        options = NetworkOptions(**{f.name: description[f.name] for f in dataclasses.fields(NetworkOptions)})
+    except KeyError as error:
+        raise InputError(f"{where}: lacks {error}; it was not written by this toolkit") from None
+    check_network_options(options.height, options.width, options.pool, options.reduction)
+    return options
+
+
+def find(path: Path, **given: object) -> Checkpoint:
+    """Find a checkpoint.
+
+    Args:
+        path: a train_dir (its newest complete checkpoint), a prefix, or one of a checkpoint's files.
+        given: `pool`, `height`, `width`: what the user said on the command line. Pool is needed where there is
+            no `.json`; where there is one, all must agree with it.
+
+    Raises:
+        InputError: nothing complete there, not a checkpoint of this network, or a contradiction.
+    """
+    prefix = newest(path) if Path(path).is_dir() else _prefix_of(path)
+    if prefix is None:
+        raise InputError(f"{path}: no complete checkpoint {NAME}-STEP in this folder")
+    if not _file(prefix, ".index").is_file():
+        raise InputError(f"{path}: not a checkpoint (no {prefix.name}.index there)")
+    if _file(prefix, ".json").is_file():
+        description = read_json(_file(prefix, ".json"))
+        options = options_from(description, _file(prefix, ".json"))
+        for name, value in given.items():
+            if getattr(options, name) != value:
+                raise InputError(f"--{name} {value}: {prefix} was made with {name} {getattr(options, name)}")
+        return Checkpoint(prefix, description.get("kind", "mgn"), options)
+    return Checkpoint(prefix, "mgn", _options_without_json(prefix, given))
+
+
+def newest(train_dir: Path) -> Path | None:
+    """Prefix of the newest checkpoint in `train_dir` whose three files are there."""
+    steps = sorted(step_of(p) for p in Path(train_dir).glob(f"{NAME}-*.index") if step_of(p) is not None)
+    prefixes = [Path(train_dir) / f"{NAME}-{step}" for step in steps]
+    complete = [p for p in prefixes if _file(p, _DATA).is_file() and _file(p, ".json").is_file()]
+    return complete[-1] if complete else None
+
+
+def step_of(path: Path) -> int | None:
+    """The step in `model.ckpt-STEP` or one of its files' names."""
+    match = re.match(rf"{re.escape(NAME)}-(\d+)(\.|$)", Path(path).name)
+    return int(match[1]) if match else None
+
+
+def restore(session: tf.Session, checkpoint: Checkpoint, variables: Sequence[tf.Variable]) -> None:
+    """Set `variables` of the session's graph from the checkpoint, strictly.
+
+    Raises:
+        InputError: a variable is missing there or has another shape (they are named), or the file is damaged.
+    """
+    shapes = _stored_shapes(checkpoint.prefix)
+    missing = [v.op.name for v in variables if v.op.name not in shapes]
+    if missing:
+        raise InputError(
+            f"{checkpoint.prefix}: {len(missing)} variables missing, such as {', '.join(missing[:5])}"
+        )
+    wrong = [v for v in variables if v.shape.as_list() != shapes[v.op.name]]
+    if wrong:
+        names = ", ".join(
+            f"{v.op.name} {shapes[v.op.name]} instead of {v.shape.as_list()}" for v in wrong[:3]
+        )
+        raise InputError(f"{checkpoint.prefix}: {len(wrong)} variables of another shape: {names}")
+    try:
+        with session.graph.as_default():
+            tf.train.Saver(list(variables)).restore(session, str(checkpoint.prefix))
+    except _TENSORFLOW_ERRORS as error:
+        raise InputError(f"{checkpoint.prefix}: damaged checkpoint ({_first_line(error)})") from None
+
+
+def new_saver(variables: Sequence[tf.Variable]) -> tf.train.Saver:
+    """A Saver for `save`; make it once a graph, for it adds operations."""
+    return tf.train.Saver(list(variables), max_to_keep=0)
+
+
+def save(
+    session: tf.Session, saver: tf.train.Saver, prefix: Path, description: Mapping, overwrite: bool = False
+) -> None:
+    """Write a checkpoint and its `.json` beside `prefix`, then rename them into place.
+
+    The `.index` comes last, and goes first when a checkpoint is replaced: with it there, the rest is there.
+
+    Raises:
+        InputError: it exists and `overwrite` is not set.
+        CheckError: it could not be written (disk full); what was there before is still there.
+    """
+    prefix = Path(prefix)
+    refuse_existing(_file(prefix, ".index"), overwrite)
+    prefix.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{prefix.name}.", dir=prefix.parent) as folder:
+        temporary = Path(folder) / prefix.name
+        try:
+            with session.graph.as_default():
+                saver.save(session, str(temporary), write_meta_graph=False, write_state=False)
+        except _TENSORFLOW_ERRORS as error:
+            raise CheckError(f"{prefix}: could not be written ({_first_line(error)})") from None
+        _file(temporary, ".json").write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
+        delete(prefix)
+        for suffix in (_DATA, ".json", ".index"):
+            os.replace(_file(temporary, suffix), _file(prefix, suffix))  # noqa: PTH105
+
+
+def delete(prefix: Path) -> None:
+    """Remove a checkpoint's files, the `.index` first."""
+    for suffix in (".index", ".json", _DATA):
+        with contextlib.suppress(FileNotFoundError):
+            _file(prefix, suffix).unlink()
+
+
+def sha256(path: Path) -> str:
+    """Hash of a file, or of a checkpoint's weights where `path` is its prefix."""
+    path = _file(path, _DATA) if _file(path, _DATA).is_file() else Path(path)
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _file(prefix: Path, suffix: str) -> Path:
+    return Path(f"{prefix}{suffix}")
+
+
+def _prefix_of(path: Path) -> Path:
+    return Path(re.sub(r"\.(index|json|meta|data-\d+-of-\d+)$", "", str(path)))
+
+
+def _stored_shapes(prefix: Path) -> dict[str, list[int]]:
+    try:
+        return tf.train.load_checkpoint(str(prefix)).get_variable_to_shape_map()
+    except _TENSORFLOW_ERRORS as error:
+        raise InputError(f"{prefix}: not a readable TensorFlow checkpoint ({_first_line(error)})") from None
+
+
+def _options_without_json(prefix: Path, given: Mapping) -> NetworkOptions:
+    shapes = _stored_shapes(prefix)
+    classifier = shapes.get(f"{HEADS[0].classifier}/bias")
+    if classifier is None:
+        raise InputError(f"{prefix}: a TensorFlow checkpoint, but not of this network")
+    if "pool" not in given:
+        raise InputError(f"{prefix} has no .json beside it, and weights do not tell the pooling: add --pool")
+    reduction = "prelu" if f"{HEADS[0].reduction}/2/weight" in shapes else "relu"
+    options = {"reduction": reduction, "height": HEIGHT, "width": WIDTH, **given}
+    check_network_options(**options)
+    return NetworkOptions(num_classes=classifier[0], **options)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n")[0][:200]

@@ -1,0 +1,164 @@
+"""Every constant and hyper-parameter, once; standard library only, so that `--help` needs no TensorFlow."""
+
+import dataclasses
+from dataclasses import dataclass
+
+from mgn.errors import InputError
+
+MEAN = (0.485, 0.456, 0.406)  # RGB, of pictures in 0 to 1: ImageNet's, as every MGN was trained with
+STD = (0.229, 0.224, 0.225)
+EMBEDDING_SIZE = 2048  # eight heads of 256
+HEIGHT, WIDTH = 384, 128  # pixels; arXiv:1804.01438, section 4
+POOLS = ("avg", "max")
+REDUCTIONS = ("relu", "prelu")
+
+
+def _option(default: object, text: str) -> object:
+    """A field whose comment is also the help of its flag."""
+    return dataclasses.field(default=default, metadata={"help": text})
+
+
+@dataclass(frozen=True)
+class NetworkOptions:
+    """What a checkpoint's weights are for; stored beside each one, in `PREFIX.json`."""
+
+    num_classes: int
+    pool: str = "avg"
+    reduction: str = "relu"
+    height: int = HEIGHT
+    width: int = WIDTH
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """One training run. Flags of `train.py` have the names of these fields."""
+
+    recipe: str = _option("seathiefwang", "named set of these options")
+    optimizer: str = _option("amsgrad", "sgd, adam or amsgrad")
+    learning_rate: float = _option(2e-4, "before warm-up and decay")
+    momentum: float = _option(0.9, "of sgd")
+    nesterov: bool = _option(False, "Nesterov momentum, of sgd")
+    weight_decay: float = _option(
+        5e-4, "L2 added to the gradient of all parameters, as PyTorch's optimisers do"
+    )
+    margin: float | None = _option(1.2, "of the batch-hard triplet, embedding distance; 'none': soft margin")
+    triplet_weight: float = _option(2.0, "total loss = mean cross-entropy + triplet_weight * mean triplet")
+    triplet_start_step: int = _option(0, "cross-entropy alone before this step")
+    label_smoothing: float = _option(0.0, "0 to 1")
+    random_erasing: float = _option(0.5, "probability for each picture, 0 to 1")
+    batch_ids: int = _option(16, "P: people in a batch")
+    batch_images: int = _option(4, "K: pictures of each person in a batch")
+    epochs: int = _option(400, "one epoch: every person once, with K pictures")
+    max_steps: int | None = _option(None, "stop after this many steps, before the epochs are over")
+    milestones: tuple[int, ...] = _option(
+        (320, 380), "epochs after which the learning rate is multiplied by gamma"
+    )
+    gamma: float = _option(0.1, "factor at each milestone")
+    warmup_steps: int = _option(0, "steps of linear warm-up")
+    zero_init_residual: bool = _option(False, "each block starts as the identity (arXiv:1706.02677)")
+    pretrained: bool = _option(True, "the recipe expects --init_checkpoint")
+    height: int = _option(HEIGHT, "picture height, pixels, a multiple of 96")
+    width: int = _option(WIDTH, "picture width, pixels, a multiple of 32")
+    pool: str = _option("avg", "pooling of the heads, avg or max")
+    reduction: str = _option("relu", "activation of the heads, relu or prelu")
+    precision: str = _option("float32", "type of the arithmetic")
+    seed: int = _option(0, "of weights, batches and augmentation")
+    save_every: int = _option(500, "steps between checkpoints; the last step is always saved")
+    keep_checkpoints: int = _option(3, "older ones are deleted")
+    evaluate_untrained: bool = _option(False, "score the network before the first step too, to compare with")
+
+    def __post_init__(self):
+        """Raise `InputError` that names the first field out of range."""
+        check_network_options(self.height, self.width, self.pool, self.reduction)
+        choices = {"optimizer": ("sgd", "adam", "amsgrad"), "precision": ("float32",)}
+        for name, allowed in choices.items():
+            if getattr(self, name) not in allowed:
+                raise InputError(f"--{name} {getattr(self, name)}: choose one of {', '.join(allowed)}")
+        at_least = {"batch_ids": 2, "batch_images": 2, "epochs": 1, "save_every": 1, "keep_checkpoints": 1}
+        at_least |= {"warmup_steps": 0, "triplet_start_step": 0, "seed": 0}
+        for name, least in at_least.items():
+            if getattr(self, name) < least:
+                raise InputError(f"--{name} {getattr(self, name)}: must be at least {least}")
+        for name in ("label_smoothing", "random_erasing"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise InputError(f"--{name} {getattr(self, name)}: must lie between 0 and 1")
+        if not self.learning_rate > 0:
+            raise InputError(f"--learning_rate {self.learning_rate}: must be positive")
+        if self.max_steps is not None and self.max_steps < 1:
+            raise InputError(f"--max_steps {self.max_steps}: must be at least 1")
+        object.__setattr__(self, "milestones", tuple(self.milestones))  # JSON brings a list
+
+    def network_options(self, num_classes: int) -> NetworkOptions:
+        """The part of this that a checkpoint's weights depend on."""
+        return NetworkOptions(num_classes, self.pool, self.reduction, self.height, self.width)
+
+    @classmethod
+    def from_dict(cls, values: dict) -> "TrainConfig":
+        """Build from `config.json`; a name that is not a field is an error, never ignored."""
+        unknown = sorted(set(values) - {field.name for field in dataclasses.fields(cls)})
+        if unknown:
+            raise InputError(f"unknown configuration field: {', '.join(unknown)}")
+        return cls(**values)
+
+
+def check_network_options(height: int, width: int, pool: str, reduction: str) -> None:
+    """Raise `InputError` unless a network can be built with these options."""
+    if height < 96 or height % 96:
+        raise InputError(f"--height {height}: must be a multiple of 96 (three stripes of a map of height/16)")
+    if width < 32 or width % 32:
+        raise InputError(f"--width {width}: must be a multiple of 32 (the network's total stride)")
+    if pool not in POOLS:
+        raise InputError(f"--pool {pool}: choose one of {', '.join(POOLS)}")
+    if reduction not in REDUCTIONS:
+        raise InputError(f"--reduction {reduction}: choose one of {', '.join(REDUCTIONS)}")
+
+
+_SEATHIEFWANG = TrainConfig()
+_SCRATCH = TrainConfig(
+    recipe="scratch",
+    optimizer="adam",
+    learning_rate=5e-4,
+    weight_decay=0.0,
+    triplet_weight=1.0,
+    triplet_start_step=300,
+    random_erasing=0.0,
+    batch_ids=8,
+    epochs=100,
+    milestones=(70, 90),
+    zero_init_residual=True,
+    pretrained=False,
+    height=96,
+    width=32,
+)
+
+RECIPES = {
+    "demo": dataclasses.replace(
+        _SCRATCH,
+        recipe="demo",
+        max_steps=150,
+        epochs=50,
+        milestones=(40,),
+        triplet_start_step=1_000_000,
+        evaluate_untrained=True,
+    ),
+    "scratch": _SCRATCH,
+    "paper": dataclasses.replace(
+        _SEATHIEFWANG,
+        recipe="paper",
+        optimizer="sgd",
+        learning_rate=1e-2,
+        triplet_weight=1.0,
+        random_erasing=0.0,
+        epochs=345,  # the paper's 80 passes over 12,936 pictures, in epochs of 751 people x 4 pictures
+        milestones=(172, 259),  # its 40 and 60
+        pool="max",
+    ),
+    "seathiefwang": _SEATHIEFWANG,
+}
+
+RECIPE_NOTES = {  # what each aims at on Market-1501, without re-ranking, and who published it
+    "demo": "minutes on two cores, on the embedded drawn set; no published figure",
+    "scratch": "no pretrained weights; small pictures; no published figure (doc/results.md has ours)",
+    "paper": "mAP 86.9, rank@1 95.7 (arXiv:1804.01438); re-implementations of it report less",
+    "seathiefwang": "mAP 87.9, rank@1 94.9 (lwplw/reid-mgn's run of MGN-pytorch's best settings, P=8)",
+}

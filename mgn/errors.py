@@ -1,0 +1,17 @@
+"""What scripts turn into one line and an exit status; anything else is a bug and shows its trace."""
+
+
+class InputError(Exception):
+    """A bad flag or file: exit status 2."""
+
+
+class CheckError(Exception):
+    """The work ran and a check failed (coverage, shapes, parity): exit status 1."""
+
+
+class Stopped(Exception):  # noqa: N818 not an error: asked for, and everything is saved
+    """Ctrl-C or SIGTERM ended a run after it saved; `signal_number` tells which: exit status 130 or 143."""
+
+    def __init__(self, message: str, signal_number: int):
+        super().__init__(message)
+        self.signal_number = signal_number

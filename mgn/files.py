@@ -1,0 +1,66 @@
+"""Outputs appear whole or not at all, and never in the place of something that nobody gave up."""
+
+import contextlib
+import itertools
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from mgn.errors import InputError
+
+
+def refuse_existing(path: Path, overwrite: bool) -> None:
+    """Raise `InputError` if `path` exists and may not be replaced; scripts call it before the work."""
+    if os.path.lexists(path) and not overwrite:
+        raise InputError(f"{path} exists: choose another name, or pass --overwrite to replace it")
+
+
+def next_free(folder: Path, name: str) -> Path:
+    """The first of folder/name-1, folder/name-2, ... that does not exist."""
+    return next(path for n in itertools.count(1) if not (path := Path(folder) / f"{name}-{n}").exists())
+
+
+@contextlib.contextmanager
+def replacing(path: Path, overwrite: bool = False) -> Iterator[Path]:
+    """Yield a temporary name beside `path` (for a file or a folder), renamed to `path` if the body succeeds.
+
+    Raises:
+        InputError: `path` exists and `overwrite` is not set, before or after the body.
+    """
+    path = Path(path)
+    refuse_existing(path, overwrite)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    workspace = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    try:
+        temporary = workspace / path.name
+        yield temporary
+        refuse_existing(path, overwrite)
+        if path.is_dir() and not path.is_symlink():  # a folder cannot be renamed over a folder
+            os.replace(path, workspace / "replaced")  # noqa: PTH105 one primitive for files and folders
+        os.replace(temporary, path)  # noqa: PTH105
+    finally:
+        shutil.rmtree(workspace, ignore_errors=True)
+
+
+def write_json(path: Path, values: dict, overwrite: bool = False) -> None:
+    """Write sorted, indented JSON under the rules of `replacing`."""
+    with replacing(path, overwrite) as temporary:
+        temporary.write_text(json.dumps(values, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> dict:
+    """Read a JSON object.
+
+    Raises:
+        InputError: the file is not one.
+    """
+    try:
+        values = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise InputError(f"{path}: not a readable JSON file ({error})") from None
+    if not isinstance(values, dict):
+        raise InputError(f"{path}: expected a JSON object")
+    return values

@@ -1,0 +1,104 @@
+"""Decode, resize, flip, erase, normalise: the only preprocessing code, all of it graph operations."""
+
+from pathlib import Path
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+from mgn.config import MEAN, STD
+from mgn.errors import InputError
+from mgn.session import new_session
+
+PREPROCESSING = "RGB 0-255, bicubic resize with antialias (Pillow's), / 255, minus mean, / std"
+_ERASED_AREA = 0.02, 0.4  # share of the picture (arXiv:1708.04896)
+_ERASED_ASPECT = 0.3, 1 / 0.3  # height over width
+_ERASING_TRIES = 10  # rectangles drawn until one lies inside; MGN-pytorch tries 100, with the same effect
+
+
+def decode(contents: tf.Tensor) -> tf.Tensor:
+    """Decode a JPEG, PNG or BMP: string [] to uint8 RGB [H, W, 3]."""
+    picture = tf.io.decode_image(contents, channels=3, expand_animations=False)
+    picture.set_shape([None, None, 3])
+    return picture
+
+
+def resize(pictures: tf.Tensor, height: int, width: int) -> tf.Tensor:
+    """Resize RGB [..., H, W, 3], 0 to 255 and of any type, to float32 [..., height, width, 3], 0 to 255.
+
+    Bicubic with antialias, as Pillow and so the PyTorch models' training; `compat.v1` has no antialias.
+    """
+    resized = tf.compat.v2.image.resize(pictures, [height, width], method="bicubic", antialias=True)
+    return tf.clip_by_value(resized, 0.0, 255.0)
+
+
+def normalise(pictures: tf.Tensor) -> tf.Tensor:
+    """RGB 0 to 255, float32 [..., 3], to what the network expects: about -2 to 3."""
+    mean, std = np.float32(MEAN), np.float32(STD)
+    return (pictures / np.float32(255.0) - mean) / std
+
+
+def mirror(pictures: tf.Tensor) -> tf.Tensor:
+    """Swap left and right of [..., H, W, 3]."""
+    return tf.reverse(pictures, axis=[-2])
+
+
+def augment(picture: tf.Tensor, seed: tf.Tensor, erasing: float) -> tf.Tensor:
+    """Mirror with probability 0.5, then erase a rectangle with probability `erasing`.
+
+    Args:
+        picture: float32 [height, width, 3], normalised.
+        seed: int64 [2]; the same seed gives the same picture, whatever else runs.
+        erasing: probability, 0 to 1.
+
+    Returns:
+        float32 [height, width, 3].
+    """
+    draws = tf.random.stateless_uniform([2 + 4 * _ERASING_TRIES], seed)
+    picture = tf.where(draws[0] < 0.5, mirror(picture), picture)
+    if not erasing:
+        return picture
+    return tf.where(draws[1] < erasing, erase(picture, tf.reshape(draws[2:], [4, _ERASING_TRIES])), picture)
+
+
+def erase(picture: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:
+    """Set a rectangle to zero, the mean colour (random erasing, arXiv:1708.04896).
+
+    Args:
+        picture: float32 [H, W, 3], normalised.
+        draws: float32 [4, T], uniform 0 to 1: area, aspect, top and left of T rectangles; the first that is
+            smaller than the picture is erased; none, if none is.
+    """
+    height, width = picture.shape[0], picture.shape[1]
+    area = height * width * (_ERASED_AREA[0] + draws[0] * (_ERASED_AREA[1] - _ERASED_AREA[0]))
+    aspect = _ERASED_ASPECT[0] + draws[1] * (_ERASED_ASPECT[1] - _ERASED_ASPECT[0])
+    tall, wide = tf.round(tf.sqrt(area * aspect)), tf.round(tf.sqrt(area / aspect))
+    fits = (tall < height) & (wide < width)
+    first = tf.argmax(tf.cast(fits, tf.int32))
+    top = tf.floor(draws[2][first] * (height - tall[first] + 1.0))
+    left = tf.floor(draws[3][first] * (width - wide[first] + 1.0))
+    rows, columns = tf.range(float(height))[:, None], tf.range(float(width))[None, :]
+    inside = (rows >= top) & (rows < top + tall[first]) & (columns >= left) & (columns < left + wide[first])
+    return tf.where((inside & tf.reduce_any(fits))[:, :, None], tf.zeros_like(picture), picture)
+
+
+class PictureReader:
+    """Reads picture files outside of any graph; safe to call from several threads."""
+
+    def __init__(self):
+        with tf.Graph().as_default() as graph:
+            self._contents = tf.placeholder(tf.string, [])
+            self._picture = decode(self._contents)
+        self._session = new_session(graph)
+
+    def __call__(self, path: str | Path) -> np.ndarray:
+        """Read one file to uint8 RGB [H, W, 3].
+
+        Raises:
+            InputError: not there, or not a whole JPEG, PNG or BMP; the file is named.
+        """
+        try:
+            return self._session.run(self._picture, {self._contents: Path(path).read_bytes()})
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+        except tf.errors.OpError:
+            raise InputError(f"{path}: not a whole JPEG, PNG or BMP picture; mend or remove it") from None

@@ -1,0 +1,213 @@
+"""The inference graph, with or without pre- and postprocessing, and any model file as `embed(pictures)`."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+from mgn import checkpoints
+from mgn.config import HEIGHT, WIDTH, NetworkOptions
+from mgn.errors import InputError
+from mgn.images import mirror, normalise, resize
+from mgn.network import mgn
+from mgn.session import new_session
+
+METADATA = "mgn_metadata"  # name of the string constant in which a graph describes itself
+PLAIN, PRE_POST = "plain", "pre_post"  # the two forms of an inference graph
+INPUTS = {"float32": tf.float32, "uint8": tf.uint8}  # what a pre-and-post graph may take
+SERVING_SIGNATURE = "reid_mgn_serving"
+_BATCH = 32  # pictures a forward, when a caller gives many
+
+
+def build_plain(options: NetworkOptions) -> tf.Tensor:
+    """Add `image_tensor` float32 [N, height, width, 3], normalised RGB, to `person_embedding` [N, 2048]."""
+    images = tf.placeholder(tf.float32, [None, options.height, options.width, 3], name="image_tensor")
+    return tf.identity(_embedding(images, options), name="person_embedding")
+
+
+def build_pre_post(options: NetworkOptions, input_type: str) -> tf.Tensor:
+    """Add `image_tensor`, RGB 0 to 255 [N, H, W, 3] of any size, to `result_embedding` float32 [N, 2048].
+
+    Resize, normalise, forward of image (`original_embedding`) and mirror image (`flip_embedding`), sum, L2.
+    """
+    images = tf.placeholder(INPUTS[input_type], [None, None, None, 3], name="image_tensor")
+    prepared = normalise(resize(images, options.height, options.width))
+    both = _embedding(tf.concat([prepared, mirror(prepared)], axis=0), options)
+    original, flipped = tf.split(both, 2)
+    total = tf.identity(original, "original_embedding") + tf.identity(flipped, "flip_embedding")
+    return tf.nn.l2_normalize(total, axis=1, name="result_embedding")
+
+
+def _embedding(images: tf.Tensor, options: NetworkOptions) -> tf.Tensor:
+    # The classifiers are no part of an embedding: what is built of them is left behind by freezing.
+    return mgn(images, options.num_classes, False, options.pool, options.reduction).embedding
+
+
+class Embedder:
+    """A loaded model as a function of pictures, the same whatever kind of file it came from."""
+
+    def __init__(self, session: tf.Session, where: object):
+        graph = session.graph
+        names = {operation.name for operation in graph.get_operations()}
+        self.form = PRE_POST if "result_embedding" in names else PLAIN
+        needed = {"image_tensor", "original_embedding" if self.form == PRE_POST else "person_embedding"}
+        if not needed <= names:
+            raise InputError(
+                f"{where}: has no tensor {' and no '.join(sorted(needed - names))}; not an export of MGN"
+            )
+        self._session = session
+        self._input = graph.get_tensor_by_name("image_tensor:0")
+        if self.form == PRE_POST:
+            self._original = graph.get_tensor_by_name("original_embedding:0")
+            self._result = graph.get_tensor_by_name("result_embedding:0")
+            return
+        self._original = graph.get_tensor_by_name("person_embedding:0")
+        shape = self._input.shape.as_list()
+        height, width = shape[1] or HEIGHT, shape[2] or WIDTH
+        with graph.as_default():
+            self._picture = tf.placeholder(tf.uint8, [None, None, 3])
+            self._prepared = normalise(resize(self._picture, height, width))
+
+    def __call__(self, pictures: Sequence[np.ndarray], flip: bool = True) -> np.ndarray:
+        """Embed pictures.
+
+        Args:
+            pictures: uint8 RGB [H, W, 3], of any sizes.
+            flip: add the embedding of the mirror image before normalising.
+
+        Returns:
+            float32 [N, 2048], of length 1.
+        """
+        if flip and self.form == PRE_POST:
+            return self._each(pictures, self._result)
+        total = self.original(pictures)
+        if flip:
+            total = total + self.original([picture[:, ::-1] for picture in pictures])
+        return total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-12)
+
+    def original(self, pictures: Sequence[np.ndarray]) -> np.ndarray:
+        """The network's own embedding, neither mirrored nor normalised: float32 [N, 2048]."""
+        return self._each(pictures, self._original)
+
+    def _each(self, pictures: Sequence[np.ndarray], output: tf.Tensor) -> np.ndarray:
+        prepared = list(pictures) if self.form == PRE_POST else [self._prepare(p) for p in pictures]
+        by_shape: dict[tuple, list[int]] = {}  # a batch is of one size
+        for i, picture in enumerate(prepared):
+            by_shape.setdefault(picture.shape, []).append(i)
+        result = np.zeros((len(prepared), output.shape[-1]), np.float32)
+        for indices in by_shape.values():
+            for start in range(0, len(indices), _BATCH):
+                chosen = indices[start : start + _BATCH]
+                batch = np.stack([prepared[i] for i in chosen])
+                result[chosen] = self._session.run(output, {self._input: batch})
+        return result
+
+    def _prepare(self, picture: np.ndarray) -> np.ndarray:
+        return self._session.run(self._prepared, {self._picture: picture})
+
+    def close(self) -> None:
+        """Free the memory."""
+        self._session.close()
+
+
+def load_embedder(path: str | Path, **options: object) -> Embedder:
+    """Load a train_dir, a checkpoint, a `.pb` or a SavedModel folder as `embed(pictures, flip=True)`.
+
+    Args:
+        path: file, folder or checkpoint prefix; of a folder of versions the newest is taken.
+        options: `pool`, `height`, `width`, for a checkpoint without `.json`.
+
+    Raises:
+        InputError: none of these, damaged, or not of this network.
+    """
+    path = Path(path)
+    saved_model = saved_model_folder(path)
+    if saved_model:
+        return Embedder(_load_saved_model(saved_model), path)
+    if path.suffix == ".pb":
+        return Embedder(session_of(read_graph_def(path)), path)
+    checkpoint = checkpoints.find(path, **options)
+    if checkpoint.kind != "mgn":
+        raise InputError(
+            f"{path}: holds a {checkpoint.kind} only, a start for train.py; it has no embedding yet"
+        )
+    return Embedder(session_of_checkpoint(checkpoint, PLAIN), path)
+
+
+def session_of_checkpoint(
+    checkpoint: checkpoints.Checkpoint, form: str, input_type: str = "float32"
+) -> tf.Session:
+    """A session on a fresh inference graph, with the checkpoint's weights."""
+    with tf.Graph().as_default() as graph:
+        if form == PRE_POST:
+            build_pre_post(checkpoint.options, input_type)
+        else:
+            build_plain(checkpoint.options)
+        variables = tf.global_variables()
+    session = new_session(graph)
+    checkpoints.restore(session, checkpoint, variables)
+    return session
+
+
+def read_graph_def(path: Path) -> tf.GraphDef:
+    """Read a frozen graph.
+
+    Raises:
+        InputError: missing, truncated or something else.
+    """
+    graph_def = tf.GraphDef()
+    try:
+        graph_def.ParseFromString(Path(path).read_bytes())
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+    except Exception as error:  # protobuf's DecodeError differs between its implementations
+        raise InputError(
+            f"{path}: not a frozen graph, or truncated ({type(error).__name__}); export it again"
+        ) from None
+    if not graph_def.node:
+        raise InputError(f"{path}: an empty graph; export it again")
+    return graph_def
+
+
+def session_of(graph_def: tf.GraphDef) -> tf.Session:
+    """A session on a frozen graph."""
+    with tf.Graph().as_default() as graph:
+        try:
+            tf.import_graph_def(graph_def, name="")
+        except ValueError as error:
+            raise InputError(f"not a usable graph: {error}") from None
+    return new_session(graph)
+
+
+def metadata_of(graph_def: tf.GraphDef) -> dict:
+    """What the graph says of itself; empty if it was not made by this toolkit."""
+    for node in graph_def.node:
+        if node.name == METADATA:
+            return json.loads(node.attr["value"].tensor.string_val[0])
+    return {}
+
+
+def saved_model_folder(path: Path) -> Path | None:
+    """The SavedModel that `path` is or, in a folder of numbered versions, the newest; None if neither."""
+    if (path / "saved_model.pb").is_file():
+        return path
+    versions = [p.parent for p in path.glob("*/saved_model.pb") if p.parent.name.isdigit()]
+    return max(versions, key=lambda p: int(p.name), default=None)
+
+
+def _load_saved_model(folder: Path) -> tf.Session:
+    session = new_session(tf.Graph())
+    try:
+        with session.graph.as_default():
+            loaded = tf.saved_model.loader.load(session, [tf.saved_model.tag_constants.SERVING], str(folder))
+    except Exception as error:  # whatever its parser raises on damaged files
+        raise InputError(
+            f"{folder}: not a readable SavedModel ({str(error).splitlines()[0][:200]})"
+        ) from None
+    if SERVING_SIGNATURE not in loaded.signature_def:
+        raise InputError(
+            f"{folder}: a SavedModel without the signature {SERVING_SIGNATURE}; not an export of MGN"
+        )
+    return session

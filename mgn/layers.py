@@ -1,0 +1,75 @@
+"""The four layers of the network, in PyTorch's conventions; the only file that calls `tf.get_variable`.
+
+Each layer opens a scope of its name, so the tree of calls is the tree of variable names.
+"""
+
+import tensorflow.compat.v1 as tf
+
+_EPSILON = 1e-5  # of batch norm, PyTorch's
+_MOMENTUM = 0.1  # weight of the new batch in the running statistics, PyTorch's
+
+
+def conv2d(
+    x: tf.Tensor, name: str, filters: int, size: int = 1, stride: int = 1, mode: str = "fan_out"
+) -> tf.Tensor:
+    """Convolution without bias, padded by `size // 2` on every side as PyTorch pads.
+
+    Args:
+        x: float32 [N, H, W, C].
+        name: scope; the kernel is `name/weight`, [size, size, C, filters].
+        filters: channels of the result.
+        size: odd kernel size, pixels.
+        stride: pixels.
+        mode: He initialisation by "fan_in" or "fan_out" (torchvision's ResNet).
+
+    Returns:
+        float32 [N, ceil(H / stride), ceil(W / stride), filters].
+    """
+    with tf.variable_scope(name):
+        initializer = tf.variance_scaling_initializer(2.0, mode=mode, distribution="untruncated_normal")
+        weight = tf.get_variable("weight", [size, size, x.shape[-1], filters], tf.float32, initializer)
+        if stride == 1:
+            return tf.nn.conv2d(x, weight, strides=1, padding="SAME")
+        # SAME pads a stride of 2 differently from PyTorch, and an explicit padding list has no fast gradient.
+        edge = [size // 2, size // 2]
+        padded = tf.pad(x, [[0, 0], edge, edge, [0, 0]]) if size > 1 else x
+        return tf.nn.conv2d(padded, weight, strides=stride, padding="VALID")
+
+
+def batch_norm(x: tf.Tensor, name: str, training: bool, zero_scale: bool = False) -> tf.Tensor:
+    """Batch normalisation of float32 [N, H, W, C]; in training its two updates go to UPDATE_OPS.
+
+    The running variance is the unbiased one, in TensorFlow's fused kernel as in PyTorch.
+    `zero_scale` starts the scale at zero, so that a residual block starts as the identity.
+    """
+    with tf.variable_scope(name):
+        shape = [x.shape[-1]]
+        zeros, ones = tf.zeros_initializer(), tf.ones_initializer()
+        weight = tf.get_variable("weight", shape, tf.float32, zeros if zero_scale else ones)
+        bias = tf.get_variable("bias", shape, tf.float32, zeros)
+        mean = tf.get_variable("running_mean", shape, tf.float32, zeros, trainable=False)
+        variance = tf.get_variable("running_var", shape, tf.float32, ones, trainable=False)
+        if not training:
+            return tf.nn.fused_batch_norm(x, weight, bias, mean, variance, _EPSILON, is_training=False)[0]
+        y, batch_mean, batch_variance = tf.nn.fused_batch_norm(x, weight, bias, epsilon=_EPSILON)
+        for running, batch in ((mean, batch_mean), (variance, batch_variance)):
+            step = running.assign_sub(_MOMENTUM * (running - batch), read_value=False)
+            tf.add_to_collection(tf.GraphKeys.UPDATE_OPS, step)
+        return y
+
+
+def prelu(x: tf.Tensor, name: str) -> tf.Tensor:
+    """Parametric ReLU (arXiv:1502.01852), one slope a channel, starting at 0.25."""
+    with tf.variable_scope(name):
+        slope = tf.get_variable("weight", [x.shape[-1]], tf.float32, tf.constant_initializer(0.25))
+        # OpenCV's importer recognises PReLU in this form only (seen with OpenCV 5; four others fail).
+        return tf.nn.relu(x) + tf.nn.relu(tf.negative(x)) * (-slope)
+
+
+def linear(x: tf.Tensor, name: str, units: int) -> tf.Tensor:
+    """Fully connected layer: float32 [N, C] to [N, units]; `weight` is [C, units]."""
+    with tf.variable_scope(name):
+        initializer = tf.variance_scaling_initializer(2.0, mode="fan_out", distribution="untruncated_normal")
+        weight = tf.get_variable("weight", [x.shape[-1], units], tf.float32, initializer)
+        bias = tf.get_variable("bias", [units], tf.float32, tf.zeros_initializer())
+        return tf.matmul(x, weight) + bias

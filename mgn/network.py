@@ -1,0 +1,135 @@
+"""The Multiple Granularity Network (arXiv:1804.01438): ResNet-50, three branches, eight heads.
+
+The tables BRANCHES and HEADS are the architecture. A variable's name is its PyTorch path with `/` for `.`.
+"""
+
+from typing import NamedTuple
+
+import tensorflow.compat.v1 as tf
+
+from mgn.config import EMBEDDING_SIZE
+from mgn.layers import batch_norm, conv2d, linear, prelu
+
+
+class Branch(NamedTuple):
+    """A copy of ResNet-50 from layer3.1 on; `stride` is that of its layer4."""
+
+    name: str
+    stride: int
+    stripes: int
+
+
+class Head(NamedTuple):
+    """One 256-number feature: of a whole map (stripe None) or of one of its stripes, from the top."""
+
+    name: str
+    branch: str
+    stripe: int | None
+    reduction: str
+    classifier: str
+
+
+BRANCHES = (Branch("p1", 2, 1), Branch("p2", 1, 2), Branch("p3", 1, 3))
+HEADS = (  # in the order of the embedding, which is PyTorch's; reductions are numbered as in MGN-pytorch
+    Head("fg_p1", "p1", None, "reduction_0", "fc_id_2048_0"),
+    Head("fg_p2", "p2", None, "reduction_1", "fc_id_2048_1"),
+    Head("fg_p3", "p3", None, "reduction_2", "fc_id_2048_2"),
+    Head("f0_p2", "p2", 0, "reduction_3", "fc_id_256_1_0"),
+    Head("f1_p2", "p2", 1, "reduction_4", "fc_id_256_1_1"),
+    Head("f0_p3", "p3", 0, "reduction_5", "fc_id_256_2_0"),
+    Head("f1_p3", "p3", 1, "reduction_6", "fc_id_256_2_1"),
+    Head("f2_p3", "p3", 2, "reduction_7", "fc_id_256_2_2"),
+)
+TRIPLET_HEADS = 3  # the first heads, those of whole maps, feed the triplet loss
+_FEATURE_SIZE = EMBEDDING_SIZE // len(HEADS)
+_POOLS = {"avg": tf.reduce_mean, "max": tf.reduce_max}
+
+
+class Outputs(NamedTuple):
+    """What the network makes of N pictures."""
+
+    embedding: tf.Tensor  # float32 [N, 2048]: `features` side by side
+    features: list[tf.Tensor]  # eight times float32 [N, 256], in the order of HEADS
+    logits: list[tf.Tensor]  # eight times float32 [N, num_classes]
+
+
+def mgn(
+    images: tf.Tensor,
+    num_classes: int,
+    training: bool,
+    pool: str = "avg",
+    reduction: str = "relu",
+    zero_init_residual: bool = False,
+) -> Outputs:
+    """Build the network in the current graph.
+
+    Args:
+        images: float32 [N, H, W, 3], normalised RGB; H a multiple of 96, W of 32.
+        num_classes: people that the classifiers tell apart.
+        training: batch statistics (True) or running statistics (False).
+        pool: "avg" or "max" over a map or stripe.
+        reduction: "relu" or "prelu" at the end of each head.
+        zero_init_residual: blocks start as the identity; what learns from scratch.
+    """
+    trunk = backbone(images, training, zero_init_residual)
+    maps = {b.name: branch(trunk, b, training, zero_init_residual) for b in BRANCHES}
+    stripes = {b.name: tf.split(maps[b.name], b.stripes, axis=1) for b in BRANCHES if b.stripes > 1}
+    features, logits = [], []
+    for h in HEADS:
+        x = maps[h.branch] if h.stripe is None else stripes[h.branch][h.stripe]
+        feature = head(x, h.reduction, training, pool, reduction)
+        features.append(feature)
+        logits.append(linear(feature, h.classifier, num_classes))
+    return Outputs(tf.concat(features, axis=1), features, logits)
+
+
+def backbone(x: tf.Tensor, training: bool, zero_init: bool) -> tf.Tensor:
+    """ResNet-50 up to its layer3.0: [N, H, W, 3] to [N, H / 16, W / 16, 1024]."""
+    with tf.variable_scope("backbone"):
+        x = tf.nn.relu(batch_norm(conv2d(x, "conv1", 64, 7, 2), "bn1", training))
+        # PyTorch pads the max-pool by 1; after a ReLU zeros are as good as minus infinity.
+        x = tf.nn.max_pool2d(tf.pad(x, [[0, 0], [1, 1], [1, 1], [0, 0]]), 3, 2, "VALID")
+        x = layer(x, "layer1", range(3), 64, 1, training, zero_init)
+        x = layer(x, "layer2", range(4), 128, 2, training, zero_init)
+        return layer(x, "layer3", range(1), 256, 2, training, zero_init)
+
+
+def branch(x: tf.Tensor, b: Branch, training: bool, zero_init: bool) -> tf.Tensor:
+    """The rest of ResNet-50: [N, h, w, 1024] to [N, h / stride, w / stride, 2048]."""
+    with tf.variable_scope(b.name):
+        x = layer(x, "layer3", range(1, 6), 256, 1, training, zero_init)
+        return layer(x, "layer4", range(3), 512, b.stride, training, zero_init)
+
+
+def layer(
+    x: tf.Tensor, name: str, blocks: range, width: int, stride: int, training: bool, zero_init: bool
+) -> tf.Tensor:
+    """Bottleneck blocks under torchvision's numbers; only block 0 carries the stride."""
+    with tf.variable_scope(name):
+        for i in blocks:
+            x = bottleneck(x, str(i), width, stride if i == 0 else 1, training, zero_init)
+        return x
+
+
+def bottleneck(
+    x: tf.Tensor, name: str, width: int, stride: int, training: bool, zero_init: bool
+) -> tf.Tensor:
+    """Residual block (arXiv:1512.03385) with the stride on its 3×3 convolution, as torchvision."""
+    with tf.variable_scope(name):
+        shortcut = x
+        if stride != 1 or x.shape[-1] != 4 * width:
+            shortcut = conv2d(x, "downsample/0", 4 * width, stride=stride)
+            shortcut = batch_norm(shortcut, "downsample/1", training)
+        x = tf.nn.relu(batch_norm(conv2d(x, "conv1", width), "bn1", training))
+        x = tf.nn.relu(batch_norm(conv2d(x, "conv2", width, 3, stride), "bn2", training))
+        x = batch_norm(conv2d(x, "conv3", 4 * width), "bn3", training, zero_scale=zero_init)
+        return tf.nn.relu(x + shortcut)
+
+
+def head(x: tf.Tensor, name: str, training: bool, pool: str, reduction: str) -> tf.Tensor:
+    """Pool a map or stripe [N, h, w, 2048] and reduce it to a feature [N, 256]."""
+    with tf.variable_scope(name):
+        x = _POOLS[pool](x, axis=[1, 2], keepdims=True)
+        x = batch_norm(conv2d(x, "0", _FEATURE_SIZE, mode="fan_in"), "1", training)
+        x = prelu(x, "2") if reduction == "prelu" else tf.nn.relu(x)
+        return tf.squeeze(x, axis=[1, 2])

@@ -1,0 +1,22 @@
+"""Sessions, the one place that says how this project uses the machine's devices."""
+
+import tensorflow.compat.v1 as tf
+
+NO_GPU = (
+    "no GPU found, so the CPU does the work; on a machine with an NVIDIA GPU install the CUDA libraries:"
+    ' pip install "tensorflow[and-cuda]==2.21.0"'
+)
+
+
+def new_session(graph: tf.Graph) -> tf.Session:
+    """A session on `graph` that takes GPU memory as it needs it, not all at once."""
+    config = tf.ConfigProto()
+    config.gpu_options.allow_growth = True
+    return tf.Session(graph=graph, config=config)
+
+
+def describe_devices() -> str:
+    """One line: the GPUs TensorFlow sees, or what to do where it sees none."""
+    gpus = tf.config.list_physical_devices("GPU")
+    names = [tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name) for gpu in gpus]
+    return f"devices: {len(gpus)} GPU ({', '.join(names)})" if gpus else f"devices: CPU ({NO_GPU})"

@@ -1,0 +1,166 @@
+"""PyTorch weights to variables: names by rule, layouts by rank, strict checks, assignment by feed."""
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+from mgn.errors import CheckError, InputError
+from mgn.network import BRANCHES, HEADS, mgn
+
+_BODIES = ("backbone", *(branch.name for branch in BRANCHES))
+_MGN_PYTORCH = (  # how MGN-pytorch renumbered the pieces when it cut ResNet; applied in turn, then "/" to "."
+    (r"^backbone/conv1/", "backone.0."),
+    (r"^backbone/bn1/", "backone.1."),
+    (r"^backbone/layer1/", "backone.4."),
+    (r"^backbone/layer2/", "backone.5."),
+    (r"^backbone/layer3/0/", "backone.6."),
+    (r"^(p\d)/layer3/(\d)/", lambda m: f"{m[1]}.0.{int(m[2]) - 1}."),
+    (r"^(p\d)/layer4/", r"\1.1."),
+)
+
+
+class Family(NamedTuple):
+    """A kind of PyTorch checkpoint: how to know it, and where each variable's value is in it."""
+
+    name: str
+    kind: str  # "mgn": the whole network; "backbone": a start for training, without heads
+    key_of: Callable[[str], str | None]  # variable name -> PyTorch key; None: not in this family
+    unused: tuple[str, ...] = ()  # keys that this network has no place for
+
+
+def mgn_pytorch_key(name: str) -> str:
+    """`p2/layer4/0/conv1/weight` -> `p2.1.0.conv1.weight`; heads keep their names."""
+    for pattern, replacement in _MGN_PYTORCH:
+        name = re.sub(pattern, replacement, name)
+    return name.replace("/", ".")
+
+
+def imagenet_key(name: str) -> str | None:
+    """`p2/layer4/0/conv1/weight` -> `layer4.0.conv1.weight`; None for the heads."""
+    scope, rest = name.split("/", 1)
+    return rest.replace("/", ".") if scope in _BODIES else None
+
+
+MGN_PYTORCH = Family("MGN-pytorch", "mgn", mgn_pytorch_key)
+IMAGENET = Family("torchvision ResNet-50", "backbone", imagenet_key, ("fc.weight", "fc.bias"))
+
+
+def recognise(state_dict: Mapping[str, np.ndarray]) -> Family:
+    """Tell the family of a bare state dict from its keys.
+
+    Raises:
+        InputError: no family that this project knows.
+    """
+    if "backone.0.weight" in state_dict and "reduction_0.0.weight" in state_dict:
+        return MGN_PYTORCH
+    if "conv1.weight" in state_dict and "layer1.0.conv1.weight" in state_dict:
+        return IMAGENET
+    raise InputError(
+        f"neither MGN-pytorch's nor torchvision ResNet-50's weights: keys begin {sorted(state_dict)[:3]}"
+    )
+
+
+def variable_shapes(num_classes: int, reduction: str) -> dict[str, tuple[int, ...]]:
+    """Name and shape of every variable of the network, from the network's own code."""
+    with tf.Graph().as_default():
+        mgn(tf.placeholder(tf.float32, [None, 96, 32, 3]), num_classes, training=False, reduction=reduction)
+        return {v.op.name: tuple(v.shape.as_list()) for v in tf.global_variables()}
+
+
+def options_of(state_dict: Mapping[str, np.ndarray]) -> dict:
+    """The options that PyTorch weights tell: {"reduction", "num_classes"} (pooling they do not tell)."""
+    head = HEADS[0]
+    classifier = state_dict.get(f"{head.classifier}.bias")
+    has_slopes = f"{head.reduction}.2.weight" in state_dict
+    return {
+        "reduction": "prelu" if has_slopes else "relu",
+        "num_classes": 1 if classifier is None else len(classifier),
+    }
+
+
+def from_pytorch(state_dict: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Turn a bare PyTorch state dict into float32 {variable name: array in TensorFlow's layout}.
+
+    Args:
+        state_dict: {key: array}, an MGN-pytorch checkpoint or torchvision's ResNet-50 (whose layers go into
+            all three branches). Counters `num_batches_tracked` are passed over.
+
+    Raises:
+        InputError: another network's weights.
+        CheckError: a key is missing or left over, or a shape is not the network's; all are named.
+    """
+    family = recognise(state_dict)
+    given = {key: np.asarray(v) for key, v in state_dict.items() if not key.endswith("num_batches_tracked")}
+    shapes = variable_shapes(**options_of(given))
+    wanted = {name: family.key_of(name) for name in shapes if family.key_of(name) is not None}
+    missing = sorted({key for key in wanted.values() if key not in given})
+    extra = sorted(set(given) - set(wanted.values()) - set(family.unused))
+    if missing or extra:
+        raise CheckError(
+            f"not a whole {family.name} checkpoint: {_listed('missing', missing, 'left over', extra)}"
+        )
+    arrays = {name: to_tf_layout(given[key]) for name, key in wanted.items()}
+    wrong = [f"{wanted[n]} {given[wanted[n]].shape}" for n, a in arrays.items() if a.shape != shapes[n]]
+    if wrong:
+        raise CheckError(f"{len(wrong)} weights of another shape than the network's: {', '.join(wrong[:10])}")
+    return arrays
+
+
+def to_tf_layout(value: np.ndarray) -> np.ndarray:
+    """OIHW -> HWIO, OI -> IO, vectors as they are; float32, contiguous."""
+    axes = {4: (2, 3, 1, 0), 2: (1, 0), 1: (0,), 0: ()}[value.ndim]
+    return np.ascontiguousarray(value.transpose(axes), np.float32)
+
+
+def _listed(name: str, values: list[str], other_name: str, other_values: list[str]) -> str:
+    parts = [f"{len(v)} {n} ({', '.join(v)})" for n, v in ((name, values), (other_name, other_values)) if v]
+    return "; ".join(parts)
+
+
+def model_variables(scopes: Iterable[str] | None = None) -> list[tf.Variable]:
+    """The current graph's variables of the network (no optimiser slots, no step), in their order."""
+    scopes = set(scopes or (*_BODIES, *(h.reduction for h in HEADS), *(h.classifier for h in HEADS)))
+    return [v for v in tf.global_variables() if v.op.name.split("/")[0] in scopes and not _is_slot(v)]
+
+
+def _is_slot(variable: tf.Variable) -> bool:
+    return variable.op.name.rsplit("/", 1)[-1] not in ("weight", "bias", "running_mean", "running_var")
+
+
+def assign(session: tf.Session, arrays: Mapping[str, np.ndarray]) -> None:
+    """Set every variable of the network, by feed through the initialisers: the graph gains no operation.
+
+    Args:
+        session: of a graph that holds the network.
+        arrays: {variable name: float32}, exactly the network's variables.
+
+    Raises:
+        CheckError: a name is missing or left over, or a shape differs; all are named.
+    """
+    with session.graph.as_default():
+        variables = {v.op.name: v for v in model_variables()}
+    missing, extra = sorted(set(variables) - set(arrays)), sorted(set(arrays) - set(variables))
+    if missing or extra:
+        raise CheckError(_listed("variables without a value", missing, "values without a variable", extra))
+    assign_some(session, variables.values(), arrays)
+
+
+def assign_some(
+    session: tf.Session, variables: Iterable[tf.Variable], arrays: Mapping[str, np.ndarray]
+) -> None:
+    """Set these variables from `arrays`, which has a value for each.
+
+    Raises:
+        CheckError: a shape differs.
+    """
+    variables = list(variables)
+    for v in variables:
+        if tuple(v.shape.as_list()) != np.shape(arrays[v.op.name]):
+            raise CheckError(
+                f"{v.op.name}: shape {np.shape(arrays[v.op.name])}, the network has {tuple(v.shape)}"
+            )
+    values = {v.initializer.inputs[1]: arrays[v.op.name] for v in variables}
+    session.run([v.initializer for v in variables], values)

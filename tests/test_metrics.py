@@ -1,0 +1,330 @@
+"""Oracles: figures of published code (reference/evaluation_*.npz), plain loops, a matrix to check by eye."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mgn import metrics
+from mgn.errors import InputError
+
+REFERENCE = Path(__file__).parent / "reference"
+LABELS = ("query_ids", "gallery_ids", "query_cameras", "gallery_cameras")
+
+
+@pytest.fixture(params=["small", "medium"])
+def published(request):
+    with np.load(REFERENCE / f"evaluation_{request.param}.npz") as data:
+        return dict(data)
+
+
+def features_of(data):
+    return data["query_features"], data["gallery_features"]
+
+
+def labels_of(data):
+    return [data[name] for name in LABELS]
+
+
+# 1. Published code
+
+
+def test_scores_equal_published_code(published):
+    result = metrics.evaluate(*features_of(published), *labels_of(published))
+    close = {"rtol": 0, "atol": 1e-6}
+    for code in ("seathiefwang", "torchreid", "fastreid"):
+        np.testing.assert_allclose(result.cmc, published[f"cmc_{code}"], **close)
+    for code in ("seathiefwang", "torchreid"):
+        np.testing.assert_allclose(result.mAP, published[f"map_{code}"], **close)
+    np.testing.assert_allclose(result.average_precision, published["ap_fastreid"], **close)
+    np.testing.assert_allclose(result.inverse_negative_penalty, published["inp_fastreid"], **close)
+    np.testing.assert_allclose(result.mINP, published["inp_fastreid"].mean(), **close)
+    np.testing.assert_allclose(result.mAP_official, published["map_official"], **close)
+
+
+@pytest.mark.parametrize("scale, offset", [(1e-12, 0.0), (1e12, 0.0), (3.0, 100.0)])
+def test_scores_do_not_depend_on_scale_or_offset(published, scale, offset):
+    moved = [np.float64(x) * scale + offset for x in features_of(published)]
+    result = metrics.evaluate(*moved, *labels_of(published))
+    np.testing.assert_allclose(result.mAP, published["map_seathiefwang"], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "key, options", [("rerank_k20_k6_l03", (20, 6, 0.3)), ("rerank_k10_k3_l05", (10, 3, 0.5))]
+)
+@pytest.mark.parametrize("tile", [2048, 64])  # one tile, and many
+def test_reranked_distances_equal_published_code(published, key, options, tile, monkeypatch):
+    monkeypatch.setattr(metrics, "_TILE", tile)
+    distances = metrics.rerank(*features_of(published), *options)
+    assert distances.dtype == np.float32
+    np.testing.assert_allclose(distances, published[key], rtol=0, atol=1e-5)
+
+
+def test_reranked_map_equals_published_code(published):
+    distances = metrics.rerank(*features_of(published))
+    result = metrics.evaluate_distances(distances, *labels_of(published))
+    np.testing.assert_allclose(result.mAP, published["map_reranked_seathiefwang"], rtol=0, atol=1e-6)
+
+
+# 2. Plain loops
+
+
+def plain_scores(distances, query_ids, gallery_ids, query_cameras, gallery_cameras):
+    """(step AP, official AP, INP, first rank) of each query by the definitions; None without a match."""
+    rows = []
+    for q in range(len(query_ids)):
+        ranking = []
+        for g in sorted(range(len(gallery_ids)), key=lambda g, q=q: (distances[q][g], g)):
+            same = gallery_ids[g] == query_ids[q]
+            if gallery_ids[g] != -1 and not (same and gallery_cameras[g] == query_cameras[q]):
+                ranking.append(bool(same))
+        total, hits = sum(ranking), 0
+        if not total:
+            rows.append(None)
+            continue
+        step = official = last = 0.0
+        old_recall, old_precision = 0.0, 1.0
+        for position, good in enumerate(ranking, start=1):
+            hits += good
+            recall, precision = hits / total, hits / position
+            step += (recall - old_recall) * precision
+            official += (recall - old_recall) * (old_precision + precision) / 2
+            old_recall, old_precision = recall, precision
+            last = position if good else last
+        rows.append((step, official, total / last, ranking.index(True)))
+    return rows
+
+
+def random_case(seed, queries=25, entries=60):
+    """Distances with many ties; junk, distractors, people of one camera or one picture, people missing."""
+    rng = np.random.default_rng(seed)
+    distances = rng.integers(0, 12, (queries, entries)) / 4
+    query_ids, gallery_ids = (
+        rng.integers(1, 14, queries),
+        rng.integers(-1, 10, entries),
+    )  # 10 to 13 are missing
+    query_cameras, gallery_cameras = rng.integers(1, 4, queries), rng.integers(1, 4, entries)
+    query_cameras[query_ids == 1] = gallery_cameras[gallery_ids == 1] = 2  # seen by one camera only
+    gallery_ids[np.flatnonzero(gallery_ids == 2)[1:]] = 0  # at most one picture
+    query_ids[0], gallery_ids[0], query_cameras[0], gallery_cameras[0] = 3, 3, 1, 2  # one match for certain
+    return distances, query_ids, gallery_ids, query_cameras, gallery_cameras
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_scores_equal_plain_loops(seed):
+    case = random_case(seed)
+    before = case[0].copy()
+    result, plain = metrics.evaluate_distances(*case, max_rank=20), plain_scores(*case)
+    found = np.array([row is not None for row in plain])
+    expected = np.array([row or (np.nan,) * 3 + (-1,) for row in plain])
+    assert 0 < found.sum() < len(plain)
+    got = (result.average_precision, result.average_precision_official, result.inverse_negative_penalty)
+    np.testing.assert_allclose(np.stack(got, axis=1), expected[:, :3], rtol=0, atol=1e-12)
+    np.testing.assert_array_equal(result.first_match, expected[:, 3])
+    means = (result.mAP, result.mAP_official, result.mINP)
+    np.testing.assert_allclose(means, expected[found, :3].mean(axis=0), rtol=0, atol=1e-12)
+    cmc = [np.mean(expected[found, 3] < k) for k in range(1, 21)]
+    np.testing.assert_allclose(result.cmc, cmc, rtol=0, atol=1e-12)
+    assert result.valid_queries == found.sum()
+    np.testing.assert_array_equal(case[0], before)  # the caller's matrix is left alone
+
+
+def test_features_rank_as_their_distances(monkeypatch):
+    monkeypatch.setattr(metrics, "_BLOCK", 7)
+    rng = np.random.default_rng(3)
+    query, gallery = rng.standard_normal((25, 5)), rng.standard_normal((60, 5))
+    distances = np.linalg.norm(query[:, None] - gallery, axis=2)
+    labels = random_case(3)[1:]
+    got, expected = metrics.evaluate(query, gallery, *labels), metrics.evaluate_distances(distances, *labels)
+    np.testing.assert_array_equal(got.average_precision, expected.average_precision)
+    np.testing.assert_array_equal(got.cmc, expected.cmc)
+
+
+def test_a_query_that_is_junk_has_no_match():
+    result = metrics.evaluate_distances(np.zeros((2, 2)), [-1, 5], [-1, 5], [1, 1], [2, 2])
+    assert result.first_match.tolist() == [-1, 0]
+
+
+# 3. By eye
+
+BY_EYE = {
+    "distances": [
+        [0.1, 0.2, 0.3, 0.4, 0.5, 0.6],
+        [0.6, 0.5, 0.4, 0.3, 0.2, 0.1],
+        [0.3, 0.3, 0.3, 0.3, 0.3, 0.3],
+    ],
+    "query_ids": [7, 7, 8],
+    "gallery_ids": [7, -1, 0, 7, 9, 7],
+    "query_cameras": [1, 2, 1],
+    "gallery_cameras": [1, 3, 3, 2, 3, 2],
+}
+
+
+def test_by_eye():
+    result = metrics.evaluate_distances(**BY_EYE, max_rank=5)
+    # Query 0: entry 0 (own camera) and 1 (junk) drop out; left are 0 7 9 7, so matches at positions 2 and 4.
+    #   step AP (1/2 + 2/4) / 2 = 1/2; official ((0/1 + 1/2) / 2 + (1/3 + 2/4) / 2) / 2 = 1/3; INP 2/4.
+    # Query 1: from the other end, 5 and 3 (own camera) and 1 (junk) drop out; left are 9 0 7: position 3.
+    #   step AP 1/3; official (0/2 + 1/3) / 2 = 1/6; INP 1/3.
+    # Query 2: person 8 is not in the gallery; not counted.
+    np.testing.assert_allclose(result.average_precision, [1 / 2, 1 / 3, np.nan])
+    np.testing.assert_allclose(result.average_precision_official, [1 / 3, 1 / 6, np.nan])
+    np.testing.assert_allclose(result.inverse_negative_penalty, [1 / 2, 1 / 3, np.nan])
+    assert result.first_match.tolist() == [1, 2, -1]
+    assert result.valid_queries == 2
+    assert result.cmc.tolist() == [0.0, 0.5, 1.0, 1.0, 1.0]
+    expected = {"mAP": 5 / 12, "mAP_official": 1 / 4, "mINP": 5 / 12}
+    assert result.summary() == pytest.approx(
+        expected | {"rank@1": 0.0, "rank@3": 1.0, "rank@5": 1.0, "rank@10": 1.0}
+    )
+    assert {type(value) for value in result.summary().values()} == {float}
+
+
+def test_a_short_curve_does_not_change_the_summary():
+    result = metrics.evaluate_distances(**BY_EYE, max_rank=1)
+    assert result.cmc.tolist() == [0.0]
+    assert result.summary()["rank@3"] == 1.0
+
+
+def test_a_curve_longer_than_the_gallery_is_padded():
+    result = metrics.evaluate_distances(**BY_EYE, max_rank=50)
+    assert result.cmc.dtype == np.float64
+    assert result.cmc.tolist() == [0.0, 0.5] + [1.0] * 48
+
+
+def test_equal_distances_rank_by_gallery_index():
+    tied = metrics.evaluate_distances([[1.0] * 4], [1], [2, 1, 2, 1], [1], [2] * 4)
+    assert tied.average_precision[0] == (1 / 2 + 2 / 4) / 2  # matches at positions 2 and 4
+
+
+# 4. Errors
+
+GOOD = (np.eye(2), np.eye(3, 2), [1, 2], [1, 2, 3], [1, 1], [2, 2, 2])
+BAD_ROWS = np.where(np.arange(8)[:, None] == [0, 1], 0.0, [[np.nan, np.inf]])
+
+
+@pytest.mark.parametrize(
+    "position, value, message",
+    [
+        (2, [1], "query ids: shape (1,), but there are 2 query rows"),
+        (3, [1, 2], "gallery ids: shape (2,), but there are 3 gallery rows"),
+        (4, [1, 1, 1], "query cameras: shape (3,), but there are 2 query rows"),
+        (5, [[2, 2, 2]], "gallery cameras: shape (1, 3), but there are 3 gallery rows"),
+        (1, np.eye(3), "query features have 2 columns, gallery features 3"),
+        (0, np.zeros((0, 2)), "query features: shape (0, 2)"),
+        (1, np.zeros((0, 2)), "gallery features: shape (0, 2)"),
+        (0, np.zeros(2), "query features: shape (2,)"),
+        (
+            1,
+            [[0, 0], [0, np.nan], [np.inf, 0]],
+            "gallery features: NaN or infinity in 2 rows, first [1, 2]",
+        ),
+        (0, BAD_ROWS, "query features: NaN or infinity in 8 rows, first [0, 1, 2, 3, 4]"),
+        (
+            5,
+            [1, 1, 1],
+            "every query person is seen by one camera only, or is missing from the gallery: nothing to",
+        ),
+        (
+            3,
+            [-1, 0, 9],
+            "every query person is seen by one camera only, or is missing from the gallery: nothing to",
+        ),
+    ],
+)
+def test_bad_input_is_one_clear_line(position, value, message):
+    metrics.evaluate(*GOOD)
+    arguments = [*GOOD[:position], value, *GOOD[position + 1 :]]
+    calls = [metrics.evaluate]
+    if position < 2:
+        calls.append(lambda *all_arguments: metrics.rerank(*all_arguments[:2]))
+    else:
+        calls.append(lambda *all_arguments: metrics.evaluate_distances(np.ones((2, 3)), *all_arguments[2:]))
+    for call in calls:
+        with pytest.raises(InputError) as error:
+            call(*arguments)
+        assert str(error.value).startswith(message)
+        assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("distances", [np.ones((2, 2)), np.ones((0, 3)), [[1, 2, 3], [1, np.nan, 3]]])
+def test_bad_distances(distances):
+    with pytest.raises(InputError):
+        metrics.evaluate_distances(distances, *GOOD[2:])
+
+
+@pytest.mark.parametrize(
+    "options", [{"k1": 0}, {"k2": 0}, {"lambda_value": 1.5}, {"lambda_value": float("nan")}]
+)
+def test_bad_options(options):
+    with pytest.raises(InputError, match=next(iter(options))):
+        metrics.rerank(*GOOD[:2], **options)
+
+
+# 5. Re-ranking as the paper has it
+
+
+def dense_rerank(query, gallery, k1, k2, lambda_value):
+    """k-reciprocal encoding with matrices of all pairs and sets, from arXiv:1701.08398, in float64."""
+    features = np.concatenate([query, gallery]).astype(np.float64)
+    total = len(features)
+    distances = ((features[:, None] - features) ** 2).sum(axis=2)
+    order = [sorted(range(total), key=lambda j, i=i: (j != i, distances[i, j], j)) for i in range(total)]
+    place = np.argsort(order, axis=1)  # place[j, i]: where i stands in j's list
+    distances = distances / np.maximum(distances.max(axis=1, keepdims=True), 1e-300)
+
+    def reciprocal(i, k):  # R(i, k), equation 3; a list has the picture itself before its k neighbours
+        return {j for j in order[i][: k + 1] if place[j, i] <= k}
+
+    encodings = np.zeros((total, total))
+    for i in range(total):
+        members = reciprocal(i, k1)
+        for j in reciprocal(i, k1):  # R*, equation 5; > as in the authors' code, where the paper has >=
+            closer = reciprocal(j, round(k1 / 2))
+            if 3 * len(reciprocal(i, k1) & closer) > 2 * len(closer):
+                members |= closer
+        for j in members:  # equation 7
+            encodings[i, j] = np.exp(-distances[i, j])
+    encodings /= encodings.sum(axis=1, keepdims=True)
+    encodings = np.stack([encodings[order[i][:k2]].mean(axis=0) for i in range(total)])  # equation 11
+    least = np.minimum(encodings[: len(query), None], encodings[None, len(query) :]).sum(axis=2)
+    most = np.maximum(encodings[: len(query), None], encodings[None, len(query) :]).sum(axis=2)
+    jaccard = 1 - least / most  # equation 10
+    return (1 - lambda_value) * jaccard + lambda_value * distances[: len(query), len(query) :]  # equation 12
+
+
+@pytest.mark.parametrize(
+    "k1, k2, lambda_value", [(20, 6, 0.3), (7, 1, 0.0), (1, 2, 0.9), (5, 9, 0.5), (150, 140, 0.3)]
+)
+@pytest.mark.parametrize("tile", [2048, 16])
+def test_reranking_equals_the_paper(k1, k2, lambda_value, tile, monkeypatch):
+    monkeypatch.setattr(metrics, "_TILE", tile)
+    rng = np.random.default_rng(k1)
+    people = rng.standard_normal((12, 8))
+    query, gallery = (people[rng.integers(0, 12, n)] + 0.7 * rng.standard_normal((n, 8)) for n in (17, 90))
+    got = metrics.rerank(query, gallery, k1, k2, lambda_value)
+    np.testing.assert_allclose(got, dense_rerank(query, gallery, k1, k2, lambda_value), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("tile", [2048, 16])
+def test_reranking_breaks_ties_by_index(tile, monkeypatch):
+    monkeypatch.setattr(metrics, "_TILE", tile)
+    rng = np.random.default_rng(5)
+    half = rng.integers(
+        -2, 3, (40, 3)
+    )  # whole numbers of mean 0: float32 has no rounding, and ties are exact
+    query, gallery = rng.integers(-2, 3, (15, 3)), np.concatenate([half, -half])
+    np.testing.assert_allclose(
+        metrics.rerank(query, gallery, 8, 4), dense_rerank(query, gallery, 8, 4, 0.3), rtol=0, atol=1e-5
+    )
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_reranking_pictures_that_are_all_alike(dtype):
+    picture = np.random.default_rng(0).standard_normal(64).astype(dtype)
+    query, gallery = np.tile(picture, (3, 1)), np.tile(picture, (30, 1))
+    distances = metrics.rerank(query, gallery, 5, 3)
+    if dtype == np.float32:  # float64's mean is rounded, which mixes the order of these copies
+        np.testing.assert_allclose(distances, dense_rerank(query, gallery, 5, 3, 0.3), rtol=0, atol=1e-5)
+    assert distances.min() >= -1e-5
+    assert distances.max() <= 1 + 1e-5
