@@ -48,8 +48,7 @@ def training_dataset(
         images.set_shape([None, config.height, config.width, 3])
         return images, tf.gather(all_labels, indices), indices
 
-    dataset = tf.data.Dataset.from_generator(
-        indices_and_seeds, (tf.int64, tf.int64), (tf.TensorShape([None]), tf.TensorShape([None, 2]))
-    )
+    signature = tf.TensorSpec([None], tf.int64), tf.TensorSpec([None, 2], tf.int64)
+    dataset = tf.data.Dataset.from_generator(indices_and_seeds, output_signature=signature)
     parallel = tf.data.experimental.AUTOTUNE
     return dataset.map(load_batch, num_parallel_calls=parallel).prefetch(parallel)

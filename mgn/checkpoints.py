@@ -59,8 +59,8 @@ def find(path: Path, **given: object) -> Checkpoint:
 
     Args:
         path: a train_dir (its newest complete checkpoint), a prefix, or one of a checkpoint's files.
-        given: `pool`, `height`, `width`: what the user said on the command line. Pool is needed where there is
-            no `.json`; where there is one, all must agree with it.
+        given: `pool`, `height`, `width`: what the user said on the command line. Pool is needed where there
+            is no `.json`; where there is one, all must agree with it.
 
     Raises:
         InputError: nothing complete there, not a checkpoint of this network, or a contradiction.

@@ -17,7 +17,12 @@ _ERASING_TRIES = 10  # rectangles drawn until one lies inside; MGN-pytorch tries
 
 def decode(contents: tf.Tensor) -> tf.Tensor:
     """Decode a JPEG, PNG or BMP: string [] to uint8 RGB [H, W, 3]."""
-    picture = tf.io.decode_image(contents, channels=3, expand_animations=False)
+    picture = tf.cond(
+        tf.io.is_jpeg(contents),
+        # As libjpeg decodes by default, and so OpenCV and Pillow; `decode_image` is a grey level off.
+        lambda: tf.io.decode_jpeg(contents, channels=3, dct_method="INTEGER_ACCURATE"),
+        lambda: tf.io.decode_image(contents, channels=3, expand_animations=False),
+    )
     picture.set_shape([None, None, 3])
     return picture
 
@@ -78,7 +83,7 @@ def erase(picture: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:
     left = tf.floor(draws[3][first] * (width - wide[first] + 1.0))
     rows, columns = tf.range(float(height))[:, None], tf.range(float(width))[None, :]
     inside = (rows >= top) & (rows < top + tall[first]) & (columns >= left) & (columns < left + wide[first])
-    return tf.where((inside & tf.reduce_any(fits))[:, :, None], tf.zeros_like(picture), picture)
+    return picture * tf.cast(~(inside & tf.reduce_any(fits)), tf.float32)[:, :, None]
 
 
 class PictureReader:

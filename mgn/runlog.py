@@ -38,6 +38,7 @@ class RunLog:
         speed, self._clock = pictures / (now - self._clock), now
         figures = {**figures, "images_per_second": speed}
         self._lines.write(json.dumps(figures) + "\n")
+        self._lines.flush()  # so that others can follow the run
         if figures["step"] % _EVENTS_EVERY == 0:
             values = [
                 tf.Summary.Value(tag=name, simple_value=v) for name, v in figures.items() if name != "step"
@@ -46,6 +47,5 @@ class RunLog:
         return speed
 
     def flush(self) -> None:
-        """Write out what is held back."""
-        self._lines.flush()
+        """Write out the events that are held back."""
         self._events.flush()

@@ -1,0 +1,95 @@
+"""What tests share: a small data set, seeded checkpoints, and paths to the reference values."""
+
+import os
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as the scripts do
+
+import cv2
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+import torch
+from seeded import seeded_state_dict
+
+from mgn import checkpoints, weights
+from mgn.config import NetworkOptions
+from mgn.network import mgn
+from mgn.session import new_session
+
+REFERENCE = Path(__file__).parent / "reference"
+
+
+@pytest.fixture(autouse=True)
+def fresh_graph():
+    """Each test builds in a graph of its own."""
+    with tf.Graph().as_default():
+        yield
+
+
+@pytest.fixture(scope="session")
+def dataset(tmp_path_factory):
+    """8 people x 2 cameras x 3 pictures to train on, 4 others to test on; junk, a distractor, Thumbs.db."""
+    root = tmp_path_factory.mktemp("market")
+    rng = np.random.default_rng(0)
+    folders = {"bounding_box_train": range(1, 9), "bounding_box_test": range(9, 13), "query": range(9, 13)}
+    for folder, people in folders.items():
+        (root / folder).mkdir()
+        (root / folder / "Thumbs.db").write_bytes(b"not a picture")
+        for person in people:
+            for camera in (1, 2):
+                for frame in range(1 if folder == "query" else 3):
+                    write_picture(root / folder / f"{person:04}_c{camera}s1_{frame:06}_00.jpg", person, rng)
+    write_picture(root / "bounding_box_test" / "-1_c1s1_000001_00.jpg", 20, rng)
+    write_picture(root / "bounding_box_test" / "0000_c1s1_000001_00.jpg", 21, rng)
+    return root
+
+
+def write_picture(path, person, rng):
+    """A 32x64 JPEG in the person's colour, with noise."""
+    colour = np.random.default_rng(person).integers(30, 220, 3)
+    picture = np.clip(colour + rng.normal(0, 12, (64, 32, 3)), 0, 255).astype(np.uint8)
+    assert cv2.imwrite(str(path), picture)
+
+
+@pytest.fixture(scope="session")
+def state_dict():
+    """MGN-pytorch's checkpoint of 751 classes, seeded: numpy arrays."""
+    return seeded_state_dict(REFERENCE / "keys_seathiefwang.txt")
+
+
+@pytest.fixture(scope="session")
+def small_arrays():
+    """Seeded variables of 10 classes."""
+    return weights.from_pytorch(seeded_state_dict(REFERENCE / "keys_seathiefwang.txt", num_classes=10))
+
+
+@pytest.fixture(scope="session")
+def small_checkpoint(tmp_path_factory, small_arrays):
+    """Prefix of a seeded checkpoint for pictures of 96x32."""
+    prefix = tmp_path_factory.mktemp("small") / "seeded"
+    write_checkpoint(prefix, small_arrays, NetworkOptions(10, height=96, width=32))
+    return prefix
+
+
+def write_checkpoint(prefix, arrays, options):
+    """Put arrays into a checkpoint with its .json."""
+    with tf.Graph().as_default() as graph:
+        images = tf.placeholder(tf.float32, [None, options.height, options.width, 3])
+        mgn(images, options.num_classes, False, options.pool, options.reduction)
+        saver = checkpoints.new_saver(tf.global_variables())
+    with new_session(graph) as session:
+        weights.assign(session, arrays)
+        checkpoints.save(session, saver, prefix, checkpoints.describe(options))
+
+
+def save_torch(path, arrays):
+    """Write a PyTorch file of {key: array}."""
+    torch.save({key: torch.from_numpy(np.array(value)) for key, value in arrays.items()}, path)
+
+
+def relative(got, expected):
+    """Largest difference over largest value."""
+    got, expected = np.asarray(got, np.float64), np.asarray(expected, np.float64)
+    return np.abs(got - expected).max() / np.abs(expected).max()

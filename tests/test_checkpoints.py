@@ -1,0 +1,119 @@
+"""Checkpoints: found, described, strict, whole or absent."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+
+from mgn import checkpoints
+from mgn.config import NetworkOptions
+from mgn.errors import CheckError, InputError
+from mgn.inference import PLAIN, load_embedder, session_of_checkpoint
+
+DATA = ".data-00000-of-00001"
+
+
+def copy(prefix, folder, name, suffixes=(".index", DATA, ".json")):
+    for suffix in suffixes:
+        shutil.copy(f"{prefix}{suffix}", folder / f"{name}{suffix}")
+    return folder / name
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    """Save a one-variable checkpoint; returns a function of (name, value)."""
+    variable = tf.get_variable("a", initializer=tf.constant(0.0))
+    saver = checkpoints.new_saver([variable])
+    session = tf.Session()
+
+    def save(name, value, overwrite=False):
+        session.run(variable.initializer, {variable.initializer.inputs[1]: value})
+        checkpoints.save(session, saver, tmp_path / name, {"value": value}, overwrite)
+
+    save.session, save.variable = session, variable
+    return save
+
+
+def test_the_newest_complete_checkpoint_of_a_folder(tiny, tmp_path):
+    assert checkpoints.newest(tmp_path) is None
+    for step in (9, 100, 20):
+        tiny(f"model.ckpt-{step}", step)
+    assert checkpoints.newest(tmp_path).name == "model.ckpt-100"
+    (tmp_path / f"model.ckpt-100{DATA}").unlink()  # a save that was killed, or a copy that was cut off
+    assert checkpoints.newest(tmp_path).name == "model.ckpt-20"
+
+
+def test_save_and_restore(tiny, tmp_path):
+    tiny("x", 3.5)
+    assert sorted(p.name for p in tmp_path.iterdir()) == [f"x{DATA}", "x.index", "x.json"]
+    tiny.session.run(tiny.variable.initializer)
+    found = checkpoints.Checkpoint(tmp_path / "x", "mgn", NetworkOptions(2))
+    checkpoints.restore(tiny.session, found, [tiny.variable])
+    assert tiny.session.run(tiny.variable) == 3.5
+
+
+def test_an_existing_checkpoint_is_kept_unless_told(tiny, tmp_path):
+    tiny("x", 1.0)
+    with pytest.raises(InputError, match="exists"):
+        tiny("x", 2.0)
+    assert json.loads((tmp_path / "x.json").read_text()) == {"value": 1.0}
+    tiny("x", 2.0, overwrite=True)
+    assert json.loads((tmp_path / "x.json").read_text()) == {"value": 2.0}
+
+
+def test_a_failed_write_leaves_what_was_there(tiny, tmp_path, monkeypatch):
+    tiny("x", 1.0)
+
+    def full(*_, **__):
+        raise tf.errors.ResourceExhaustedError(None, None, "No space left on device")
+
+    monkeypatch.setattr(tf.train.Saver, "save", full)
+    with pytest.raises(CheckError, match=r"could not be written .*No space left"):
+        tiny("x", 2.0, overwrite=True)
+    assert sorted(p.name for p in tmp_path.iterdir()) == [f"x{DATA}", "x.index", "x.json"]
+    assert json.loads((tmp_path / "x.json").read_text()) == {"value": 1.0}
+
+
+def test_without_json_the_pooling_must_be_said(small_checkpoint, tmp_path):
+    prefix = copy(small_checkpoint, tmp_path, "bare", (".index", DATA))
+    with pytest.raises(InputError, match="add --pool"):
+        checkpoints.find(prefix)
+    found = checkpoints.find(prefix, pool="max", height=96, width=32)
+    assert found.options == NetworkOptions(10, "max", "relu", 96, 32)
+    picture = [np.random.default_rng(0).integers(0, 256, (64, 32, 3), np.uint8)]
+    same = load_embedder(prefix, pool="avg", height=96, width=32)(picture)
+    assert np.array_equal(same, load_embedder(small_checkpoint)(picture))
+
+
+def test_a_contradiction_is_refused(small_checkpoint):
+    with pytest.raises(InputError, match=r"--pool max: .* was made with pool avg"):
+        checkpoints.find(small_checkpoint, pool="max")
+
+
+def test_not_a_checkpoint(tmp_path, tiny):
+    with pytest.raises(InputError, match=r"no complete checkpoint model.ckpt-STEP"):
+        checkpoints.find(tmp_path)
+    with pytest.raises(InputError, match=r"not a checkpoint \(no nothing.index"):
+        checkpoints.find(tmp_path / "nothing")
+    (tmp_path / "text.index").write_text("hello")
+    with pytest.raises(InputError, match="not a readable TensorFlow checkpoint"):
+        checkpoints.find(tmp_path / "text", pool="avg")
+    tiny("other", 1.0)
+    (tmp_path / "other.json").unlink()
+    with pytest.raises(InputError, match="not of this network"):
+        checkpoints.find(tmp_path / "other", pool="avg")
+
+
+def test_another_class_count_and_damage_are_named(small_checkpoint, tmp_path):
+    found = checkpoints.find(small_checkpoint)
+    other = found._replace(options=NetworkOptions(11, height=96, width=32))
+    with pytest.raises(InputError, match=r"fc_id_2048_0/weight \[256, 10\] instead of \[256, 11\]"):
+        session_of_checkpoint(other, PLAIN)
+    damaged = copy(small_checkpoint, tmp_path, "damaged")
+    with Path(f"{damaged}{DATA}").open("r+b") as stream:
+        stream.truncate(1_000_000)
+    with pytest.raises(InputError, match="damaged checkpoint"):
+        session_of_checkpoint(checkpoints.find(damaged), PLAIN)

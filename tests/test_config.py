@@ -1,0 +1,53 @@
+"""Hyper-parameters: ranges, unknown names, recipes."""
+
+import dataclasses
+
+import pytest
+
+from mgn.config import RECIPE_NOTES, RECIPES, TrainConfig
+from mgn.data import steps_per_epoch
+from mgn.errors import InputError
+from mgn.training import planned_steps
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("height", 100),
+        ("height", 0),
+        ("width", 33),
+        ("pool", "gem"),
+        ("reduction", "gelu"),
+        ("optimizer", "lamb"),
+        ("precision", "float64"),
+        ("batch_ids", 1),
+        ("batch_images", 1),
+        ("epochs", 0),
+        ("learning_rate", 0.0),
+        ("learning_rate", float("nan")),
+        ("label_smoothing", 1.5),
+        ("random_erasing", -0.1),
+        ("max_steps", 0),
+        ("seed", -1),
+    ],
+)
+def test_a_value_out_of_range_names_its_flag(field, value):
+    with pytest.raises(InputError, match=f"--{field}"):
+        TrainConfig(**{field: value})
+
+
+def test_unknown_names_are_refused_and_json_round_trips():
+    stored = dataclasses.asdict(RECIPES["scratch"])
+    assert TrainConfig.from_dict({**stored, "milestones": list(stored["milestones"])}) == RECIPES["scratch"]
+    with pytest.raises(InputError, match="unknown configuration field: batch_id"):
+        TrainConfig.from_dict({**stored, "batch_id": 3})
+
+
+def test_recipes_know_their_names_and_budgets():
+    assert set(RECIPES) == set(RECIPE_NOTES) == {"demo", "scratch", "paper", "seathiefwang"}
+    assert all(config.recipe == name for name, config in RECIPES.items())
+    # 400 epochs of 47 steps; 80 passes over 12,936 pictures in batches of 64
+    assert planned_steps(RECIPES["seathiefwang"], 751) == 400 * 47
+    assert planned_steps(RECIPES["paper"], 751) == pytest.approx(80 * 12_936 / 64, rel=0.005)
+    decays = [m * steps_per_epoch(751, 16) for m in RECIPES["paper"].milestones]
+    assert decays == pytest.approx([40 * 12_936 / 64, 60 * 12_936 / 64], rel=0.005)

@@ -1,0 +1,231 @@
+"""Exports opened by strangers: a new process without this package, OpenCV, the SavedModel loader."""
+
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+from conftest import REFERENCE, relative, write_checkpoint
+from seeded import seeded_state_dict
+
+from mgn import checkpoints, export, inference, weights
+from mgn.config import NetworkOptions
+from mgn.errors import CheckError, InputError
+from mgn.inference import PLAIN, PRE_POST, load_embedder
+
+STRANGER = """
+import sys
+import numpy as np
+import tensorflow.compat.v1 as tf
+path, feed, fetch, arrays = sys.argv[1:]
+graph_def = tf.GraphDef.FromString(open(path, "rb").read())
+with tf.Graph().as_default() as graph, tf.Session() as session:
+    tf.import_graph_def(graph_def, name="")
+    inputs = np.load(arrays)
+    np.savez(arrays, **{k: session.run(fetch, {feed: inputs[k]}) for k in inputs.files})
+assert not any(name.split(".")[0] == "mgn" for name in sys.modules)
+"""
+
+
+def run_as_stranger(tmp_path, pb, fetch, **inputs):
+    """Feed arrays to a pb in a process that knows nothing of this package."""
+    np.savez(tmp_path / "arrays.npz", **inputs)
+    command = [sys.executable, "-c", STRANGER, str(pb), "image_tensor:0", f"{fetch}:0", "arrays.npz"]
+    subprocess.run(command, cwd=tmp_path, check=True)
+    return np.load(tmp_path / "arrays.npz")
+
+
+@pytest.fixture(scope="module")
+def full_checkpoint(tmp_path_factory, state_dict):
+    """The reference checkpoint at the full 384x128."""
+    prefix = tmp_path_factory.mktemp("full") / "seeded"
+    write_checkpoint(prefix, weights.from_pytorch(state_dict), NetworkOptions(751))
+    return prefix
+
+
+@pytest.fixture(scope="module")
+def small_pb(tmp_path_factory, small_checkpoint):
+    """Both forms of the small checkpoint."""
+    folder = tmp_path_factory.mktemp("pb")
+    for form in (PLAIN, PRE_POST):
+        assert export.export_pb(small_checkpoint, folder / f"{form}.pb", form) <= 1e-5
+    return folder
+
+
+def pictures():
+    rng = np.random.default_rng(3)
+    return [
+        rng.integers(0, 256, (*size, 3), np.uint8) for size in ((128, 64), (128, 64), (301, 99), (40, 200))
+    ]
+
+
+def test_a_plain_pb_alone_gives_the_published_embedding(tmp_path, full_checkpoint):
+    export.export_pb(full_checkpoint, tmp_path / "mgn.pb", PLAIN)
+    batch = (
+        np.random.RandomState(7).standard_normal((2, 3, 384, 128)).astype(np.float32).transpose(0, 2, 3, 1)
+    )
+    got = run_as_stranger(tmp_path, tmp_path / "mgn.pb", "person_embedding", one=batch[:1], both=batch)
+    expected = np.load(REFERENCE / "forward_seathiefwang_avg.npz")["embedding"]
+    print(f"plain pb: {relative(got['both'], expected):.1e}")
+    assert relative(got["one"], expected[:1]) <= 1e-5
+    assert relative(got["both"], expected) <= 1e-5
+
+
+def test_a_pre_post_pb_alone_gives_its_sources_embedding(tmp_path, full_checkpoint):
+    export.export_pb(full_checkpoint, tmp_path / "mgn.pb", PRE_POST)
+    batch = np.stack(pictures()[:2])
+    sizes = {"one": batch[:1], "both": batch, "odd": pictures()[2][None], "wide": pictures()[3][None]}
+    got = run_as_stranger(tmp_path, tmp_path / "mgn.pb", "result_embedding", **sizes)
+    source = load_embedder(full_checkpoint)
+    for name, arrays in sizes.items():
+        expected = source(list(arrays))
+        assert got[name].shape == (len(arrays), 2048) and got[name].dtype == np.float32
+        assert relative(got[name], expected) <= 1e-5, name
+        assert np.linalg.norm(got[name], axis=1) == pytest.approx(1, abs=1e-5)
+
+
+def test_every_kind_of_file_embeds_alike(tmp_path, small_checkpoint, small_pb):
+    export.export_pb(small_checkpoint, tmp_path / "uint8.pb", PRE_POST, "uint8")
+    served = {
+        form: export.export_saved_model(small_pb / f"{form}.pb", tmp_path / form, form)[0]
+        for form in (PLAIN, PRE_POST)
+    }
+    source = load_embedder(small_checkpoint)
+    expected, unflipped = source(pictures()), source(pictures(), flip=False)
+    assert relative(unflipped, expected) > 1e-3
+    files = [
+        small_pb / "plain.pb",
+        small_pb / "pre_post.pb",
+        tmp_path / "uint8.pb",
+        *served.values(),
+        tmp_path / PLAIN,
+    ]
+    for path in files:
+        embed = load_embedder(path)
+        assert relative(embed(pictures()), expected) <= 1e-5, path
+        assert relative(embed(pictures(), flip=False), unflipped) <= 1e-5, path
+        embed.close()
+
+
+def test_inner_tensors_of_the_pre_post_graph(small_pb):
+    with inference.session_of(inference.read_graph_def(small_pb / "pre_post.pb")) as session:
+        names = [f"{name}_embedding:0" for name in ("original", "flip", "result")]
+        batch = np.stack(pictures()[:2]).astype(np.float32)
+        original, flip, result = session.run(names, {"image_tensor:0": batch})
+        mirrored = session.run(names[0], {"image_tensor:0": batch[:, :, ::-1]})
+    assert relative(flip, mirrored) <= 1e-5
+    total = original + flip
+    assert relative(result, total / np.linalg.norm(total, axis=1, keepdims=True)) <= 1e-6
+
+
+@pytest.mark.parametrize("form", [PLAIN, PRE_POST])
+def test_the_graph_holds_what_inference_needs_and_its_description(small_pb, small_checkpoint, form):
+    graph_def = inference.read_graph_def(small_pb / f"{form}.pb")
+    nodes = {node.name: node for node in graph_def.node}
+    reached, queue = set(), [export.OUTPUTS[form]]
+    while queue:
+        name = queue.pop()
+        if name not in reached:
+            reached.add(name)
+            queue += [i.split(":")[0].lstrip("^") for i in nodes[name].input]
+    assert set(nodes) - reached == {inference.METADATA}
+    kinds = {node.op for node in graph_def.node}
+    assert not [
+        k for k in kinds if "Variable" in k or "Grad" in k or k.startswith(("Assign", "Save", "Restore"))
+    ]
+    assert not any(name.startswith("fc_id") for name in nodes)
+    for node in graph_def.node:
+        if node.op == "FusedBatchNormV3":
+            assert not node.attr["is_training"].b
+    described = inference.metadata_of(graph_def)
+    assert (described["form"], described["num_classes"], described["height"], described["width"]) == (
+        form,
+        10,
+        96,
+        32,
+    )
+    assert described["embedding_order"][3] == "f0_p2"
+    assert described["source_sha256"] == checkpoints.sha256(small_checkpoint)
+
+
+@pytest.mark.parametrize("form", [PLAIN, PRE_POST])
+def test_saved_model_signatures(tmp_path, small_pb, form):
+    made, difference = export.export_saved_model(small_pb / f"{form}.pb", tmp_path / "served", form)
+    assert made == tmp_path / "served" / "1" and difference <= 1e-5
+    assert (
+        export.export_saved_model(small_pb / f"{form}.pb", tmp_path / "served", form, version=7)[0].name
+        == "7"
+    )
+    assert export.next_version(tmp_path / "served") == 8
+    with tf.Session(graph=tf.Graph()) as session:
+        loaded = tf.saved_model.loader.load(session, ["serve"], str(made))
+        batch = np.stack(pictures()[:2]).astype(np.float32)
+        batch = batch if form == PRE_POST else batch[:, :96, :32] / 255
+        rows = []
+        for key in ("serving_default", "reid_mgn_serving"):
+            signature = loaded.signature_def[key]
+            assert signature.method_name == "tensorflow/serving/predict"
+            given, made_tensor = (
+                signature.inputs["input_image"].name,
+                signature.outputs["reid_embedding"].name,
+            )
+            rows.append(session.run(made_tensor, {given: batch}))
+    assert rows[0].shape == (2, 2048)  # one row a picture: the reproduced repository's gave two
+    assert np.array_equal(rows[0], rows[1])
+
+
+@pytest.mark.parametrize(
+    ("keys", "pool", "reduction", "expected"),
+    [
+        ("seathiefwang", "avg", "relu", "forward_seathiefwang_avg"),
+        ("seathiefwang", "max", "relu", "forward_seathiefwang_max"),
+        ("lwplw_prelu", "avg", "prelu", "forward_lwplw_prelu_avg"),
+    ],
+)
+def test_opencv_gives_the_published_embedding(tmp_path, keys, pool, reduction, expected):
+    arrays = weights.from_pytorch(seeded_state_dict(REFERENCE / f"keys_{keys}.txt"))
+    write_checkpoint(tmp_path / "x", arrays, NetworkOptions(751, pool, reduction))
+    export.export_pb(tmp_path / "x", tmp_path / "mgn.pb", PLAIN)
+    network = cv2.dnn.readNetFromTensorflow(str(tmp_path / "mgn.pb"))
+    network.setInput(np.random.RandomState(7).standard_normal((2, 3, 384, 128)).astype(np.float32))  # NCHW
+    difference = relative(network.forward(), np.load(REFERENCE / f"{expected}.npz")["embedding"])
+    print(f"OpenCV {keys} {pool}: {difference:.1e}")
+    assert difference <= 1e-5
+
+
+def test_a_file_that_differs_is_not_put_in_place(tmp_path, small_checkpoint, monkeypatch):
+    honest = inference.Embedder.original
+    monkeypatch.setattr(
+        inference.Embedder,
+        "original",
+        lambda self, p: honest(self, p) * (1.001 if self.form == PRE_POST else 1),
+    )
+    with pytest.raises(CheckError, match="differs by"):
+        export.export_pb(small_checkpoint, tmp_path / "x.pb", PRE_POST)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_wrong_input(tmp_path, small_checkpoint, small_pb):
+    with pytest.raises(InputError, match="exists"):
+        export.export_pb(small_checkpoint, small_pb / "plain.pb", PLAIN)
+    with pytest.raises(InputError, match=r"a plain graph; use export_tf_serving_model\.py"):
+        export.export_saved_model(small_pb / "plain.pb", tmp_path / "served", PRE_POST)
+    (tmp_path / "cut.pb").write_bytes((small_pb / "plain.pb").read_bytes()[:5_000_000])
+    (tmp_path / "text.pb").write_text("hello")
+    (tmp_path / "empty.pb").touch()
+    for name in ("cut", "text", "empty", "missing"):
+        with pytest.raises(InputError, match=rf"{name}\.pb"):
+            load_embedder(tmp_path / f"{name}.pb")
+        with pytest.raises(InputError, match=rf"{name}\.pb"):
+            export.export_saved_model(tmp_path / f"{name}.pb", tmp_path / "served", PLAIN)
+    tf.constant(1.0, name="something")
+    (tmp_path / "other.pb").write_bytes(tf.get_default_graph().as_graph_def().SerializeToString())
+    with pytest.raises(InputError, match="no tensor image_tensor"):
+        load_embedder(tmp_path / "other.pb")
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "saved_model.pb").write_text("hello")
+    with pytest.raises(InputError, match="not a readable SavedModel"):
+        load_embedder(tmp_path / "model")
+    assert not (tmp_path / "served").exists() or not any((tmp_path / "served").iterdir())

@@ -1,0 +1,58 @@
+"""Outputs appear whole or not at all."""
+
+import pytest
+
+from mgn.errors import InputError
+from mgn.files import next_free, read_json, replacing, write_json
+
+
+def test_a_failed_body_leaves_nothing(tmp_path):
+    with pytest.raises(RuntimeError), replacing(tmp_path / "a") as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_existing_output_is_refused_and_kept(tmp_path):
+    target = tmp_path / "a"
+    target.write_text("old")
+    with pytest.raises(InputError, match="--overwrite"), replacing(target) as temporary:
+        temporary.write_text("new")
+    assert target.read_text() == "old"
+    with replacing(target, overwrite=True) as temporary:
+        temporary.write_text("new")
+    assert target.read_text() == "new"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_folder_is_replaced_whole(tmp_path):
+    target = tmp_path / "1"
+    for text in ("old", "new"):
+        with replacing(target, overwrite=True) as temporary:
+            temporary.mkdir()
+            (temporary / text).touch()
+    assert [p.name for p in target.iterdir()] == ["new"]
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_something_that_appears_meanwhile_is_not_replaced(tmp_path):
+    target = tmp_path / "a"
+    with pytest.raises(InputError), replacing(target) as temporary:
+        temporary.write_text("mine")
+        target.write_text("another's")
+    assert target.read_text() == "another's"
+
+
+def test_next_free(tmp_path):
+    assert next_free(tmp_path, "demo").name == "demo-1"
+    (tmp_path / "demo-1").mkdir()
+    assert next_free(tmp_path, "demo").name == "demo-2"
+
+
+def test_json(tmp_path):
+    write_json(tmp_path / "a.json", {"b": 1})
+    assert read_json(tmp_path / "a.json") == {"b": 1}
+    for text in ("[1]", "{"):
+        (tmp_path / "bad.json").write_text(text)
+        with pytest.raises(InputError, match=r"bad\.json"):
+            read_json(tmp_path / "bad.json")

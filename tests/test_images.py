@@ -1,0 +1,99 @@
+"""Preprocessing against Pillow's, decoding against OpenCV's, augmentation against plain loops."""
+
+import cv2
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+from conftest import REFERENCE, write_picture
+
+from mgn import images
+from mgn.errors import InputError
+
+
+def run(tensor, feed=None):
+    with tf.Session() as session:
+        return session.run(tensor, feed)
+
+
+@pytest.mark.parametrize("kind", ["market", "cuhk", "large"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_resize_is_pillows_bicubic(kind, dtype):
+    stored = np.load(REFERENCE / "preprocess.npz")
+    got = run(images.resize(tf.constant(stored[f"{kind}_rgb"].astype(dtype)), 384, 128))
+    difference = np.abs(got - stored[f"{kind}_pil_bicubic_384x128"])
+    assert got.dtype == np.float32 and got.min() >= 0 and got.max() <= 255
+    assert difference.mean() < 0.4
+    assert np.mean(difference <= 2) > 0.998
+
+
+def test_normalise_has_the_mean_and_deviation_of_the_pytorch_pipeline():
+    stored = np.load(REFERENCE / "preprocess.npz")
+    for kind in ("market", "cuhk", "large"):
+        got = run(images.normalise(tf.constant(stored[f"{kind}_pil_bicubic_384x128"], tf.float32)))
+        assert [got.mean(), got.std()] == pytest.approx(stored[f"{kind}_normalised_mean_std"], abs=2e-3)
+
+
+def test_normalise_by_hand():
+    got = run(images.normalise(tf.constant([[0.0, 127.5, 255.0]])))
+    assert got[0] == pytest.approx([-0.485 / 0.229, (0.5 - 0.456) / 0.224, (1 - 0.406) / 0.225], rel=1e-6)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".bmp"])
+def test_reader_decodes_as_opencv(tmp_path, suffix):
+    path = tmp_path / f"picture{suffix}"
+    write_picture(path, 1, np.random.default_rng(0))
+    assert np.array_equal(images.PictureReader()(path), cv2.imread(str(path))[:, :, ::-1])
+
+
+@pytest.mark.parametrize("damage", ["empty", "truncated", "text", "missing"])
+def test_reader_names_the_file_it_cannot_read(tmp_path, damage):
+    path = tmp_path / "picture.jpg"
+    write_picture(path, 1, np.random.default_rng(0))
+    contents = {"empty": b"", "truncated": path.read_bytes()[:300], "text": b"hello", "missing": None}[damage]
+    path.unlink()
+    if contents is not None:
+        path.write_bytes(contents)
+    with pytest.raises(InputError, match=r"picture\.jpg"):
+        images.PictureReader()(path)
+
+
+def test_mirror_swaps_left_and_right():
+    picture = np.arange(2 * 3 * 4 * 3, dtype=np.float32).reshape(2, 3, 4, 3)
+    assert np.array_equal(run(images.mirror(tf.constant(picture))), picture[:, :, ::-1])
+
+
+def test_erase_against_a_plain_loop():
+    rng = np.random.default_rng(0)
+    picture = rng.uniform(1, 2, (48, 16, 3)).astype(np.float32)
+    draws_of = tf.placeholder(tf.float32, [4, 10])
+    erased = images.erase(tf.constant(picture), draws_of)
+    untouched = 0
+    with tf.Session() as session:
+        for case in range(50):
+            draws = rng.uniform(size=(4, 10)).astype(np.float32)
+            if case == 0:
+                draws[0], draws[1] = 1.0, 0.0  # every rectangle too wide
+            expected, low = picture.copy(), 0.3
+            for area, aspect, top, left in draws.T:
+                size, ratio = 48 * 16 * (0.02 + area * 0.38), low + aspect * (1 / low - low)
+                tall, wide = round(float(np.sqrt(size * ratio))), round(float(np.sqrt(size / ratio)))
+                if tall < 48 and wide < 16:
+                    y, x = int(top * (48 - tall + 1)), int(left * (16 - wide + 1))
+                    expected[y : y + tall, x : x + wide] = 0
+                    break
+            untouched += np.array_equal(expected, picture)
+            assert np.array_equal(session.run(erased, {draws_of: draws}), expected)
+    assert 1 <= untouched < 50
+
+
+def test_augment_is_a_function_of_its_seed_and_has_its_probabilities():
+    picture = np.random.default_rng(0).uniform(1, 2, (96, 32, 3)).astype(np.float32)
+    seed = tf.placeholder(tf.int64, [2])
+    made = images.augment(tf.constant(picture), seed, 0.5)
+    with tf.Session() as session:
+        results = [session.run(made, {seed: [1, i]}) for i in range(400)]
+        again = session.run(made, {seed: [1, 7]})
+    assert np.array_equal(results[7], again)
+    erased = np.mean([np.any(r == 0) for r in results])
+    flipped = np.mean([np.mean(r == picture) < np.mean(r == picture[:, ::-1]) for r in results])
+    assert 0.42 < erased < 0.58 and 0.42 < flipped < 0.58  # three standard deviations

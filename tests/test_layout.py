@@ -1,0 +1,73 @@
+"""The house rules: who imports whom, what the top level holds, what importing the package may do."""
+
+import ast
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+SCRIPTS = sorted(ROOT.glob("*.py"))
+RUN = {"capture_output": True, "text": True, "check": True}
+
+
+def order():
+    """Files of the package from top to bottom, as doc/files.md lists them."""
+    text = (ROOT / "doc" / "files.md").read_text(encoding="utf-8")
+    return re.findall(r"^\| `mgn/(\w+)\.py`", text, re.MULTILINE)
+
+
+def imported(path):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "mgn":
+            rest = node.module.split(".")[1:]
+            yield from rest or [alias.name for alias in node.names]
+
+
+def test_files_md_lists_every_file_of_the_package():
+    assert sorted(order()) == sorted(p.stem for p in (ROOT / "mgn").glob("*.py") if p.stem != "__init__")
+
+
+def test_a_file_imports_only_from_files_above_it():
+    place = {name: i for i, name in enumerate(order())}
+    for name, i in place.items():
+        below = [other for other in imported(ROOT / "mgn" / f"{name}.py") if place[other] >= i]
+        assert not below, f"mgn/{name}.py imports {below} from below"
+
+
+def test_only_layers_makes_variables():
+    makers = [p.name for p in (ROOT / "mgn").glob("*.py") if "get_variable(" in p.read_text(encoding="utf-8")]
+    assert makers == ["layers.py"]
+
+
+def test_importing_the_package_changes_nothing_in_the_process():
+    code = (
+        "import logging, os, signal, tensorflow as tf\n"
+        "before = dict(os.environ), signal.getsignal(signal.SIGTERM)\n"
+        "from mgn import export, trainer\n"
+        "assert tf.executing_eagerly() and not logging.root.handlers\n"
+        "assert before == (dict(os.environ), signal.getsignal(signal.SIGTERM))\n"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
+def test_help_is_quick_and_needs_no_tensorflow(script):
+    seconds = []
+    for _ in range(3):  # the best of three: another process may have the machine
+        start = time.perf_counter()
+        done = subprocess.run([sys.executable, script, "--help"], cwd=ROOT, **RUN)
+        seconds.append(time.perf_counter() - start)
+    assert done.stdout.startswith("usage: ")
+    assert min(seconds) < 0.5
+    traced = subprocess.run(
+        [sys.executable, "-X", "importtime", script, "--help"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert not re.search(r"\| +(tensorflow|torch|numpy|cv2)$", traced.stderr, re.MULTILINE)

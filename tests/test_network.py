@@ -1,0 +1,111 @@
+"""The network against MGN-pytorch's outputs, and what others rely on: names, counts, no dead operation."""
+
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+from conftest import REFERENCE, relative
+from seeded import seeded_state_dict
+
+from mgn import network, weights
+
+
+@pytest.mark.parametrize(
+    ("keys", "pool", "reduction", "expected"),
+    [
+        ("seathiefwang", "avg", "relu", "forward_seathiefwang_avg"),
+        ("seathiefwang", "max", "relu", "forward_seathiefwang_max"),
+        ("lwplw_prelu", "avg", "prelu", "forward_lwplw_prelu_avg"),
+    ],
+)
+def test_forward_is_mgn_pytorchs(keys, pool, reduction, expected):
+    arrays = weights.from_pytorch(seeded_state_dict(REFERENCE / f"keys_{keys}.txt"))
+    pictures = (
+        np.random.RandomState(7).standard_normal((2, 3, 384, 128)).astype(np.float32).transpose(0, 2, 3, 1)
+    )
+    images = tf.placeholder(tf.float32, [None, 384, 128, 3])
+    outputs = network.mgn(images, 751, False, pool, reduction)
+    with tf.Session() as session:
+        operations = len(session.graph.get_operations())
+        weights.assign(session, arrays)
+        assert len(session.graph.get_operations()) == operations  # weights arrive by feed alone
+        embedding, features, logits = session.run(list(outputs), {images: pictures})
+        flipped = session.run(outputs.embedding, {images: pictures[:, :, ::-1]})
+    stored = np.load(REFERENCE / f"{expected}.npz")
+    result = embedding + flipped
+    result /= np.linalg.norm(result, axis=1, keepdims=True)
+    differences = {
+        "embedding": relative(embedding, stored["embedding"]),
+        "flipped": relative(flipped, stored["flipped_embedding"]),
+        "result": relative(result, stored["result_embedding"]),
+        "logits": relative(logits, stored["logits"]),
+    }
+    print(f"{expected}: {differences}")
+    assert max(differences.values()) <= 1e-5
+    assert np.array_equal(np.concatenate(features, axis=1), embedding)
+
+
+@pytest.mark.parametrize(
+    ("reduction", "count", "values"), [("relu", 571, 70_462_200), ("prelu", 579, 70_464_248)]
+)
+def test_variables(reduction, count, values):
+    """Values: every variable of `keys_*.txt` (running statistics included, counters not)."""
+    shapes = weights.variable_shapes(751, reduction)
+    keys = REFERENCE / f"keys_{'seathiefwang' if reduction == 'relu' else 'lwplw_prelu'}.txt"
+    listed = dict(line.split("\t") for line in keys.read_text().splitlines())
+    wanted = {key for key in listed if not key.endswith("num_batches_tracked")}
+    assert {weights.mgn_pytorch_key(name) for name in shapes} == wanted
+    assert len(shapes) == count
+    assert sum(int(np.prod(shape)) for shape in shapes.values()) == values
+
+
+def test_names_that_checkpoints_rely_on():
+    shapes = weights.variable_shapes(10, "prelu")
+    assert shapes["backbone/conv1/weight"] == (7, 7, 3, 64)
+    assert shapes["backbone/layer1/0/downsample/0/weight"] == (1, 1, 64, 256)
+    assert shapes["backbone/layer3/0/bn2/running_var"] == (256,)
+    assert shapes["p2/layer3/1/conv1/weight"] == (1, 1, 1024, 256)
+    assert shapes["p3/layer4/2/conv3/weight"] == (1, 1, 512, 2048)
+    assert shapes["reduction_4/0/weight"] == (1, 1, 2048, 256)
+    assert shapes["reduction_7/2/weight"] == (256,)
+    assert shapes["fc_id_256_2_1/weight"] == (256, 10)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_no_operation_is_dead(training):
+    images = tf.placeholder(tf.float32, [None, 96, 32, 3])
+    outputs = network.mgn(images, 10, training, reduction="prelu")
+    reached, queue = set(), [outputs.embedding.op, *(x.op for x in outputs.logits)]
+    queue += tf.get_collection(tf.GraphKeys.UPDATE_OPS)
+    while queue:
+        operation = queue.pop()
+        if operation not in reached:
+            reached.add(operation)
+            queue += [tensor.op for tensor in operation.inputs] + list(operation.control_inputs)
+    ends = (".*/Initializer/.*", ".*/Assign$", ".*/IsInitialized/.*", ".*/Read/ReadVariableOp$")
+    dead = [op.name for op in images.graph.get_operations() if op not in reached]
+    assert [name for name in dead if not any(tf_match(end, name) for end in ends)] == []
+
+
+def tf_match(pattern, name):
+    import re
+
+    return re.fullmatch(pattern, name)
+
+
+@pytest.mark.parametrize(("height", "width"), [(96, 32), (192, 64), (384, 128)])
+def test_shapes_of_the_maps(height, width):
+    images = tf.placeholder(tf.float32, [None, height, width, 3])
+    trunk = network.backbone(images, False, False)
+    assert trunk.shape.as_list() == [None, height // 16, width // 16, 1024]
+    sizes = [network.branch(trunk, b, False, False).shape.as_list() for b in network.BRANCHES]
+    assert sizes == [[None, height // s, width // s, 2048] for s in (32, 16, 16)]
+
+
+def test_blocks_start_as_the_identity_when_asked():
+    images = tf.placeholder(tf.float32, [None, 96, 32, 3])
+    network.mgn(images, 10, True, zero_init_residual=True)
+    scales = {v.op.name: v for v in tf.global_variables() if v.op.name.endswith(("bn3/weight", "bn2/weight"))}
+    with tf.Session() as session:
+        session.run([v.initializer for v in scales.values()])
+        values = session.run(scales)
+    assert all(np.all(value == (0 if name.endswith("bn3/weight") else 1)) for name, value in values.items())

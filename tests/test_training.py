@@ -1,0 +1,177 @@
+"""Steps against MGN-pytorch's, optimisers against `torch.optim`, the schedule by hand, batches, resuming."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+import torch
+from conftest import REFERENCE, relative
+
+from mgn import training, weights
+from mgn.batches import training_dataset
+from mgn.config import RECIPES, TrainConfig
+from mgn.data import labels_of, pk_batches, read_split
+from mgn.images import PictureReader, normalise, resize
+from mgn.optimizers import make_optimizer
+
+
+@pytest.mark.parametrize("name", ["sgd", "adam"])
+def test_four_steps_are_mgn_pytorchs(name, small_arrays):
+    stored = np.load(REFERENCE / f"train_{name}.npz")
+    config = TrainConfig(
+        optimizer={"sgd": "sgd", "adam": "amsgrad"}[name],
+        learning_rate=float(stored["learning_rate"]),
+        batch_ids=4,
+    )
+    images = tf.placeholder(tf.float32, [None, 384, 128, 3])
+    labels = tf.constant(np.repeat(np.arange(4), 4))
+    ops = training.build_train_graph(config, images, labels, 10)
+    variables = {v.op.name: v for v in weights.model_variables()}
+    rng = np.random.RandomState(11)
+    with tf.Session() as session:
+        session.run([v.initializer for v in tf.global_variables()])
+        weights.assign(session, small_arrays)
+        for step in range(4):
+            batch = rng.standard_normal((16, 3, 384, 128)).astype(np.float32).transpose(0, 2, 3, 1)
+            parts = {part: getattr(ops, part) for part in ("cross_entropy", "triplet", "total", "grad_norm")}
+            got, _ = session.run([parts, ops.train_op], {images: batch})
+            for part, value in got.items():
+                tolerance = 1e-3 if part == "grad_norm" else 2e-4
+                assert value == pytest.approx(stored[part][step], rel=tolerance), f"{part} of step {step}"
+        mean, variance, after = session.run(
+            [
+                variables[f"backbone/{leaf}"]
+                for leaf in ("bn1/running_mean", "bn1/running_var", "conv1/weight")
+            ]
+        )
+    assert relative(mean, stored["bn1_running_mean"]) <= 1e-4
+    assert relative(variance, stored["bn1_running_var"]) <= 1e-4
+    before = small_arrays["backbone/conv1/weight"].astype(np.float64)
+    moved = (after - before).ravel()
+    expected = (stored["conv1_weight"].transpose(2, 3, 1, 0) - before).ravel()
+    lengths = np.linalg.norm(moved), np.linalg.norm(expected)
+    cosine = moved @ expected / np.prod(lengths)
+    print(f"{name}: conv1 moved with cosine {cosine:.5f}, norm {lengths[0] / lengths[1]:.4f}")
+    assert cosine >= 0.99
+    assert lengths[0] == pytest.approx(lengths[1], rel=0.03)
+
+
+@pytest.mark.parametrize(
+    ("options", "theirs"),
+    [
+        ({"optimizer": "sgd"}, lambda p: torch.optim.SGD(p, 0.05, momentum=0.9, weight_decay=0.01)),
+        (
+            {"optimizer": "sgd", "nesterov": True},
+            lambda p: torch.optim.SGD(p, 0.05, momentum=0.9, weight_decay=0.01, nesterov=True),
+        ),
+        ({"optimizer": "adam"}, lambda p: torch.optim.Adam(p, 0.05, weight_decay=0.01)),
+        ({"optimizer": "amsgrad"}, lambda p: torch.optim.Adam(p, 0.05, weight_decay=0.01, amsgrad=True)),
+    ],
+    ids=["sgd", "nesterov", "adam", "amsgrad"],
+)
+def test_optimisers_follow_pytorchs_for_20_steps(options, theirs):
+    """Least squares whose target moves, so that second moments shrink and AMSGrad differs from Adam."""
+    rng = np.random.default_rng(0)
+    start, matrix = rng.normal(size=6).astype(np.float32), rng.normal(size=(8, 6)).astype(np.float32)
+    targets = (rng.normal(size=(20, 8)) * np.geomspace(3, 1e-3, 20)[:, None]).astype(np.float32)
+    parameter = torch.nn.Parameter(torch.from_numpy(start.copy()))
+    optimizer = theirs([parameter])
+    config = TrainConfig(learning_rate=0.05, weight_decay=0.01, **options)
+    step = tf.train.get_or_create_global_step()
+    x = tf.get_variable("x", initializer=start)
+    target = tf.placeholder(tf.float32, [8])
+    loss = tf.reduce_sum(tf.square(tf.linalg.matvec(matrix, x) - target))
+    gradient = tf.gradients(loss, x)[0] + config.weight_decay * x
+    ours = make_optimizer(config, tf.constant(0.05), step).apply_gradients([(gradient, x)], step)
+    with tf.Session() as session:
+        session.run([v.initializer for v in tf.global_variables()])
+        for value in targets:
+            optimizer.zero_grad()
+            torch.sum((torch.from_numpy(matrix) @ parameter - torch.from_numpy(value)) ** 2).backward()
+            optimizer.step()
+            session.run(ours, {target: value})
+            assert relative(session.run(x), parameter.detach().numpy()) <= 1e-6
+
+
+def test_learning_rate_by_hand():
+    config = TrainConfig(learning_rate=1.0, milestones=(2, 3), gamma=0.1, warmup_steps=4)
+    step = tf.placeholder(tf.int64, [])
+    rate = training.learning_rate_at(step, config, per_epoch=5)
+    with tf.Session() as session:
+        got = [session.run(rate, {step: i}) for i in (0, 1, 3, 4, 9, 10, 14, 15, 100)]
+    assert got == pytest.approx([0.25, 0.5, 1, 1, 1, 0.1, 0.1, 0.01, 0.01])
+
+
+def one_small_step(**options):
+    """Build, take one step on noise; returns (values before, values after, figures of steps 0 and 1)."""
+    plain = {"optimizer": "sgd", "momentum": 0.0, "learning_rate": 0.1, "zero_init_residual": False}
+    config = dataclasses.replace(RECIPES["scratch"], **plain, **options)
+    rng = np.random.default_rng(0)
+    with tf.Graph().as_default():
+        tf.set_random_seed(0)
+        images = tf.constant(rng.normal(size=(4, 96, 32, 3)).astype(np.float32))
+        ops = training.build_train_graph(config, images, tf.constant([0, 0, 1, 1]), 2)
+        variables = {v.op.name: v for v in weights.model_variables()}
+        with tf.Session() as session:
+            session.run([v.initializer for v in tf.global_variables()])
+            before = session.run(variables)
+            first, _ = session.run([ops._replace(train_op=ops.total), ops.train_op])
+            after = session.run(variables)
+            second = session.run(ops._replace(train_op=ops.total))
+    return before, after, first, second
+
+
+def test_l2_reaches_every_parameter_and_the_triplet_joins_at_its_step():
+    before, plain, *_ = one_small_step(weight_decay=0.0, triplet_start_step=1)
+    same, decayed, first, second = one_small_step(weight_decay=0.01, triplet_start_step=1, triplet_weight=3.0)
+    assert first.total == first.cross_entropy
+    assert second.total == pytest.approx(second.cross_entropy + 3 * second.triplet, rel=1e-6)
+    assert second.global_step == 1
+    for name, start in before.items():
+        assert np.array_equal(start, same[name])
+        if "running" not in name:  # 0.1 * 0.01 of each parameter, batch-norm scales and biases too
+            assert relative(plain[name] - decayed[name] + 1, 0.001 * start + 1) < 1e-5, name
+        elif "bn1/running_mean" in name:
+            assert not np.array_equal(
+                plain[name], start
+            )  # statistics move, or they would be ImageNet's for ever
+
+
+def test_batches_hold_the_pictures_of_pk_batches(dataset):
+    split = read_split(dataset, "train")
+    labels = labels_of(split.persons)
+    config = dataclasses.replace(RECIPES["scratch"], batch_ids=4, batch_images=3, seed=5)
+    made = list(run_dataset(config, split.paths, labels, 0, 5))
+    planned = [b for epoch in range(3) for b in pk_batches(labels, 4, 3, 5, epoch)][:5]
+    read = PictureReader()
+    picture = tf.placeholder(tf.uint8, [None, None, 3])
+    prepared = normalise(resize(picture, config.height, config.width))
+    with tf.Session() as session:
+        for (images, got_labels, indices), expected in zip(made, planned, strict=True):
+            assert np.array_equal(indices, expected) and np.array_equal(got_labels, labels[expected])
+            for image, index in zip(images, indices, strict=True):
+                plain = session.run(prepared, {picture: read(split.paths[index])})
+                assert np.array_equal(image, plain) or np.array_equal(image, plain[:, ::-1])
+
+
+def test_a_batch_does_not_depend_on_where_training_started(dataset):
+    split = read_split(dataset, "train")
+    labels = labels_of(split.persons)
+    config = dataclasses.replace(RECIPES["scratch"], batch_ids=3, random_erasing=0.5)
+    whole = list(run_dataset(config, split.paths, labels, 0, 7))
+    rest = list(run_dataset(config, split.paths, labels, 4, 7))
+    for expected, got in zip(whole[4:], rest, strict=True):
+        assert all(np.array_equal(a, b) for a, b in zip(expected, got, strict=True))
+
+
+def run_dataset(config, paths, labels, start, stop):
+    with tf.Graph().as_default():
+        iterator = tf.data.make_initializable_iterator(training_dataset(config, paths, labels, start, stop))
+        following = iterator.get_next()
+        with tf.Session() as session:
+            session.run(iterator.initializer)
+            for _ in range(stop - start):
+                yield session.run(following)
+            with pytest.raises(tf.errors.OutOfRangeError):
+                session.run(following)

@@ -1,0 +1,93 @@
+"""Names by rule, layouts by rank, strictness."""
+
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+from conftest import REFERENCE
+from seeded import read_keys, seeded_state_dict
+
+from mgn import weights
+from mgn.errors import CheckError, InputError
+from mgn.network import mgn
+
+
+@pytest.mark.parametrize(
+    ("name", "mgn_key", "imagenet_key"),
+    [
+        ("backbone/conv1/weight", "backone.0.weight", "conv1.weight"),
+        ("backbone/bn1/running_var", "backone.1.running_var", "bn1.running_var"),
+        (
+            "backbone/layer1/0/downsample/1/bias",
+            "backone.4.0.downsample.1.bias",
+            "layer1.0.downsample.1.bias",
+        ),
+        ("backbone/layer2/3/conv2/weight", "backone.5.3.conv2.weight", "layer2.3.conv2.weight"),
+        ("backbone/layer3/0/bn3/weight", "backone.6.bn3.weight", "layer3.0.bn3.weight"),
+        ("p1/layer3/1/conv1/weight", "p1.0.0.conv1.weight", "layer3.1.conv1.weight"),
+        ("p3/layer3/5/bn2/bias", "p3.0.4.bn2.bias", "layer3.5.bn2.bias"),
+        ("p2/layer4/0/downsample/0/weight", "p2.1.0.downsample.0.weight", "layer4.0.downsample.0.weight"),
+        ("reduction_3/1/running_mean", "reduction_3.1.running_mean", None),
+        ("fc_id_256_1_0/bias", "fc_id_256_1_0.bias", None),
+    ],
+)
+def test_names(name, mgn_key, imagenet_key):
+    assert weights.mgn_pytorch_key(name) == mgn_key
+    assert weights.imagenet_key(name) == imagenet_key
+
+
+def test_layouts():
+    convolution, matrix = np.arange(24.0).reshape(4, 3, 2, 1), np.arange(6.0).reshape(3, 2)
+    assert weights.to_tf_layout(convolution)[1, 0, 2, 3] == convolution[3, 2, 1, 0]
+    assert weights.to_tf_layout(matrix)[1, 2] == matrix[2, 1]
+    assert weights.to_tf_layout(convolution).dtype == np.float32
+
+
+def test_imagenet_weights_go_into_trunk_and_all_three_branches():
+    state_dict = seeded_state_dict(REFERENCE / "keys_torchvision_resnet50.txt")
+    arrays = weights.from_pytorch(state_dict)
+    assert len(arrays) == 515
+    for branch in ("p1", "p2", "p3"):
+        got = arrays[f"{branch}/layer4/1/conv2/weight"]
+        assert np.array_equal(got, state_dict["layer4.1.conv2.weight"].transpose(2, 3, 1, 0))
+    used = {weights.imagenet_key(name) for name in arrays}
+    counters = {key for key in state_dict if key.endswith("num_batches_tracked")}
+    assert set(state_dict) - used - counters == {"fc.weight", "fc.bias"}
+
+
+def test_missing_left_over_and_wrong_shapes_are_named(state_dict):
+    broken = dict(state_dict)
+    broken["surprise.weight"] = broken.pop("p2.0.3.bn2.bias")
+    with pytest.raises(CheckError, match=r"1 missing \(p2.0.3.bn2.bias\); 1 left over \(surprise.weight\)"):
+        weights.from_pytorch(broken)
+    narrow = {**state_dict, "p1.1.0.conv1.weight": state_dict["p1.1.0.conv1.weight"][:, :-1]}
+    with pytest.raises(CheckError, match=r"p1.1.0.conv1.weight \(512, 1023, 1, 1\)"):
+        weights.from_pytorch(narrow)
+
+
+def test_another_network_is_refused():
+    with pytest.raises(InputError, match="neither MGN-pytorch"):
+        weights.from_pytorch({"features.0.weight": np.zeros((64, 3, 3, 3))})
+
+
+def test_key_lists_are_complete():
+    """Our rules use every key of the published lists, but counters and ImageNet's classifier."""
+    for keys, reduction in (("seathiefwang", "relu"), ("lwplw_prelu", "prelu")):
+        listed = {
+            k for k, _ in read_keys(REFERENCE / f"keys_{keys}.txt") if not k.endswith("num_batches_tracked")
+        }
+        assert {weights.mgn_pytorch_key(name) for name in weights.variable_shapes(751, reduction)} == listed
+
+
+def test_assign_is_strict(small_arrays):
+    mgn(tf.placeholder(tf.float32, [None, 96, 32, 3]), 10, False)
+    missing = {k: v for k, v in small_arrays.items() if k != "p1/layer4/0/bn1/bias"}
+    with tf.Session() as session:
+        with pytest.raises(CheckError, match="1 variables without a value"):
+            weights.assign(session, missing)
+        with pytest.raises(CheckError, match="1 values without a variable"):
+            weights.assign(session, {**small_arrays, "extra": np.zeros(1)})
+        with pytest.raises(CheckError, match="fc_id_2048_0/bias: shape"):
+            weights.assign(session, {**small_arrays, "fc_id_2048_0/bias": np.zeros(11, np.float32)})
+        weights.assign(session, small_arrays)
+        for variable in tf.global_variables()[::50]:
+            assert np.array_equal(session.run(variable), small_arrays[variable.op.name])
