@@ -2,6 +2,7 @@
 
 import json
 import logging
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -56,11 +57,14 @@ def export_pb(
     """
     refuse_existing(pb_path, overwrite)
     checkpoint = checkpoints.find(path, **options)
-    source = load_embedder(checkpoint.prefix, **options)
     graph_def = _freeze(checkpoint, form, input_type)
     with replacing(pb_path, overwrite) as temporary:
         temporary.write_bytes(graph_def.SerializeToString(deterministic=True))
-        return compare(source, load_embedder(temporary), f"{pb_path} against {checkpoint.prefix}")
+        with (
+            closing(load_embedder(checkpoint.prefix, **options)) as source,
+            closing(load_embedder(temporary)) as made,
+        ):
+            return compare(source, made, f"{pb_path} against {checkpoint.prefix}")
 
 
 def _freeze(checkpoint: checkpoints.Checkpoint, form: str, input_type: str) -> tf.GraphDef:
@@ -110,13 +114,13 @@ def export_saved_model(
     folder = Path(export_path) / str(version or next_version(export_path))
     refuse_existing(folder, overwrite)
     graph_def = read_graph_def(pb_path)
-    source = Embedder(session_of(graph_def), pb_path)
-    if source.form != form:
-        raise InputError(f"{pb_path}: a {source.form} graph; use {SERVING_SCRIPTS[source.form]}")
-    with replacing(folder, overwrite) as temporary:
-        _write_saved_model(graph_def, temporary, form)
-        difference = compare(source, load_embedder(temporary), f"{folder} against {pb_path}")
-    return folder, difference
+    with closing(Embedder(session_of(graph_def), pb_path)) as source:
+        if source.form != form:
+            raise InputError(f"{pb_path}: a {source.form} graph; use {SERVING_SCRIPTS[source.form]}")
+        with replacing(folder, overwrite) as temporary:
+            _write_saved_model(graph_def, temporary, form)
+            with closing(load_embedder(temporary)) as made:
+                return folder, compare(source, made, f"{folder} against {pb_path}")
 
 
 def next_version(export_path: Path) -> int:

@@ -1,10 +1,12 @@
 """Optimisers that move as PyTorch's do; L2 belongs to the gradient there, and is added by the caller."""
 
+import numpy as np
 import tensorflow.compat.v1 as tf
 
 from mgn.config import TrainConfig
 
-_BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-8
+_BETA1, _BETA2 = np.float32(0.9), np.float32(0.999)  # as the kernels see them
+_EPSILON = 1e-8
 
 
 def make_optimizer(config: TrainConfig, learning_rate: tf.Tensor, step: tf.Tensor) -> tf.train.Optimizer:
@@ -23,16 +25,19 @@ class TorchAdam(tf.train.Optimizer):
 
     def __init__(self, learning_rate: tf.Tensor, step: tf.Tensor, amsgrad: bool):
         super().__init__(use_locking=False, name="AMSGrad" if amsgrad else "Adam")
-        updates = tf.cast(step, tf.float32) + 1.0
-        beta1_power, beta2_power = tf.pow(_BETA1, updates), tf.pow(_BETA2, updates)
         self._amsgrad = amsgrad
+        # 1 - 0.999^t is small: in float32 its error would be larger than that of everything else here.
+        updates = tf.cast(step, tf.float64) + 1.0
+        correction1, correction2 = (
+            1.0 - tf.pow(tf.constant(np.float64(b)), updates) for b in (_BETA1, _BETA2)
+        )
         self._arguments = {
-            "beta1_power": beta1_power,
-            "beta2_power": beta2_power,
-            "lr": learning_rate,
+            "beta1_power": 0.0,  # the kernels' own bias correction, in float32, has nothing left to do
+            "beta2_power": 0.0,
+            "lr": learning_rate * tf.cast(tf.sqrt(correction2) / correction1, tf.float32),
             "beta1": _BETA1,
             "beta2": _BETA2,
-            "epsilon": _EPSILON * tf.sqrt(1.0 - beta2_power),
+            "epsilon": tf.cast(_EPSILON * tf.sqrt(correction2), tf.float32),
         }
 
     def _create_slots(self, var_list):

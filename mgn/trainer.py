@@ -48,27 +48,27 @@ def train(
         ("untrained" and) "trained" scores; none where the data set has no query or gallery folder.
     """
     trainer = Trainer(config, read_split(dataset, "train"), train_dir)
+    log.info(trainer.plan())
+    has_test_set = all((Path(dataset) / FOLDERS[split]).is_dir() for split in ("query", "gallery"))
     scored = []
     if resume:
         trainer.resume()
     else:
         trainer.start(init_checkpoint, fresh_classifier)
-    if config.evaluate_untrained and trainer.step == 0:
-        scored.append(("untrained", trainer.save()))
-    scored.append(("trained", trainer.run()))
+    if config.evaluate_untrained and has_test_set and trainer.step == 0:
+        scored.append(("untrained", _score(trainer.save(), dataset)))
+    last = trainer.run()
     trainer.session.close()
-    if not all((Path(dataset) / FOLDERS[split]).is_dir() for split in ("query", "gallery")):
+    if has_test_set:
+        scored.append(("trained", _score(last, dataset)))
+    else:
         log.info(f"{dataset} has no {FOLDERS['query']} and {FOLDERS['gallery']}: not evaluated")
-        return []
-    return [(name, _score(prefix, dataset)) for name, prefix in scored if prefix]
+    return scored
 
 
 def _score(prefix: Path, dataset: Path) -> evaluation.Scores:
-    embed = load_embedder(prefix)
-    try:
+    with contextlib.closing(load_embedder(prefix)) as embed:
         return evaluation.evaluate(embed, dataset)
-    finally:
-        embed.close()
 
 
 class Trainer:
@@ -81,6 +81,20 @@ class Trainer:
         if self.num_classes < 2:
             raise InputError("the training split has one person only: a triplet needs a negative")
         self.total_steps = planned_steps(config, self.num_classes)
+
+    def plan(self) -> str:
+        """What the run will do, counted in people, steps and pictures."""
+        config, records = self.config, len(self.split.records)
+        per_epoch = steps_per_epoch(self.num_classes, config.batch_ids)
+        decays = ", ".join(str(milestone * per_epoch) for milestone in config.milestones)
+        seen = self.total_steps / per_epoch * self.num_classes * config.batch_images
+        return (
+            f"training set: {self.num_classes} people, {records} pictures"
+            f" ({self.split.junk} junk and {self.split.ignored} other files left out)\n"
+            f"recipe {config.recipe}: {self.total_steps} steps of {config.batch_ids} people x {config.batch_images}"
+            f" pictures; an epoch, every person once, is {per_epoch} steps; {seen:,.0f} pictures in all,"
+            f" {seen / records:.1f} passes over the set; learning rate x{config.gamma:g} after steps {decays}"
+        )
 
     def start(self, init_checkpoint: Path | None = None, fresh_classifier: bool = False) -> None:
         """Build the graph and set the weights: fresh ones, or those of a checkpoint where it has them."""

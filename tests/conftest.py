@@ -1,5 +1,6 @@
 """What tests share: a small data set, seeded checkpoints, and paths to the reference values."""
 
+import functools
 import os
 from pathlib import Path
 
@@ -53,16 +54,28 @@ def write_picture(path, person, rng):
     assert cv2.imwrite(str(path), picture)
 
 
+@functools.cache  # drawing 70 million numbers takes seconds
+def seeded(keys, num_classes=None):
+    """A published checkpoint family's state dict, seeded; callers must not write into its arrays."""
+    return seeded_state_dict(REFERENCE / f"keys_{keys}.txt", num_classes)
+
+
+@functools.cache
+def seeded_variables(keys, num_classes=None):
+    """The same as {variable name: array}."""
+    return weights.from_pytorch(seeded(keys, num_classes))
+
+
 @pytest.fixture(scope="session")
 def state_dict():
     """MGN-pytorch's checkpoint of 751 classes, seeded: numpy arrays."""
-    return seeded_state_dict(REFERENCE / "keys_seathiefwang.txt")
+    return seeded("seathiefwang")
 
 
 @pytest.fixture(scope="session")
 def small_arrays():
     """Seeded variables of 10 classes."""
-    return weights.from_pytorch(seeded_state_dict(REFERENCE / "keys_seathiefwang.txt", num_classes=10))
+    return seeded_variables("seathiefwang", 10)
 
 
 @pytest.fixture(scope="session")

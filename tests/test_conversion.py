@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 import torch
-from conftest import REFERENCE, relative, save_torch
-from seeded import seeded_state_dict
+from conftest import REFERENCE, relative, save_torch, seeded
 
 from mgn import checkpoints, conversion, inference, weights
 from mgn.errors import CheckError, InputError
@@ -18,6 +17,7 @@ from mgn.torch_mgn import TorchMGN
 
 
 def bare(state_dict):
+    """Without counters, as PyTorch 0.4.0 wrote them; a new dictionary."""
     return {k: v for k, v in state_dict.items() if not k.endswith("num_batches_tracked")}
 
 
@@ -92,7 +92,7 @@ def test_files_that_hold_no_weights(tmp_path):
 
 @pytest.mark.parametrize(("keys", "reduction"), [("seathiefwang", "relu"), ("lwplw_prelu", "prelu")])
 def test_an_mgn_checkpoint_converts(tmp_path, keys, reduction):
-    save_torch(tmp_path / "x.pt", bare(seeded_state_dict(REFERENCE / f"keys_{keys}.txt", num_classes=10)))
+    save_torch(tmp_path / "x.pt", bare(seeded(keys, 10)))
     done = conversion.convert(tmp_path / "x.pt", tmp_path / "made", pool="max")
     print(f"{keys}: largest difference {done.difference:.1e}")
     assert done.difference <= 1e-5
@@ -109,7 +109,7 @@ def test_an_mgn_checkpoint_converts(tmp_path, keys, reduction):
 
 
 def test_imagenet_weights_convert_to_a_backbone(tmp_path):
-    state_dict = seeded_state_dict(REFERENCE / "keys_torchvision_resnet50.txt")
+    state_dict = seeded("torchvision_resnet50")
     save_torch(tmp_path / "resnet50.pth", state_dict)
     done = conversion.convert(tmp_path / "resnet50.pth", tmp_path / "made")
     assert done.kind == "backbone" and done.difference <= 1e-5
@@ -122,11 +122,11 @@ def test_imagenet_weights_convert_to_a_backbone(tmp_path):
 
 @pytest.mark.parametrize("fault", ["missing", "nan"])
 def test_a_failed_check_writes_nothing(tmp_path, fault):
-    arrays = bare(seeded_state_dict(REFERENCE / "keys_seathiefwang.txt", num_classes=10))
+    arrays = bare(seeded("seathiefwang", 10))
     if fault == "missing":
         del arrays["fc_id_2048_0.weight"]
     else:
-        arrays["reduction_2.0.weight"][0] = np.nan
+        arrays["reduction_2.0.weight"] = arrays["reduction_2.0.weight"] * np.float32(np.nan)
     save_torch(tmp_path / "x.pt", arrays)
     with pytest.raises(
         CheckError, match=r"fc_id_2048_0\.weight" if fault == "missing" else "fg_p3:0 differs"
@@ -147,6 +147,6 @@ def test_a_swapped_head_would_be_noticed(tmp_path, monkeypatch):
         return arrays
 
     monkeypatch.setattr(weights, "from_pytorch", swapped)
-    save_torch(tmp_path / "x.pt", seeded_state_dict(REFERENCE / "keys_seathiefwang.txt", num_classes=10))
+    save_torch(tmp_path / "x.pt", seeded("seathiefwang", 10))
     with pytest.raises(CheckError, match="differs from PyTorch's"):
         conversion.convert(tmp_path / "x.pt", tmp_path / "made")

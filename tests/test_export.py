@@ -7,10 +7,9 @@ import cv2
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
-from conftest import REFERENCE, relative, write_checkpoint
-from seeded import seeded_state_dict
+from conftest import REFERENCE, relative, seeded_variables, write_checkpoint
 
-from mgn import checkpoints, export, inference, weights
+from mgn import checkpoints, export, inference
 from mgn.config import NetworkOptions
 from mgn.errors import CheckError, InputError
 from mgn.inference import PLAIN, PRE_POST, load_embedder
@@ -38,10 +37,10 @@ def run_as_stranger(tmp_path, pb, fetch, **inputs):
 
 
 @pytest.fixture(scope="module")
-def full_checkpoint(tmp_path_factory, state_dict):
+def full_checkpoint(tmp_path_factory):
     """The reference checkpoint at the full 384x128."""
     prefix = tmp_path_factory.mktemp("full") / "seeded"
-    write_checkpoint(prefix, weights.from_pytorch(state_dict), NetworkOptions(751))
+    write_checkpoint(prefix, seeded_variables("seathiefwang"), NetworkOptions(751))
     return prefix
 
 
@@ -185,7 +184,7 @@ def test_saved_model_signatures(tmp_path, small_pb, form):
     ],
 )
 def test_opencv_gives_the_published_embedding(tmp_path, keys, pool, reduction, expected):
-    arrays = weights.from_pytorch(seeded_state_dict(REFERENCE / f"keys_{keys}.txt"))
+    arrays = seeded_variables(keys)
     write_checkpoint(tmp_path / "x", arrays, NetworkOptions(751, pool, reduction))
     export.export_pb(tmp_path / "x", tmp_path / "mgn.pb", PLAIN)
     network = cv2.dnn.readNetFromTensorflow(str(tmp_path / "mgn.pb"))

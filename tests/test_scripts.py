@@ -12,8 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
-from conftest import REFERENCE, save_torch
-from seeded import seeded_state_dict
+from conftest import save_torch, seeded
 
 import convert_pytorch_weights
 import evaluate
@@ -149,7 +148,7 @@ def converted(tmp_path_factory):
     """MGN of 10 classes and a backbone, through the script."""
     folder = tmp_path_factory.mktemp("converted")
     for keys, classes in (("seathiefwang", 10), ("torchvision_resnet50", None)):
-        save_torch(folder / f"{keys}.pt", seeded_state_dict(REFERENCE / f"keys_{keys}.txt", classes))
+        save_torch(folder / f"{keys}.pt", seeded(keys, classes))
         arguments = "--pt_model_path", folder / f"{keys}.pt", "--checkpoint", folder / keys
         assert run(convert_pytorch_weights, *arguments) == 0
     return folder
@@ -255,7 +254,7 @@ def test_wrong_flags_to_the_others(trained, dataset, tmp_path, capsys, converted
 
 
 def test_weights_that_do_not_cover_the_network_end_in_1(tmp_path, capsys):
-    arrays = seeded_state_dict(REFERENCE / "keys_seathiefwang.txt", num_classes=10)
+    arrays = dict(seeded("seathiefwang", 10))
     del arrays["p3.1.2.bn3.weight"]
     save_torch(tmp_path / "x.pt", arrays)
     assert (

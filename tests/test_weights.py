@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
-from conftest import REFERENCE
-from seeded import read_keys, seeded_state_dict
+from conftest import REFERENCE, seeded
+from seeded import read_keys
 
 from mgn import weights
 from mgn.errors import CheckError, InputError
@@ -43,7 +43,7 @@ def test_layouts():
 
 
 def test_imagenet_weights_go_into_trunk_and_all_three_branches():
-    state_dict = seeded_state_dict(REFERENCE / "keys_torchvision_resnet50.txt")
+    state_dict = seeded("torchvision_resnet50")
     arrays = weights.from_pytorch(state_dict)
     assert len(arrays) == 515
     for branch in ("p1", "p2", "p3"):
