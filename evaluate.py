@@ -25,8 +25,7 @@ def main(arguments: list[str]) -> int:
     flags = parser.parse_args(arguments)
     output_dir = flags.output_dir or next_free(Path("runs"), "evaluation")
     refuse_existing(output_dir / "metrics.json", flags.overwrite)
-    dataset = flags.dataset or cli.demo_set()
-    cli.check_dataset(dataset, "query", "gallery")
+    dataset = cli.checked_dataset(flags.dataset, "query", "gallery")
 
     from mgn import evaluation
     from mgn.inference import load_embedder

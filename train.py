@@ -30,8 +30,7 @@ def main(arguments: list[str]) -> int:
             " pretrained/resnet50, then add --init_checkpoint pretrained/resnet50; or use --recipe scratch",
             file=sys.stderr,
         )
-    dataset = run["dataset"] or cli.demo_set()
-    cli.check_dataset(dataset, "train")
+    dataset = cli.checked_dataset(run["dataset"], "train")
     if not flags["resume"]:
         record_run(run, dataset)
     return train_and_report(run, dataset, flags)

@@ -92,19 +92,15 @@ def existing_path(text: str) -> Path:
     return path
 
 
-def demo_set() -> Path:
-    """The data set of a script without `--dataset`: drawn once, under `runs/`."""
+def checked_dataset(dataset: Path | None, *splits: str) -> Path:
+    """The folder of `--dataset`, or the demo set under `runs/`; complains before TensorFlow is loaded."""
+    from mgn.data import read_split  # `--help` is quicker without numpy and OpenCV
     from mgn.demo import make
 
-    return make(Path("runs") / "demo_set")
-
-
-def check_dataset(dataset: Path, *splits: str) -> None:
-    """Complain of a wrong folder before TensorFlow is loaded."""
-    from mgn.data import read_split
-
+    dataset = dataset or make(Path("runs") / "demo_set")
     for split in splits:
         read_split(dataset, split)
+    return dataset
 
 
 def add_dataclass_options(

@@ -57,7 +57,7 @@ def export_pb(
     """
     refuse_existing(pb_path, overwrite)
     checkpoint = checkpoints.find(path, **options)
-    graph_def = _freeze(checkpoint, form, input_type)
+    graph_def = freeze(checkpoint, form, input_type)
     with replacing(pb_path, overwrite) as temporary:
         temporary.write_bytes(graph_def.SerializeToString(deterministic=True))
         with (
@@ -67,7 +67,8 @@ def export_pb(
             return compare(source, made, f"{pb_path} against {checkpoint.prefix}")
 
 
-def _freeze(checkpoint: checkpoints.Checkpoint, form: str, input_type: str) -> tf.GraphDef:
+def freeze(checkpoint: checkpoints.Checkpoint, form: str, input_type: str) -> tf.GraphDef:
+    """The inference graph with the checkpoint's weights as constants, and its own description."""
     with session_of_checkpoint(checkpoint, form, input_type) as session:
         graph_def = tf.graph_util.convert_variables_to_constants(
             session, session.graph.as_graph_def(), [OUTPUTS[form]]

@@ -91,9 +91,10 @@ class Trainer:
         return (
             f"training set: {self.num_classes} people, {records} pictures"
             f" ({self.split.junk} junk and {self.split.ignored} other files left out)\n"
-            f"recipe {config.recipe}: {self.total_steps} steps of {config.batch_ids} people x {config.batch_images}"
-            f" pictures; an epoch, every person once, is {per_epoch} steps; {seen:,.0f} pictures in all,"
-            f" {seen / records:.1f} passes over the set; learning rate x{config.gamma:g} after steps {decays}"
+            f"recipe {config.recipe}: {self.total_steps} steps of {config.batch_ids} people x"
+            f" {config.batch_images} pictures; an epoch, every person once, is {per_epoch} steps;"
+            f" {seen:,.0f} pictures in all, {seen / records:.1f} passes over the set;"
+            f" learning rate x{config.gamma:g} after steps {decays}"
         )
 
     def start(self, init_checkpoint: Path | None = None, fresh_classifier: bool = False) -> None:

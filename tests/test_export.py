@@ -1,7 +1,11 @@
 """Exports opened by strangers: a new process without this package, OpenCV, the SavedModel loader."""
 
+import contextlib
+import re
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -12,6 +16,7 @@ from conftest import REFERENCE, relative, seeded_variables, write_checkpoint
 from mgn import checkpoints, export, inference
 from mgn.config import NetworkOptions
 from mgn.errors import CheckError, InputError
+from mgn.images import PictureReader
 from mgn.inference import PLAIN, PRE_POST, load_embedder
 
 STRANGER = """
@@ -70,6 +75,7 @@ def test_a_plain_pb_alone_gives_the_published_embedding(tmp_path, full_checkpoin
     print(f"plain pb: {relative(got['both'], expected):.1e}")
     assert relative(got["one"], expected[:1]) <= 1e-5
     assert relative(got["both"], expected) <= 1e-5
+    assert opencv_difference(tmp_path / "mgn.pb", "forward_seathiefwang_avg") <= 1e-5
 
 
 def test_a_pre_post_pb_alone_gives_its_sources_embedding(tmp_path, full_checkpoint):
@@ -86,26 +92,14 @@ def test_a_pre_post_pb_alone_gives_its_sources_embedding(tmp_path, full_checkpoi
 
 
 def test_every_kind_of_file_embeds_alike(tmp_path, small_checkpoint, small_pb):
-    export.export_pb(small_checkpoint, tmp_path / "uint8.pb", PRE_POST, "uint8")
-    served = {
-        form: export.export_saved_model(small_pb / f"{form}.pb", tmp_path / form, form)[0]
-        for form in (PLAIN, PRE_POST)
-    }
+    served, _ = export.export_saved_model(small_pb / "plain.pb", tmp_path / "served", PLAIN)
     source = load_embedder(small_checkpoint)
     expected, unflipped = source(pictures()), source(pictures(), flip=False)
     assert relative(unflipped, expected) > 1e-3
-    files = [
-        small_pb / "plain.pb",
-        small_pb / "pre_post.pb",
-        tmp_path / "uint8.pb",
-        *served.values(),
-        tmp_path / PLAIN,
-    ]
-    for path in files:
-        embed = load_embedder(path)
-        assert relative(embed(pictures()), expected) <= 1e-5, path
-        assert relative(embed(pictures(), flip=False), unflipped) <= 1e-5, path
-        embed.close()
+    for path in (small_pb / "plain.pb", small_pb / "pre_post.pb", served):
+        with contextlib.closing(load_embedder(path)) as embed:
+            assert relative(embed(pictures()), expected) <= 1e-5, path
+            assert relative(embed(pictures(), flip=False), unflipped) <= 1e-5, path
 
 
 def test_inner_tensors_of_the_pre_post_graph(small_pb):
@@ -151,13 +145,11 @@ def test_the_graph_holds_what_inference_needs_and_its_description(small_pb, smal
 
 @pytest.mark.parametrize("form", [PLAIN, PRE_POST])
 def test_saved_model_signatures(tmp_path, small_pb, form):
+    (tmp_path / "served" / "6").mkdir(parents=True)  # an earlier version, which stays as it is
     made, difference = export.export_saved_model(small_pb / f"{form}.pb", tmp_path / "served", form)
-    assert made == tmp_path / "served" / "1" and difference <= 1e-5
-    assert (
-        export.export_saved_model(small_pb / f"{form}.pb", tmp_path / "served", form, version=7)[0].name
-        == "7"
-    )
+    assert made == tmp_path / "served" / "7" and difference <= 1e-5
     assert export.next_version(tmp_path / "served") == 8
+    assert export.next_version(tmp_path / "new") == 1
     with tf.Session(graph=tf.Graph()) as session:
         loaded = tf.saved_model.loader.load(session, ["serve"], str(made))
         batch = np.stack(pictures()[:2]).astype(np.float32)
@@ -175,23 +167,26 @@ def test_saved_model_signatures(tmp_path, small_pb, form):
     assert np.array_equal(rows[0], rows[1])
 
 
+def opencv_difference(pb, expected):
+    network = cv2.dnn.readNetFromTensorflow(str(pb))
+    network.setInput(np.random.RandomState(7).standard_normal((2, 3, 384, 128)).astype(np.float32))  # NCHW
+    difference = relative(network.forward(), np.load(REFERENCE / f"{expected}.npz")["embedding"])
+    print(f"OpenCV {expected}: {difference:.1e}")
+    return difference
+
+
 @pytest.mark.parametrize(
     ("keys", "pool", "reduction", "expected"),
     [
-        ("seathiefwang", "avg", "relu", "forward_seathiefwang_avg"),
         ("seathiefwang", "max", "relu", "forward_seathiefwang_max"),
         ("lwplw_prelu", "avg", "prelu", "forward_lwplw_prelu_avg"),
     ],
 )
 def test_opencv_gives_the_published_embedding(tmp_path, keys, pool, reduction, expected):
-    arrays = seeded_variables(keys)
-    write_checkpoint(tmp_path / "x", arrays, NetworkOptions(751, pool, reduction))
-    export.export_pb(tmp_path / "x", tmp_path / "mgn.pb", PLAIN)
-    network = cv2.dnn.readNetFromTensorflow(str(tmp_path / "mgn.pb"))
-    network.setInput(np.random.RandomState(7).standard_normal((2, 3, 384, 128)).astype(np.float32))  # NCHW
-    difference = relative(network.forward(), np.load(REFERENCE / f"{expected}.npz")["embedding"])
-    print(f"OpenCV {keys} {pool}: {difference:.1e}")
-    assert difference <= 1e-5
+    write_checkpoint(tmp_path / "x", seeded_variables(keys), NetworkOptions(751, pool, reduction))
+    graph_def = export.freeze(checkpoints.find(tmp_path / "x"), PLAIN, "float32")
+    (tmp_path / "mgn.pb").write_bytes(graph_def.SerializeToString())
+    assert opencv_difference(tmp_path / "mgn.pb", expected) <= 1e-5
 
 
 def test_a_file_that_differs_is_not_put_in_place(tmp_path, small_checkpoint, monkeypatch):
@@ -228,3 +223,19 @@ def test_wrong_input(tmp_path, small_checkpoint, small_pb):
     with pytest.raises(InputError, match="not a readable SavedModel"):
         load_embedder(tmp_path / "model")
     assert not (tmp_path / "served").exists() or not any((tmp_path / "served").iterdir())
+
+
+def test_the_example_of_the_readme(tmp_path, small_pb, small_checkpoint):
+    """Its ten lines, run in a process without this package on two pictures of our own."""
+    readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"<!-- embed -->\n```python\n(.*?)```", readme, re.DOTALL)
+    names = [tmp_path / name for name in re.findall(r'"(runs/\S+\.jpg)"', code)]
+    names[0].parent.mkdir(parents=True)
+    for name, picture in zip(names, pictures()[1:3], strict=True):
+        cv2.imwrite(str(name), picture)
+    shutil.copy(small_pb / "pre_post.pb", tmp_path / re.search(r"runs/\w+\.pb", code)[0])
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    a, b = load_embedder(small_checkpoint)([PictureReader()(name) for name in names])
+    assert float(done.stdout.split()[-1]) == pytest.approx(np.linalg.norm(a - b), abs=1e-3)
