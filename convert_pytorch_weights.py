@@ -21,7 +21,8 @@ def main(arguments: list[str]) -> int:
     )
     parser.add_argument("--overwrite", action="store_true", help="replace an existing checkpoint")
     flags = parser.parse_args(arguments)
-    refuse_existing(f"{flags.checkpoint}.index", flags.overwrite)
+    for suffix in (".index", ".json"):  # what TensorFlow is not needed for; the conversion looks closer
+        refuse_existing(f"{flags.checkpoint}{suffix}", flags.overwrite)
 
     from mgn import conversion
 

@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 from mgn import cli
+from mgn.errors import InputError
 from mgn.files import next_free, refuse_existing
 
 
@@ -24,7 +25,10 @@ def main(arguments: list[str]) -> int:
     cli.add_network_options(parser)
     flags = parser.parse_args(arguments)
     output_dir = flags.output_dir or next_free(Path("runs"), "evaluation")
-    refuse_existing(output_dir / "metrics.json", flags.overwrite)
+    for name in ("metrics.json", "cmc.png"):
+        refuse_existing(output_dir / name, flags.overwrite)
+    if output_dir.exists() and not output_dir.is_dir():
+        raise InputError(f"--output_dir {output_dir}: is a file")
     dataset = cli.checked_dataset(flags.dataset, "query", "gallery")
 
     from mgn import evaluation
@@ -32,8 +36,8 @@ def main(arguments: list[str]) -> int:
 
     embed = load_embedder(flags.model, **cli.network_options(flags))
     scores = evaluation.evaluate(embed, dataset, flags.rerank)
+    print(evaluation.table(scores), flush=True)
     written = evaluation.write(scores, output_dir, flags.model, str(dataset), flags.overwrite)
-    print(evaluation.table(scores))
     print(f"written: {', '.join(map(str, written))}")
     return cli.DONE
 

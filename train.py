@@ -1,39 +1,47 @@
 """Train MGN on a Market-1501 data set, or on the embedded demo set."""
 
 import dataclasses
-import os
 import sys
 from pathlib import Path
 
 from mgn import cli
-from mgn.config import POOLS, RECIPE_NOTES, RECIPES, REDUCTIONS, TrainConfig
+from mgn.config import OPTIMIZERS, POOLS, PRECISIONS, RECIPE_NOTES, RECIPES, REDUCTIONS, TrainConfig
 from mgn.errors import InputError
-from mgn.files import next_free, read_json, write_json
+from mgn.files import next_free
+from mgn.runconfig import read_config
 
 CHOICES = {
     "recipe": tuple(RECIPES),
-    "optimizer": ("sgd", "adam", "amsgrad"),
+    "optimizer": OPTIMIZERS,
     "pool": POOLS,
     "reduction": REDUCTIONS,
-    "precision": ("float32",),
+    "precision": PRECISIONS,
 }
+FREE_TO_CHANGE = ("max_steps", "epochs")  # when resuming
+UNTRAINED = """warning: recipe {} expects pretrained weights and learns little without them; make them with
+  python convert_pytorch_weights.py --pt_model_path resnet50.pth --checkpoint pretrained/resnet50
+and add --init_checkpoint pretrained/resnet50; or use --recipe scratch"""
 
 
 def main(arguments: list[str]) -> int:
-    """Parse, check, train, print the table."""
+    """Parse, check, train, print the tables."""
     flags = parse(arguments)
-    run = resumed_run(flags) if flags["resume"] else new_run(flags)
-    if run["config"].pretrained and not (run["init_checkpoint"] or flags["resume"]):
-        print(
-            f"warning: recipe {run['config'].recipe} expects pretrained weights, and learns little without;"
-            " make them with: python convert_pytorch_weights.py --pt_model_path resnet50.pth --checkpoint"
-            " pretrained/resnet50, then add --init_checkpoint pretrained/resnet50; or use --recipe scratch",
-            file=sys.stderr,
-        )
-    dataset = cli.checked_dataset(run["dataset"], "train")
-    if not flags["resume"]:
-        record_run(run, dataset)
-    return train_and_report(run, dataset, flags)
+    if flags["resume"]:
+        config, train_dir, dataset, start = resumed_run(flags)
+    else:
+        config, train_dir, dataset, start = new_run(flags)
+        if config.pretrained and not start:
+            print(UNTRAINED.format(config.recipe), file=sys.stderr)
+    dataset = cli.checked_dataset(dataset, "train")
+
+    from mgn import trainer
+    from mgn.session import describe_devices
+
+    print(describe_devices(), flush=True)
+    scored = trainer.train(config, dataset, train_dir, flags["resume"], start, flags["fresh_classifier"])
+    print(f"\nthe run is in {train_dir}: checkpoints, metrics.jsonl, TensorBoard events, results.txt")
+    print(f"\n{trainer.report(scored)}", end="")
+    return cli.DONE
 
 
 def parse(arguments: list[str]) -> dict:
@@ -46,7 +54,11 @@ def parse(arguments: list[str]) -> dict:
     run = parser.add_argument_group("the run")
     run.add_argument("--dataset", type=cli.existing_path, help="Market-1501 folder; omitted: the demo set")
     run.add_argument("--train_dir", type=Path, help="folder of the run; omitted: the next free runs/RECIPE-N")
-    run.add_argument("--init_checkpoint", help="prefix of converted ImageNet or MGN weights to start from")
+    run.add_argument(
+        "--init_checkpoint",
+        type=cli.model_path,
+        help="prefix of converted ImageNet or MGN weights to start from",
+    )
     run.add_argument(
         "--fresh_classifier", action="store_true", help="leave its classifiers out: other people"
     )
@@ -56,8 +68,10 @@ def parse(arguments: list[str]) -> dict:
     return vars(parser.parse_args(arguments))
 
 
-def new_run(flags: dict) -> dict:
-    """Configuration of a fresh run, in a folder that is empty or not there yet."""
+def new_run(flags: dict) -> tuple[TrainConfig, Path, Path | None, str | None]:
+    """Configuration, folder, data set and start of a fresh run."""
+    if flags["fresh_classifier"] and not flags["init_checkpoint"]:
+        raise InputError("--fresh_classifier: goes with --init_checkpoint")
     name = flags.get("recipe") or ("seathiefwang" if flags["dataset"] else "demo")
     fields = {field.name for field in dataclasses.fields(TrainConfig)}
     config = dataclasses.replace(RECIPES[name], **{k: v for k, v in flags.items() if k in fields})
@@ -66,65 +80,23 @@ def new_run(flags: dict) -> dict:
         raise InputError(
             f"--train_dir {train_dir} is not empty: add --resume to go on, or name another folder"
         )
-    start = flags["init_checkpoint"]
-    if start and not (Path(start).is_dir() or Path(f"{start}.index").is_file()):
-        raise InputError(f"--init_checkpoint {start}: no such checkpoint ({start}.index is not there)")
-    return {"config": config, "train_dir": train_dir, "dataset": flags["dataset"], "init_checkpoint": start}
+    return config, train_dir, flags["dataset"], flags["init_checkpoint"]
 
 
-def resumed_run(flags: dict) -> dict:
-    """Configuration of the run in --train_dir; only --max_steps may differ from how it began."""
-    train_dir = flags["train_dir"]
-    if train_dir is None:
+def resumed_run(flags: dict) -> tuple[TrainConfig, Path, Path, str | None]:
+    """The same of the run in --train_dir; only its length, and where its data set lies, may differ."""
+    if flags["train_dir"] is None:
         raise InputError("--resume: name the run with --train_dir")
-    record = train_dir / "config.json"
-    if not record.is_file():
-        raise InputError(f"--resume: {record} is not there, so there is no run to go on with")
-    stored = read_json(record)
-    dataset, init_checkpoint = stored.pop("dataset", None), stored.pop("init_checkpoint", None)
-    config = TrainConfig.from_dict(stored)
-    for name, value in vars(config).items():
-        if name in flags and flags[name] != value and name != "max_steps":
-            raise InputError(
-                f"--{name} {flags[name]}: the run in {train_dir} began with {value}; leave it out"
-            )
-    config = dataclasses.replace(config, max_steps=flags.get("max_steps", config.max_steps))
-    return {
-        "config": config,
-        "train_dir": train_dir,
-        "dataset": flags["dataset"] or Path(dataset),
-        "init_checkpoint": init_checkpoint,
-    }
-
-
-def record_run(run: dict, dataset: Path) -> None:
-    """Write config.json: everything that --resume needs."""
-    run["train_dir"].mkdir(parents=True, exist_ok=True)
-    values = dataclasses.asdict(run["config"])
-    values |= {"dataset": os.fspath(dataset.resolve()), "init_checkpoint": run["init_checkpoint"]}
-    write_json(run["train_dir"] / "config.json", values)
-
-
-def train_and_report(run: dict, dataset: Path, flags: dict) -> int:
-    """Train, then print one table for each network that was scored."""
-    from mgn import evaluation, trainer
-    from mgn.session import describe_devices
-
-    print(describe_devices())
-    scored = trainer.train(
-        run["config"],
-        dataset,
-        run["train_dir"],
-        resume=flags["resume"],
-        init_checkpoint=run["init_checkpoint"],
-        fresh_classifier=flags["fresh_classifier"],
-    )
-    for name, scores in scored:
-        print(f"\n{name} network\n{evaluation.table(scores)}")
-    print(f"\nthe run is in {run['train_dir']}: checkpoints, metrics.jsonl, TensorBoard events")
-    for name, scores in scored:
-        print(f"{name}: {evaluation.summary_line(scores)}")
-    return cli.DONE
+    for name in ("init_checkpoint", "fresh_classifier"):
+        if flags[name]:
+            raise InputError(f"--{name}: a run that is resumed has its weights already; leave it out")
+    config, dataset, start = read_config(flags["train_dir"])
+    given = {name: flags[name] for name in vars(config) if name in flags}
+    for name, value in given.items():
+        if value != getattr(config, name) and name not in FREE_TO_CHANGE:
+            raise InputError(f"--{name} {value}: the run began with {getattr(config, name)}; leave it out")
+    changed = {name: value for name, value in given.items() if name in FREE_TO_CHANGE}
+    return dataclasses.replace(config, **changed), flags["train_dir"], flags["dataset"] or dataset, start
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import hashlib
 import json
-import os
 import re
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -48,9 +47,11 @@ def options_from(description: Mapping, where: object) -> NetworkOptions:
     """The options in what `describe` made; `where` names the file in the error."""
     try:
         options = NetworkOptions(**{f.name: description[f.name] for f in dataclasses.fields(NetworkOptions)})
+        check_network_options(options.height, options.width, options.pool, options.reduction)
     except KeyError as error:
         raise InputError(f"{where}: lacks {error}; it was not written by this toolkit") from None
-    check_network_options(options.height, options.width, options.pool, options.reduction)
+    except (TypeError, InputError) as error:
+        raise InputError(f"{where}: damaged ({error})") from None
     return options
 
 
@@ -82,15 +83,20 @@ def find(path: Path, **given: object) -> Checkpoint:
 
 def newest(train_dir: Path) -> Path | None:
     """Prefix of the newest checkpoint in `train_dir` whose three files are there."""
-    steps = sorted(step_of(p) for p in Path(train_dir).glob(f"{NAME}-*.index") if step_of(p) is not None)
-    prefixes = [Path(train_dir) / f"{NAME}-{step}" for step in steps]
+    prefixes = [Path(train_dir) / f"{NAME}-{step}" for step in steps_in(train_dir)]
     complete = [p for p in prefixes if _file(p, _DATA).is_file() and _file(p, ".json").is_file()]
     return complete[-1] if complete else None
 
 
+def steps_in(train_dir: Path) -> list[int]:
+    """The steps of which `train_dir` has a checkpoint, ascending."""
+    found = (step_of(path) for path in Path(train_dir).glob(f"{NAME}-*.index"))
+    return sorted(step for step in found if step is not None)
+
+
 def step_of(path: Path) -> int | None:
     """The step in `model.ckpt-STEP` or one of its files' names."""
-    match = re.match(rf"{re.escape(NAME)}-(\d+)(\.|$)", Path(path).name)
+    match = re.match(rf"{re.escape(NAME)}-(\d+)(\.(index|json|data-.*))?$", Path(path).name)
     return int(match[1]) if match else None
 
 
@@ -136,19 +142,47 @@ def save(
         CheckError: it could not be written (disk full); what was there before is still there.
     """
     prefix = Path(prefix)
-    refuse_existing(_file(prefix, ".index"), overwrite)
+    refuse_existing_checkpoint(prefix, overwrite)
     prefix.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{prefix.name}.", dir=prefix.parent) as folder:
-        temporary = Path(folder) / prefix.name
+        made, aside = Path(folder) / "made", Path(folder) / "aside"
         try:
             with session.graph.as_default():
-                saver.save(session, str(temporary), write_meta_graph=False, write_state=False)
-        except _TENSORFLOW_ERRORS as error:
+                saver.save(session, str(made), write_meta_graph=False, write_state=False)
+            _file(made, ".json").write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
+        except (*_TENSORFLOW_ERRORS, OSError) as error:
             raise CheckError(f"{prefix}: could not be written ({_first_line(error)})") from None
-        _file(temporary, ".json").write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
-        delete(prefix)
-        for suffix in (_DATA, ".json", ".index"):
-            os.replace(_file(temporary, suffix), _file(prefix, suffix))  # noqa: PTH105
+        try:
+            _rename(prefix, aside)
+        except BaseException:
+            _rename(aside, prefix)
+            raise
+        try:
+            _rename(made, prefix)
+        except BaseException:
+            delete(prefix)
+            _rename(aside, prefix)
+            raise
+
+
+def _rename(old: Path, new: Path) -> None:
+    """Rename a checkpoint's files: the `.index` first when it goes out of use, else last."""
+    suffixes = (".index", ".json", _DATA) if new.name == "aside" else (_DATA, ".json", ".index")
+    for suffix in suffixes:
+        if _file(old, suffix).exists():
+            _file(old, suffix).replace(_file(new, suffix))
+
+
+def refuse_existing_checkpoint(prefix: Path, overwrite: bool) -> None:
+    """Raise `InputError` if a file of this checkpoint exists, or its name could not be read back."""
+    if Path(prefix).is_dir():
+        raise InputError(f"{prefix}: is a folder; name a checkpoint in it, such as {Path(prefix) / 'mgn'}")
+    if set("*?[]") & set(str(Path(prefix).resolve())):
+        raise InputError(
+            f"{prefix}: TensorFlow cannot read checkpoints from a path with any of * ? [ ] in it"
+        )
+    for suffix in (".index", ".json", _DATA):
+        refuse_existing(_file(prefix, suffix), overwrite)
 
 
 def delete(prefix: Path) -> None:

@@ -9,10 +9,11 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from mgn.config import POOLS
+from mgn.config import POOLS, PRECISIONS
 from mgn.errors import CheckError, InputError, Stopped
 from mgn.files import refuse_existing
 
+_WRONG_PATH = (NotADirectoryError, IsADirectoryError, FileExistsError, PermissionError)
 DONE, FAILED, BAD_INPUT, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
 
 
@@ -58,8 +59,14 @@ def run(main: Callable[[list[str]], int | None], arguments: list[str] | None = N
         return _fail(stopped, 128 + stopped.signal_number)
     except MemoryError:
         return _fail("out of memory: use a smaller batch or a smaller picture", FAILED)
-    except OSError as error:  # disk full, no permission: the machine's fault, with the file's name in it
-        return _fail(error, FAILED)
+    except _WRONG_PATH as error:
+        return _fail(f"{error.filename}: {error.strerror}; name another file or folder", BAD_INPUT)
+    except OSError as error:  # disk full, say: the machine's fault, with the file's name in it
+        return _fail(f"{error}; free some space or mend the disk, then start again", FAILED)
+    except Exception as error:
+        if not type(error).__module__.startswith("tensorflow"):
+            raise  # a bug of ours: its trace is what we need
+        return _fail(f"TensorFlow: {str(error).splitlines()[0][:300]}", FAILED)
     except KeyboardInterrupt:
         return _fail("stopped by Ctrl-C", INTERRUPTED)
     except _Terminated:
@@ -90,6 +97,13 @@ def existing_path(text: str) -> Path:
     if not path.exists():
         raise argparse.ArgumentTypeError(f"{text}: no such file or folder")
     return path
+
+
+def model_path(text: str) -> str:
+    """Flag type: a model file or folder, or the prefix of a checkpoint."""
+    if not (Path(text).exists() or Path(f"{text}.index").is_file()):
+        raise argparse.ArgumentTypeError(f"{text}: no such file, folder or checkpoint")
+    return text
 
 
 def checked_dataset(dataset: Path | None, *splits: str) -> Path:
@@ -134,9 +148,11 @@ def network_options(flags: argparse.Namespace) -> dict:
 
 def add_export_options(parser: argparse.ArgumentParser) -> None:
     """Flags of both scripts that freeze a checkpoint."""
-    parser.add_argument("--checkpoint", required=True, help="train_dir, or prefix of a checkpoint")
+    parser.add_argument(
+        "--checkpoint", type=model_path, required=True, help="train_dir, or prefix of a checkpoint"
+    )
     parser.add_argument("--pb_path", type=Path, required=True, help="file to make")
-    parser.add_argument("--precision", choices=("float32",), default="float32", help="type of the weights")
+    parser.add_argument("--precision", choices=PRECISIONS, default=PRECISIONS[0], help="type of the weights")
     parser.add_argument("--overwrite", action="store_true", help="replace --pb_path")
     add_network_options(parser)
 
@@ -177,11 +193,17 @@ def _boolean(text: str) -> bool:
 
 
 def _number_or_none(text: str) -> float | None:
-    return None if text.lower() == "none" else float(text)
+    try:
+        return None if text.lower() == "none" else float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a number nor none") from None
 
 
 def _numbers(text: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in text.split(","))
+    try:
+        return tuple(int(part) for part in text.split(",") if part)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list such as 40,60") from None
 
 
 _TYPES = {  # of a field -> of its flag

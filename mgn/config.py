@@ -11,6 +11,28 @@ EMBEDDING_SIZE = 2048  # eight heads of 256
 HEIGHT, WIDTH = 384, 128  # pixels; arXiv:1804.01438, section 4
 POOLS = ("avg", "max")
 REDUCTIONS = ("relu", "prelu")
+OPTIMIZERS = ("sgd", "adam", "amsgrad")
+PRECISIONS = ("float32",)
+_MANY = 10**9
+_RANGES = {  # of TrainConfig's numbers
+    "learning_rate": (1e-12, 1e6),
+    "momentum": (0, 1),
+    "weight_decay": (0, 1e3),
+    "margin": (0, 1e6),
+    "triplet_weight": (0, 1e6),
+    "triplet_start_step": (0, _MANY),
+    "label_smoothing": (0, 1),
+    "random_erasing": (0, 1),
+    "batch_ids": (2, _MANY),
+    "batch_images": (2, _MANY),
+    "epochs": (1, _MANY),
+    "max_steps": (1, _MANY),
+    "gamma": (0, 1e3),
+    "warmup_steps": (0, _MANY),
+    "seed": (0, 2**31 - 1),
+    "save_every": (1, _MANY),
+    "keep_checkpoints": (1, _MANY),
+}
 
 
 def _option(default: object, text: str) -> object:
@@ -70,23 +92,16 @@ class TrainConfig:
     def __post_init__(self):
         """Raise `InputError` that names the first field out of range."""
         check_network_options(self.height, self.width, self.pool, self.reduction)
-        choices = {"optimizer": ("sgd", "adam", "amsgrad"), "precision": ("float32",)}
-        for name, allowed in choices.items():
+        for name, allowed in {"optimizer": OPTIMIZERS, "precision": PRECISIONS}.items():
             if getattr(self, name) not in allowed:
                 raise InputError(f"--{name} {getattr(self, name)}: choose one of {', '.join(allowed)}")
-        at_least = {"batch_ids": 2, "batch_images": 2, "epochs": 1, "save_every": 1, "keep_checkpoints": 1}
-        at_least |= {"warmup_steps": 0, "triplet_start_step": 0, "seed": 0}
-        for name, least in at_least.items():
-            if getattr(self, name) < least:
-                raise InputError(f"--{name} {getattr(self, name)}: must be at least {least}")
-        for name in ("label_smoothing", "random_erasing"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise InputError(f"--{name} {getattr(self, name)}: must lie between 0 and 1")
-        if not self.learning_rate > 0:
-            raise InputError(f"--learning_rate {self.learning_rate}: must be positive")
-        if self.max_steps is not None and self.max_steps < 1:
-            raise InputError(f"--max_steps {self.max_steps}: must be at least 1")
+        for name, (least, most) in _RANGES.items():
+            value = getattr(self, name)
+            if value is not None and not least <= value <= most:  # NaN lies nowhere
+                raise InputError(f"--{name} {value}: must lie between {least:g} and {most:g}")
         object.__setattr__(self, "milestones", tuple(self.milestones))  # JSON brings a list
+        if any(milestone < 1 for milestone in self.milestones):
+            raise InputError(f"--milestones {self.milestones}: epochs are counted from 1")
 
     def network_options(self, num_classes: int) -> NetworkOptions:
         """The part of this that a checkpoint's weights depend on."""
@@ -98,7 +113,10 @@ class TrainConfig:
         unknown = sorted(set(values) - {field.name for field in dataclasses.fields(cls)})
         if unknown:
             raise InputError(f"unknown configuration field: {', '.join(unknown)}")
-        return cls(**values)
+        try:
+            return cls(**values)
+        except TypeError as error:
+            raise InputError(f"a configuration field has the wrong type: {error}") from None
 
 
 def check_network_options(height: int, width: int, pool: str, reduction: str) -> None:
@@ -120,7 +138,7 @@ _SCRATCH = TrainConfig(
     learning_rate=5e-4,
     weight_decay=0.0,
     triplet_weight=1.0,
-    triplet_start_step=300,
+    triplet_start_step=150,
     batch_ids=8,
     epochs=100,
     milestones=(70, 90),

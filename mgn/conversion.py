@@ -13,7 +13,6 @@ import torch
 from mgn import checkpoints, weights
 from mgn.config import NetworkOptions
 from mgn.errors import CheckError, InputError
-from mgn.files import refuse_existing
 from mgn.network import HEADS, mgn
 from mgn.session import new_session
 from mgn.torch_mgn import TorchMGN
@@ -54,24 +53,23 @@ def read_state_dict(path: Path) -> dict[str, np.ndarray]:
                 " save it again with torch.save(model.state_dict(), ...)"
             ) from None
         raise InputError(f"{path}: not a readable PyTorch checkpoint ({type(error).__name__})") from None
-    while isinstance(loaded, Mapping) and (
-        name := next((c for c in _CONTAINERS if _is_dict(loaded, c)), None)
-    ):
-        loaded = loaded[name]
-    tensors = (
-        {k: v for k, v in loaded.items() if isinstance(v, torch.Tensor)} if _is_dict([loaded], 0) else {}
-    )
+    while isinstance(loaded, Mapping):
+        inner = next((loaded[name] for name in _CONTAINERS if isinstance(loaded.get(name), Mapping)), None)
+        if inner is None:
+            break
+        loaded = inner
+    items = loaded.items() if isinstance(loaded, Mapping) else ()
+    tensors = {k: v for k, v in items if isinstance(k, str) and isinstance(v, torch.Tensor)}
     if not tensors:
         raise InputError(f"{path}: no weights in it")
     while prefix := next((p for p in _PREFIXES if all(key.startswith(p) for key in tensors)), None):
         tensors = {key.removeprefix(prefix): value for key, value in tensors.items()}
-    return {k: v.float().numpy() if v.is_floating_point() else v.numpy() for k, v in tensors.items()}
+    return {key: _to_numpy(value) for key, value in tensors.items()}
 
 
-def _is_dict(holder: Mapping | list, name: object) -> bool:
-    if isinstance(holder, Mapping) and name not in holder:
-        return False
-    return isinstance(holder[name], Mapping)
+def _to_numpy(value: torch.Tensor) -> np.ndarray:
+    value = value.detach().to_dense() if value.is_sparse else value.detach()
+    return value.float().numpy() if value.is_floating_point() else value.numpy()
 
 
 def convert(path: Path, prefix: Path, pool: str = "avg", overwrite: bool = False) -> Conversion:
@@ -87,7 +85,7 @@ def convert(path: Path, prefix: Path, pool: str = "avg", overwrite: bool = False
         InputError: not such a file, or `prefix` exists.
         CheckError: missing, left-over or wrongly shaped weights, or the networks differ; nothing is written.
     """
-    refuse_existing(Path(f"{prefix}.index"), overwrite)
+    checkpoints.refuse_existing_checkpoint(prefix, overwrite)
     state_dict = read_state_dict(path)
     family = weights.recognise(state_dict)
     arrays = weights.from_pytorch(state_dict)
@@ -162,16 +160,12 @@ def _torch_weights(
         variables = weights.model_variables()
     for variable in variables:
         key = family.key_of(variable.op.name)
-        value = state_dict[key] if key else _to_torch_layout(session.run(variable))
+        value = state_dict[key] if key else weights.to_torch_layout(session.run(variable))
         name = weights.mgn_pytorch_key(variable.op.name)
         given[name] = torch.from_numpy(np.array(value))
         if name.endswith("running_var"):
             given[name.replace("running_var", "num_batches_tracked")] = torch.tensor(0)
     return given
-
-
-def _to_torch_layout(value: np.ndarray) -> np.ndarray:
-    return value.transpose({4: (3, 2, 0, 1), 2: (1, 0), 1: (0,)}[value.ndim])
 
 
 def _coverage(arrays: Mapping[str, np.ndarray]) -> list[tuple[str, int, int]]:

@@ -11,7 +11,7 @@ from mgn.errors import InputError
 
 FOLDERS = {"train": "bounding_box_train", "query": "query", "gallery": "bounding_box_test"}
 JUNK, DISTRACTOR = -1, 0  # people's numbers with a meaning of their own in Market-1501
-_NAME = re.compile(r"(-1|\d+)_c(\d+)(?:s\d+)?_.*?((\.(jpe?g|png|bmp))+)", re.IGNORECASE)
+_NAME = re.compile(r"(-1|\d{1,9})_c(\d{1,9})(?:s\d+)?_.*?((\.(jpe?g|png|bmp))+)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def read_split(dataset: Path, split: str) -> Split:
     records, junk, ignored = [], 0, 0
     for path in sorted(folder.iterdir()):
         parsed = parse_name(path.name)
-        if parsed is None:
+        if parsed is None or not path.is_file():
             ignored += 1
         elif parsed[0] == JUNK or (parsed[0] == DISTRACTOR and split != "gallery"):
             junk += 1
@@ -82,6 +82,16 @@ def read_split(dataset: Path, split: str) -> Split:
             f"{folder}: no picture named like 0002_c1s1_000451_03.jpg ({ignored} other files, {junk} junk)"
         )
     return Split(tuple(records), junk, ignored)
+
+
+def check_matches(query: Split, gallery: Split) -> None:
+    """Raise `InputError` if no query person is in the gallery under another camera."""
+    seen = {(record.person, record.camera) for record in gallery.records}
+    cameras = {camera for _, camera in seen}
+    for record in query.records:
+        if any((record.person, camera) in seen for camera in cameras - {record.camera}):
+            return
+    raise InputError("no query person is in the gallery under another camera: nothing could be evaluated")
 
 
 def labels_of(persons: Sequence[int]) -> np.ndarray:

@@ -3,13 +3,14 @@
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from mgn import metrics
-from mgn.data import Split, read_split
+from mgn.data import Split, check_matches, read_split
 from mgn.files import replacing, write_json
 from mgn.images import PictureReader
 from mgn.progress import Progress
@@ -52,9 +53,10 @@ def evaluate(embed: Callable[[list], np.ndarray], dataset: Path, rerank: bool = 
         f"query: {len(query.records)} pictures; gallery: {len(gallery.records)}, without {gallery.junk} junk;"
         f" {query.ignored + gallery.ignored} other files ignored"
     )
-    reader = PictureReader()
-    query_features = embed_split(embed, query, reader, "query")
-    gallery_features = embed_split(embed, gallery, reader, "gallery")
+    check_matches(query, gallery)
+    with closing(PictureReader()) as reader:
+        query_features = embed_split(embed, query, reader, "query")
+        gallery_features = embed_split(embed, gallery, reader, "gallery")
     labels = query.persons, gallery.persons, query.cameras, gallery.cameras
     plain = metrics.evaluate(query_features, gallery_features, *labels)
     reranked = None

@@ -13,6 +13,7 @@ from mgn.errors import CheckError, InputError
 from mgn.files import refuse_existing, replacing
 from mgn.inference import (
     METADATA,
+    OUTPUTS,
     PLAIN,
     PRE_POST,
     SERVING_SIGNATURE,
@@ -24,7 +25,6 @@ from mgn.inference import (
 )
 from mgn.session import new_session
 
-OUTPUTS = {PLAIN: "person_embedding", PRE_POST: "result_embedding"}
 SERVING_SCRIPTS = {PLAIN: "export_tf_serving_model.py", PRE_POST: "export_tf_serving_with_pre_post.py"}
 _TOLERANCE = 1e-5  # largest difference over largest value
 log = logging.getLogger(__name__)
@@ -115,7 +115,7 @@ def export_saved_model(
     folder = Path(export_path) / str(version or next_version(export_path))
     refuse_existing(folder, overwrite)
     graph_def = read_graph_def(pb_path)
-    with closing(Embedder(session_of(graph_def), pb_path)) as source:
+    with closing(Embedder(session_of(graph_def, pb_path), pb_path)) as source:
         if source.form != form:
             raise InputError(f"{pb_path}: a {source.form} graph; use {SERVING_SCRIPTS[source.form]}")
         with replacing(folder, overwrite) as temporary:

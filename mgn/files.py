@@ -38,11 +38,23 @@ def replacing(path: Path, overwrite: bool = False) -> Iterator[Path]:
         temporary = workspace / path.name
         yield temporary
         refuse_existing(path, overwrite)
-        if path.is_dir() and not path.is_symlink():  # a folder cannot be renamed over a folder
-            os.replace(path, workspace / "replaced")  # noqa: PTH105 one primitive for files and folders
-        os.replace(temporary, path)  # noqa: PTH105
+        if os.path.lexists(path) and path.is_dir() != temporary.is_dir():
+            raise InputError(f"{path}: a file would replace a folder, or a folder a file; remove it by hand")
+        _put_in_place(temporary, path, workspace / "replaced")
     finally:
         shutil.rmtree(workspace, ignore_errors=True)
+
+
+def _put_in_place(made: Path, path: Path, aside: Path) -> None:
+    if not path.is_dir():
+        made.replace(path)
+        return
+    path.replace(aside)  # a folder cannot be renamed over a folder
+    try:
+        made.replace(path)
+    except BaseException:
+        aside.replace(path)
+        raise
 
 
 def write_json(path: Path, values: dict, overwrite: bool = False) -> None:

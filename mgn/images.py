@@ -107,3 +107,7 @@ class PictureReader:
             raise InputError(f"{path}: cannot be read ({error.strerror})") from None
         except tf.errors.OpError:
             raise InputError(f"{path}: not a whole JPEG, PNG or BMP picture; mend or remove it") from None
+
+    def close(self) -> None:
+        """Free the session."""
+        self._session.close()

@@ -16,6 +16,7 @@ from mgn.session import new_session
 
 METADATA = "mgn_metadata"  # name of the string constant in which a graph describes itself
 PLAIN, PRE_POST = "plain", "pre_post"  # the two forms of an inference graph
+OUTPUTS = {PLAIN: "person_embedding", PRE_POST: "result_embedding"}
 INPUTS = {"float32": tf.float32, "uint8": tf.uint8}  # what a pre-and-post graph may take
 SERVING_SIGNATURE = "reid_mgn_serving"
 _BATCH = 32  # pictures a forward, when a caller gives many
@@ -48,27 +49,26 @@ def _embedding(images: tf.Tensor, options: NetworkOptions) -> tf.Tensor:
 class Embedder:
     """A loaded model as a function of pictures, the same whatever kind of file it came from."""
 
-    def __init__(self, session: tf.Session, where: object):
-        graph = session.graph
-        names = {operation.name for operation in graph.get_operations()}
-        self.form = PRE_POST if "result_embedding" in names else PLAIN
-        needed = {"image_tensor", "original_embedding" if self.form == PRE_POST else "person_embedding"}
-        if not needed <= names:
-            raise InputError(
-                f"{where}: has no tensor {' and no '.join(sorted(needed - names))}; not an export of MGN"
-            )
+    def __init__(self, session: tf.Session, where: object, input_name: str = "", output_name: str = ""):
+        """Take a session whose graph has the contract's names, or the names that a signature gives."""
+        names = {operation.name for operation in session.graph.get_operations()}
+        self.form = PRE_POST if OUTPUTS[PRE_POST] in names else PLAIN
+        inner = "original_embedding" if self.form == PRE_POST else OUTPUTS[PLAIN]
+        missing = sorted({"image_tensor", inner} - names)
+        if missing:
+            session.close()
+            raise InputError(f"{where}: has no tensor {' and no '.join(missing)}; not an export of MGN")
         self._session = session
-        self._input = graph.get_tensor_by_name("image_tensor:0")
+        self._input = session.graph.get_tensor_by_name(input_name or "image_tensor:0")
+        self._result = session.graph.get_tensor_by_name(output_name or f"{OUTPUTS[self.form]}:0")
         if self.form == PRE_POST:
-            self._original = graph.get_tensor_by_name("original_embedding:0")
-            self._result = graph.get_tensor_by_name("result_embedding:0")
+            self._original = session.graph.get_tensor_by_name(f"{inner}:0")
             return
-        self._original = graph.get_tensor_by_name("person_embedding:0")
+        self._original = self._result
         shape = self._input.shape.as_list()
-        height, width = shape[1] or HEIGHT, shape[2] or WIDTH
-        with graph.as_default():
+        with session.graph.as_default():
             self._picture = tf.placeholder(tf.uint8, [None, None, 3])
-            self._prepared = normalise(resize(self._picture, height, width))
+            self._prepared = normalise(resize(self._picture, shape[1] or HEIGHT, shape[2] or WIDTH))
 
     def __call__(self, pictures: Sequence[np.ndarray], flip: bool = True) -> np.ndarray:
         """Embed pictures.
@@ -123,11 +123,13 @@ def load_embedder(path: str | Path, **options: object) -> Embedder:
         InputError: none of these, damaged, or not of this network.
     """
     path = Path(path)
-    saved_model = saved_model_folder(path)
+    saved_model = None if checkpoints.newest(path) else saved_model_folder(path)
+    if (saved_model or path.suffix == ".pb") and options:
+        raise InputError(f"{path}: describes itself; leave out --{', --'.join(options)}")
     if saved_model:
-        return Embedder(_load_saved_model(saved_model), path)
+        return Embedder(*_load_saved_model(saved_model))
     if path.suffix == ".pb":
-        return Embedder(session_of(read_graph_def(path)), path)
+        return Embedder(session_of(read_graph_def(path), path), path)
     checkpoint = checkpoints.find(path, **options)
     if checkpoint.kind != "mgn":
         raise InputError(
@@ -171,13 +173,13 @@ def read_graph_def(path: Path) -> tf.GraphDef:
     return graph_def
 
 
-def session_of(graph_def: tf.GraphDef) -> tf.Session:
-    """A session on a frozen graph."""
+def session_of(graph_def: tf.GraphDef, where: object) -> tf.Session:
+    """A session on a frozen graph; `where` names its file in the error."""
     with tf.Graph().as_default() as graph:
         try:
             tf.import_graph_def(graph_def, name="")
         except ValueError as error:
-            raise InputError(f"not a usable graph: {error}") from None
+            raise InputError(f"{where}: not a usable graph ({str(error).splitlines()[0][:200]})") from None
     return new_session(graph)
 
 
@@ -197,17 +199,20 @@ def saved_model_folder(path: Path) -> Path | None:
     return max(versions, key=lambda p: int(p.name), default=None)
 
 
-def _load_saved_model(folder: Path) -> tf.Session:
+def _load_saved_model(folder: Path) -> tuple[tf.Session, Path, str, str]:
+    """A session, the folder, and the names of the tensors that its signature serves."""
     session = new_session(tf.Graph())
     try:
         with session.graph.as_default():
             loaded = tf.saved_model.loader.load(session, [tf.saved_model.tag_constants.SERVING], str(folder))
     except Exception as error:  # whatever its parser raises on damaged files
+        session.close()
         raise InputError(
             f"{folder}: not a readable SavedModel ({str(error).splitlines()[0][:200]})"
         ) from None
-    if SERVING_SIGNATURE not in loaded.signature_def:
-        raise InputError(
-            f"{folder}: a SavedModel without the signature {SERVING_SIGNATURE}; not an export of MGN"
-        )
-    return session
+    signature = loaded.signature_def.get(SERVING_SIGNATURE)
+    if signature is None or not ("input_image" in signature.inputs and "reid_embedding" in signature.outputs):
+        session.close()
+        raise InputError(f"{folder}: has no signature {SERVING_SIGNATURE} from input_image to reid_embedding")
+    served = signature.inputs["input_image"].name, signature.outputs["reid_embedding"].name
+    return session, folder, *served

@@ -25,7 +25,7 @@ def conv2d(
     Returns:
         float32 [N, ceil(H / stride), ceil(W / stride), filters].
     """
-    with tf.variable_scope(name):
+    with tf.variable_scope(name, use_resource=True):
         initializer = tf.variance_scaling_initializer(2.0, mode=mode, distribution="untruncated_normal")
         weight = tf.get_variable("weight", [size, size, x.shape[-1], filters], tf.float32, initializer)
         if stride == 1:
@@ -42,7 +42,7 @@ def batch_norm(x: tf.Tensor, name: str, training: bool, zero_scale: bool = False
     The running variance is the unbiased one, in TensorFlow's fused kernel as in PyTorch.
     `zero_scale` starts the scale at zero, so that a residual block starts as the identity.
     """
-    with tf.variable_scope(name):
+    with tf.variable_scope(name, use_resource=True):
         shape = [x.shape[-1]]
         zeros, ones = tf.zeros_initializer(), tf.ones_initializer()
         weight = tf.get_variable("weight", shape, tf.float32, zeros if zero_scale else ones)
@@ -60,7 +60,7 @@ def batch_norm(x: tf.Tensor, name: str, training: bool, zero_scale: bool = False
 
 def prelu(x: tf.Tensor, name: str) -> tf.Tensor:
     """Parametric ReLU (arXiv:1502.01852), one slope a channel, starting at 0.25."""
-    with tf.variable_scope(name):
+    with tf.variable_scope(name, use_resource=True):
         slope = tf.get_variable("weight", [x.shape[-1]], tf.float32, tf.constant_initializer(0.25))
         # OpenCV's importer recognises PReLU in this form only (seen with OpenCV 5; four others fail).
         return tf.nn.relu(x) + tf.nn.relu(tf.negative(x)) * (-slope)
@@ -68,8 +68,10 @@ def prelu(x: tf.Tensor, name: str) -> tf.Tensor:
 
 def linear(x: tf.Tensor, name: str, units: int) -> tf.Tensor:
     """Fully connected layer: float32 [N, C] to [N, units]; `weight` is [C, units]."""
-    with tf.variable_scope(name):
-        initializer = tf.variance_scaling_initializer(2.0, mode="fan_out", distribution="untruncated_normal")
+    with tf.variable_scope(name, use_resource=True):
+        # PyTorch's default, +-1/sqrt(C). He's by fan-out (MGN-pytorch's) grows as classes get fewer: features
+        # then fit the random classifier, not each other, and compare badly (doc/results.md).
+        initializer = tf.variance_scaling_initializer(1 / 3, mode="fan_in", distribution="uniform")
         weight = tf.get_variable("weight", [x.shape[-1], units], tf.float32, initializer)
         bias = tf.get_variable("bias", [units], tf.float32, tf.zeros_initializer())
         return tf.matmul(x, weight) + bias

@@ -3,8 +3,8 @@
 import contextlib
 import logging
 import math
-import signal
-from collections.abc import Iterator
+import shlex
+import shutil
 from pathlib import Path
 
 import tensorflow.compat.v1 as tf
@@ -12,15 +12,18 @@ import tensorflow.compat.v1 as tf
 from mgn import checkpoints, evaluation, weights
 from mgn.batches import training_dataset
 from mgn.config import TrainConfig
-from mgn.data import FOLDERS, Split, labels_of, read_split, steps_per_epoch
+from mgn.data import FOLDERS, Split, check_matches, labels_of, read_split, steps_per_epoch
 from mgn.errors import CheckError, InputError, Stopped
+from mgn.files import replacing
 from mgn.images import PictureReader
 from mgn.inference import load_embedder
-from mgn.network import HEADS
 from mgn.progress import Progress
+from mgn.runconfig import write_config
 from mgn.runlog import RunLog
 from mgn.session import new_session
+from mgn.stopping import stop_request
 from mgn.training import build_train_graph, planned_steps
+from mgn.warmstart import find_start, variables_taken
 
 log = logging.getLogger(__name__)
 _RECORDED = ("cross_entropy", "triplet", "total", "grad_norm", "learning_rate")  # of TrainOps
@@ -31,7 +34,7 @@ def train(
     dataset: Path,
     train_dir: Path,
     resume: bool = False,
-    init_checkpoint: Path | None = None,
+    init_checkpoint: str | None = None,
     fresh_classifier: bool = False,
 ) -> list[tuple[str, evaluation.Scores]]:
     """Train in `train_dir`, then score the last checkpoint, and the untrained network if so configured.
@@ -39,31 +42,48 @@ def train(
     Args:
         config: hyper-parameters; when resuming, those the run began with.
         dataset: Market-1501 folder.
-        train_dir: gets `model.ckpt-*`, `metrics.jsonl` and TensorBoard events.
+        train_dir: gets `config.json`, `model.ckpt-*`, `metrics.jsonl`, TensorBoard events and `results.txt`.
         resume: go on from the newest complete checkpoint.
         init_checkpoint: ImageNet or MGN weights to start from, converted.
         fresh_classifier: leave the classifiers of `init_checkpoint` out: its classes are other people.
 
     Returns:
         ("untrained" and) "trained" scores; none where the data set has no query or gallery folder.
+
+    Raises:
+        InputError, CheckError, Stopped: as `Trainer`'s methods, or an unusable data set.
     """
+    has_test_set = all((Path(dataset) / FOLDERS[split]).is_dir() for split in ("query", "gallery"))
+    if has_test_set:  # better refused now than after the training
+        check_matches(read_split(dataset, "query"), read_split(dataset, "gallery"))
     trainer = Trainer(config, read_split(dataset, "train"), train_dir)
     log.info(trainer.plan())
-    has_test_set = all((Path(dataset) / FOLDERS[split]).is_dir() for split in ("query", "gallery"))
     scored = []
-    if resume:
-        trainer.resume()
-    else:
-        trainer.start(init_checkpoint, fresh_classifier)
-    if config.evaluate_untrained and has_test_set and trainer.step == 0:
-        scored.append(("untrained", _score(trainer.save(), dataset)))
-    last = trainer.run()
-    trainer.session.close()
+    with contextlib.closing(trainer):
+        if resume:
+            trainer.resume()
+        else:
+            trainer.start(init_checkpoint, fresh_classifier)
+        write_config(train_dir, config, dataset, init_checkpoint)
+        if not resume:
+            untrained = trainer.save()  # from here on there is something to resume from
+            if config.evaluate_untrained and has_test_set:
+                scored.append(("untrained", _score(untrained, dataset)))
+        last = trainer.run()
     if has_test_set:
         scored.append(("trained", _score(last, dataset)))
+        with replacing(Path(train_dir) / "results.txt", overwrite=True) as temporary:
+            temporary.write_text(report(scored), encoding="utf-8")
     else:
         log.info(f"{dataset} has no {FOLDERS['query']} and {FOLDERS['gallery']}: not evaluated")
     return scored
+
+
+def report(scored: list[tuple[str, evaluation.Scores]]) -> str:
+    """A table for each network that was scored, then a line for each."""
+    tables = [f"{name} network\n{evaluation.table(scores)}\n\n" for name, scores in scored]
+    lines = [f"{name}: {evaluation.summary_line(scores)}\n" for name, scores in scored]
+    return "".join([*tables, *lines])
 
 
 def _score(prefix: Path, dataset: Path) -> evaluation.Scores:
@@ -76,6 +96,7 @@ class Trainer:
 
     def __init__(self, config: TrainConfig, split: Split, train_dir: Path):
         self.config, self.split, self.train_dir = config, split, Path(train_dir)
+        self.session: tf.Session | None = None
         self.labels = labels_of(split.persons)
         self.num_classes = int(self.labels.max()) + 1
         if self.num_classes < 2:
@@ -97,19 +118,24 @@ class Trainer:
             f" learning rate x{config.gamma:g} after steps {decays}"
         )
 
-    def start(self, init_checkpoint: Path | None = None, fresh_classifier: bool = False) -> None:
-        """Build the graph and set the weights: fresh ones, or those of a checkpoint where it has them."""
-        found = checkpoints.find(init_checkpoint) if init_checkpoint else None
-        if found:
-            self._check_start(found, fresh_classifier)
+    def start(self, init_checkpoint: str | None = None, fresh_classifier: bool = False) -> None:
+        """Build the graph and set the weights: fresh ones, or those of a checkpoint where it has them.
+
+        Raises:
+            InputError: the folder holds something, or the checkpoint does not fit.
+        """
+        if self.train_dir.exists() and any(self.train_dir.iterdir()):
+            raise InputError(f"{self.train_dir} is not empty: resume the run in it, or name another folder")
+        checkpoints.refuse_existing_checkpoint(self._prefix(0), overwrite=False)
+        found = None
+        if init_checkpoint:
+            found = find_start(init_checkpoint, self.config, self.num_classes, fresh_classifier)
         self._build(0)
         self.session.run([v.initializer for v in self._variables])
         if found:
-            variables = [
-                v for v in self._model_variables if not self._starts_fresh(v, found, fresh_classifier)
-            ]
-            checkpoints.restore(self.session, found, variables)
-            log.info(f"{len(variables)} of {len(self._model_variables)} variables start from {found.prefix}")
+            taken = variables_taken(self._model_variables, found.kind, fresh_classifier)
+            checkpoints.restore(self.session, found, taken)
+            log.info(f"{len(taken)} of {len(self._model_variables)} variables start from {found.prefix}")
 
     def resume(self) -> None:
         """Build the graph and restore the newest complete checkpoint of the folder."""
@@ -122,6 +148,8 @@ class Trainer:
                 f"--resume: {newest} was trained with {found.options.num_classes} classes, this data set has"
                 f" {self.num_classes}; resume with the data set and the options that the run began with"
             )
+        for leftover in self.train_dir.glob(f".{checkpoints.NAME}-*"):  # of saves that were killed
+            shutil.rmtree(leftover, ignore_errors=True)
         self._build(checkpoints.step_of(newest))
         checkpoints.restore(self.session, found, self._variables)
         log.info(f"resuming from {newest}")
@@ -136,7 +164,7 @@ class Trainer:
         """
         total = self.total_steps
         with (
-            _stop_request() as stop,
+            stop_request() as stop,
             RunLog(self.train_dir, self.step) as runlog,
             Progress(total, "training", "steps", self.step) as progress,
         ):
@@ -148,10 +176,10 @@ class Trainer:
                 if self._due_to_save() or stop.signal_number:
                     runlog.flush()
                     self.save()
-                if stop.signal_number and self.step < total:
+                if stop.signal_number:
                     raise Stopped(
                         f"stopped at step {self.step} after saving; go on with:"
-                        f" python train.py --train_dir {self.train_dir} --resume",
+                        f" python train.py --train_dir {shlex.quote(str(self.train_dir))} --resume",
                         stop.signal_number,
                     )
         return self._prefix(self.step)
@@ -160,15 +188,21 @@ class Trainer:
         """Write the checkpoint of this step, make it the folder's latest, delete those too old to keep."""
         prefix = self._prefix(self.step)
         description = checkpoints.describe(self.config.network_options(self.num_classes))
-        checkpoints.save(
-            self.session, self._saver, prefix, {**description, "step": self.step}, overwrite=True
-        )
-        kept = sorted(checkpoints.step_of(p) for p in self.train_dir.glob(f"{checkpoints.NAME}-*.index"))
-        for step in kept[: -self.config.keep_checkpoints]:
+        description |= {"recipe": self.config.recipe, "step": self.step}
+        checkpoints.save(self.session, self._saver, prefix, description, overwrite=True)
+        older = [step for step in checkpoints.steps_in(self.train_dir) if step < self.step]
+        keep = self.config.keep_checkpoints - 1
+        for step in older[: len(older) - keep]:
             checkpoints.delete(self._prefix(step))
-        names = [self._prefix(step).name for step in kept[-self.config.keep_checkpoints :]]
-        tf.train.update_checkpoint_state(str(self.train_dir), prefix.name, names)
+        names = [self._prefix(step).name for step in [*older[max(len(older) - keep, 0) :], self.step]]
+        # An absolute folder, or TensorFlow rewrites the names relative to something else.
+        tf.train.update_checkpoint_state(str(self.train_dir.resolve()), prefix.name, names)
         return prefix
+
+    def close(self) -> None:
+        """Free the session, if one was made."""
+        if self.session is not None:
+            self.session.close()
 
     def _build(self, step: int) -> None:
         self.step = step
@@ -187,14 +221,18 @@ class Trainer:
         wanted = {name: getattr(self._ops, name) for name in _RECORDED}
         try:
             values, indices, _ = self.session.run([wanted, self._indices, self._ops.train_op])
-        except tf.errors.InvalidArgumentError as error:
+        except tf.errors.ResourceExhaustedError:
+            raise CheckError(
+                f"step {self.step}: out of memory; lower --batch_ids or the picture size"
+            ) from None
+        except tf.errors.OpError as error:
             self._name_unreadable_picture()
             raise CheckError(f"step {self.step}: {error.message.splitlines()[0]}") from None
         for name in ("cross_entropy", "triplet", "grad_norm"):
             if not math.isfinite(values[name]):
                 raise CheckError(
-                    f"step {self.step}: {name} is {values[name]}; lower --learning_rate;"
-                    f" the newest checkpoint in {self.train_dir} is from before"
+                    f"step {self.step}: {name} is {values[name]}; start again with a lower --learning_rate,"
+                    f" if need be from {checkpoints.newest(self.train_dir)}, which is from before"
                 )
         epoch = self.step // steps_per_epoch(self.num_classes, self.config.batch_ids)
         self.step += 1
@@ -211,49 +249,3 @@ class Trainer:
 
     def _prefix(self, step: int) -> Path:
         return self.train_dir / f"{checkpoints.NAME}-{step}"
-
-    def _check_start(self, found: checkpoints.Checkpoint, fresh_classifier: bool) -> None:
-        if found.kind != "mgn":
-            return
-        for name in ("pool", "reduction"):
-            theirs, ours = getattr(found.options, name), getattr(self.config, name)
-            if theirs != ours:
-                raise InputError(
-                    f"--init_checkpoint {found.prefix} was made with {name} {theirs}: add --{name} {theirs}"
-                )
-        if found.options.num_classes != self.num_classes and not fresh_classifier:
-            raise InputError(
-                f"--init_checkpoint {found.prefix} has {found.options.num_classes} classes, this data set"
-                f" {self.num_classes}: add --fresh_classifier to start the classifiers anew"
-            )
-
-    @staticmethod
-    def _starts_fresh(variable: tf.Variable, found: checkpoints.Checkpoint, fresh_classifier: bool) -> bool:
-        scope = variable.op.name.split("/")[0]
-        fresh = {h.classifier for h in HEADS} if fresh_classifier or found.kind != "mgn" else set()
-        return scope in fresh or (found.kind != "mgn" and scope in {h.reduction for h in HEADS})
-
-
-class _StopRequest:
-    """Set by the first signal; a second Ctrl-C interrupts at once."""
-
-    signal_number: int | None = None
-
-    def __call__(self, number: int, _frame: object) -> None:
-        if self.signal_number is not None:
-            raise KeyboardInterrupt
-        self.signal_number = number
-        log.info("finishing this step and saving; Ctrl-C again stops at once")
-
-
-@contextlib.contextmanager
-def _stop_request() -> Iterator[_StopRequest]:
-    """Turn SIGINT and SIGTERM into a request that the loop looks at after each step."""
-    request = _StopRequest()
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(number, request) for number in numbers]
-    try:
-        yield request
-    finally:
-        for number, handler in zip(numbers, before, strict=True):
-            signal.signal(number, handler)

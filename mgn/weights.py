@@ -102,17 +102,29 @@ def from_pytorch(state_dict: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         raise CheckError(
             f"not a whole {family.name} checkpoint: {_listed('missing', missing, 'left over', extra)}"
         )
-    arrays = {name: to_tf_layout(given[key]) for name, key in wanted.items()}
-    wrong = [f"{wanted[n]} {given[wanted[n]].shape}" for n, a in arrays.items() if a.shape != shapes[n]]
+    wrong = [f"{k} {given[k].shape}" for n, k in wanted.items() if given[k].shape != torch_shape(shapes[n])]
     if wrong:
         raise CheckError(f"{len(wrong)} weights of another shape than the network's: {', '.join(wrong[:10])}")
-    return arrays
+    return {name: to_tf_layout(given[key]) for name, key in wanted.items()}
+
+
+_TO_TF = {4: (2, 3, 1, 0), 2: (1, 0), 1: (0,)}  # axes by rank: OIHW -> HWIO, OI -> IO, vectors as they are
+_TO_TORCH = {4: (3, 2, 0, 1), 2: (1, 0), 1: (0,)}
 
 
 def to_tf_layout(value: np.ndarray) -> np.ndarray:
-    """OIHW -> HWIO, OI -> IO, vectors as they are; float32, contiguous."""
-    axes = {4: (2, 3, 1, 0), 2: (1, 0), 1: (0,), 0: ()}[value.ndim]
-    return np.ascontiguousarray(value.transpose(axes), np.float32)
+    """A PyTorch weight in TensorFlow's layout; float32, contiguous."""
+    return np.ascontiguousarray(value.transpose(_TO_TF[value.ndim]), np.float32)
+
+
+def to_torch_layout(value: np.ndarray) -> np.ndarray:
+    """The way back."""
+    return np.ascontiguousarray(value.transpose(_TO_TORCH[value.ndim]), np.float32)
+
+
+def torch_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape in PyTorch of a variable's shape."""
+    return tuple(shape[axis] for axis in _TO_TORCH[len(shape)])
 
 
 def _listed(name: str, values: list[str], other_name: str, other_values: list[str]) -> str:
@@ -120,9 +132,9 @@ def _listed(name: str, values: list[str], other_name: str, other_values: list[st
     return "; ".join(parts)
 
 
-def model_variables(scopes: Iterable[str] | None = None) -> list[tf.Variable]:
+def model_variables() -> list[tf.Variable]:
     """The current graph's variables of the network (no optimiser slots, no step), in their order."""
-    scopes = set(scopes or (*_BODIES, *(h.reduction for h in HEADS), *(h.classifier for h in HEADS)))
+    scopes = {*_BODIES, *(h.reduction for h in HEADS), *(h.classifier for h in HEADS)}
     return [v for v in tf.global_variables() if v.op.name.split("/")[0] in scopes and not _is_slot(v)]
 
 

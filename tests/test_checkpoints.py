@@ -44,6 +44,9 @@ def test_the_newest_complete_checkpoint_of_a_folder(tiny, tmp_path):
     assert checkpoints.newest(tmp_path).name == "model.ckpt-100"
     (tmp_path / f"model.ckpt-100{DATA}").unlink()  # a save that was killed, or a copy that was cut off
     assert checkpoints.newest(tmp_path).name == "model.ckpt-20"
+    for stranger in ("model.ckpt-best.index", "model.ckpt-500-old.index"):
+        (tmp_path / stranger).touch()
+    assert checkpoints.steps_in(tmp_path) == [9, 20, 100]
 
 
 def test_save_and_restore(tiny, tmp_path):
@@ -62,6 +65,42 @@ def test_an_existing_checkpoint_is_kept_unless_told(tiny, tmp_path):
     assert json.loads((tmp_path / "x.json").read_text()) == {"value": 1.0}
     tiny("x", 2.0, overwrite=True)
     assert json.loads((tmp_path / "x.json").read_text()) == {"value": 2.0}
+
+
+@pytest.mark.parametrize("moment", range(6))
+def test_a_failed_rename_leaves_what_was_there(tiny, tmp_path, monkeypatch, moment):
+    tiny("x", 1.0)
+    rename, done = Path.replace, []
+
+    def failing(self, target):
+        done.append(self)
+        if len(done) == moment + 1:
+            raise OSError("power cut")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "replace", failing)
+    with pytest.raises(OSError, match="power cut"):
+        tiny("x", 2.0, overwrite=True)
+    monkeypatch.undo()
+    kept = json.loads((tmp_path / "x.json").read_text())["value"]
+    tiny.session.run(tiny.variable.initializer)
+    checkpoints.restore(
+        tiny.session, checkpoints.Checkpoint(tmp_path / "x", "mgn", NetworkOptions(2)), [tiny.variable]
+    )
+    assert tiny.session.run(tiny.variable) == kept == 1.0
+    assert sorted(p.name for p in tmp_path.iterdir()) == [f"x{DATA}", "x.index", "x.json"]
+
+
+def test_other_peoples_files_are_not_replaced(tiny, tmp_path):
+    (tmp_path / "config.json").write_text("mine")
+    with pytest.raises(InputError, match=r"config\.json exists"):
+        tiny("config", 1.0)
+    assert (tmp_path / "config.json").read_text() == "mine"
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(InputError, match="is a folder"):
+        tiny("folder", 1.0)
+    with pytest.raises(InputError, match=r"any of \* \? \[ \]"):
+        tiny("a[1]", 1.0)
 
 
 def test_a_failed_write_leaves_what_was_there(tiny, tmp_path, monkeypatch):

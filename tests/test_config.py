@@ -29,6 +29,12 @@ from mgn.training import planned_steps
         ("random_erasing", -0.1),
         ("max_steps", 0),
         ("seed", -1),
+        ("weight_decay", float("nan")),
+        ("momentum", -3.0),
+        ("gamma", -1.0),
+        ("margin", float("nan")),
+        ("triplet_weight", -1.0),
+        ("milestones", (0, 5)),
     ],
 )
 def test_a_value_out_of_range_names_its_flag(field, value):
@@ -41,6 +47,9 @@ def test_unknown_names_are_refused_and_json_round_trips():
     assert TrainConfig.from_dict({**stored, "milestones": list(stored["milestones"])}) == RECIPES["scratch"]
     with pytest.raises(InputError, match="unknown configuration field: batch_id"):
         TrainConfig.from_dict({**stored, "batch_id": 3})
+    for name, value in (("batch_ids", "8"), ("milestones", 5), ("height", "96")):
+        with pytest.raises(InputError, match="wrong type"):
+            TrainConfig.from_dict({**stored, name: value})
 
 
 def test_recipes_know_their_names_and_budgets():

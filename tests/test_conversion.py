@@ -46,6 +46,8 @@ def test_wrappings(tmp_path, state_dict, wrapping):
         tensors = {wrapping + k: v for k, v in tensors.items()}
     elif wrapping == "half":
         tensors = {k: v.half() for k, v in tensors.items()}
+    elif wrapping == "parameters":
+        tensors = {k: torch.nn.Parameter(v) for k, v in tensors.items()} | {3: "an optimiser's number"}
     elif wrapping == "legacy":
         options = {"_use_new_zipfile_serialization": False}
     torch.save(tensors, tmp_path / "x.pt", **options)

@@ -51,6 +51,26 @@ def test_missing_folder_and_empty_split(tmp_path):
         data.read_split(tmp_path, "train")
 
 
+def test_what_is_no_file_is_ignored(tmp_path):
+    folder = tmp_path / "query"
+    folder.mkdir()
+    (folder / "0001_c1s1_000001_00.jpg").touch()
+    (folder / "0002_c1s1_000001_00.jpg").mkdir()
+    (folder / "0003_c1s1_000001_00.jpg").symlink_to("nowhere")
+    split = data.read_split(tmp_path, "query")
+    assert (len(split.records), split.ignored) == (1, 2)
+
+
+def test_a_test_set_without_any_match_is_refused():
+    def split(*pairs):
+        return data.Split(tuple(data.Record("x", *pair) for pair in pairs), 0, 0)
+
+    data.check_matches(split((1, 1), (2, 1)), split((2, 2), (1, 1)))
+    for gallery in (split((1, 1), (2, 1)), split((3, 2))):
+        with pytest.raises(InputError, match="under another camera"):
+            data.check_matches(split((1, 1), (2, 1)), gallery)
+
+
 def test_labels_follow_the_sorted_people():
     assert data.labels_of([7, 2, 1500, 2]).tolist() == [1, 0, 2, 0]
 

@@ -1,6 +1,7 @@
 """Exports opened by strangers: a new process without this package, OpenCV, the SavedModel loader."""
 
 import contextlib
+import hashlib
 import re
 import shutil
 import subprocess
@@ -103,7 +104,7 @@ def test_every_kind_of_file_embeds_alike(tmp_path, small_checkpoint, small_pb):
 
 
 def test_inner_tensors_of_the_pre_post_graph(small_pb):
-    with inference.session_of(inference.read_graph_def(small_pb / "pre_post.pb")) as session:
+    with inference.session_of(inference.read_graph_def(small_pb / "pre_post.pb"), "pre_post.pb") as session:
         names = [f"{name}_embedding:0" for name in ("original", "flip", "result")]
         batch = np.stack(pictures()[:2]).astype(np.float32)
         original, flip, result = session.run(names, {"image_tensor:0": batch})
@@ -117,7 +118,7 @@ def test_inner_tensors_of_the_pre_post_graph(small_pb):
 def test_the_graph_holds_what_inference_needs_and_its_description(small_pb, small_checkpoint, form):
     graph_def = inference.read_graph_def(small_pb / f"{form}.pb")
     nodes = {node.name: node for node in graph_def.node}
-    reached, queue = set(), [export.OUTPUTS[form]]
+    reached, queue = set(), [inference.OUTPUTS[form]]
     while queue:
         name = queue.pop()
         if name not in reached:
@@ -140,7 +141,8 @@ def test_the_graph_holds_what_inference_needs_and_its_description(small_pb, smal
         32,
     )
     assert described["embedding_order"][3] == "f0_p2"
-    assert described["source_sha256"] == checkpoints.sha256(small_checkpoint)
+    weights_file = Path(f"{small_checkpoint}.data-00000-of-00001")
+    assert described["source_sha256"] == hashlib.sha256(weights_file.read_bytes()).hexdigest()
 
 
 @pytest.mark.parametrize("form", [PLAIN, PRE_POST])
@@ -165,6 +167,10 @@ def test_saved_model_signatures(tmp_path, small_pb, form):
             rows.append(session.run(made_tensor, {given: batch}))
     assert rows[0].shape == (2, 2048)  # one row a picture: the reproduced repository's gave two
     assert np.array_equal(rows[0], rows[1])
+    with inference.session_of(inference.read_graph_def(small_pb / f"{form}.pb"), form) as session:
+        assert (
+            relative(rows[0], session.run(f"{inference.OUTPUTS[form]}:0", {"image_tensor:0": batch})) <= 1e-5
+        )
 
 
 def opencv_difference(pb, expected):

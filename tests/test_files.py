@@ -1,5 +1,7 @@
 """Outputs appear whole or not at all."""
 
+from pathlib import Path
+
 import pytest
 
 from mgn.errors import InputError
@@ -33,6 +35,26 @@ def test_a_folder_is_replaced_whole(tmp_path):
             (temporary / text).touch()
     assert [p.name for p in target.iterdir()] == ["new"]
     assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_folder_that_cannot_be_replaced_stays(tmp_path, monkeypatch):
+    target = tmp_path / "1"
+    target.mkdir()
+    (target / "old").touch()
+    rename = Path.replace
+
+    def failing(self, other):
+        if self.name == "1" and self != target:
+            raise OSError("disk error")
+        return rename(self, other)
+
+    monkeypatch.setattr(Path, "replace", failing)
+    with pytest.raises(OSError, match="disk error"), replacing(target, overwrite=True) as temporary:
+        temporary.mkdir()
+    assert [p.name for p in target.iterdir()] == ["old"]
+    with pytest.raises(InputError, match="a folder a file"), replacing(target, overwrite=True) as temporary:
+        temporary.touch()
+    assert [p.name for p in target.iterdir()] == ["old"]
 
 
 def test_something_that_appears_meanwhile_is_not_replaced(tmp_path):

@@ -22,9 +22,12 @@ def order():
 
 def imported(path):
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "mgn":
-            rest = node.module.split(".")[1:]
-            yield from rest or [alias.name for alias in node.names]
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "relative imports are not for this package"
+            if node.module.split(".")[0] == "mgn":
+                yield from node.module.split(".")[1:] or [alias.name for alias in node.names]
+        elif isinstance(node, ast.Import):
+            assert not any(alias.name.startswith("mgn") for alias in node.names), "say: from mgn import x"
 
 
 def test_files_md_lists_every_file_of_the_package():
@@ -36,6 +39,11 @@ def test_a_file_imports_only_from_files_above_it():
     for name, i in place.items():
         below = [other for other in imported(ROOT / "mgn" / f"{name}.py") if place[other] >= i]
         assert not below, f"mgn/{name}.py imports {below} from below"
+
+
+def test_the_top_level_holds_seven_scripts():
+    names = "convert_pytorch_weights evaluate export_pb export_pb_with_pre_post export_tf_serving_model"
+    assert [p.stem for p in SCRIPTS] == [*names.split(), "export_tf_serving_with_pre_post", "train"]
 
 
 def test_only_layers_makes_variables():

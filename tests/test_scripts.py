@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -46,9 +47,9 @@ def refused(capsys, script, *arguments):
 
 @pytest.fixture(scope="module")
 def trained(dataset, tmp_path_factory):
-    """A run of three steps."""
+    """A run of five steps."""
     train_dir = tmp_path_factory.mktemp("run") / "trained"
-    options = ["--max_steps", 3, "--save_every", 2, "--evaluate_untrained", "true"]
+    options = ["--max_steps", 5, "--save_every", 3, "--evaluate_untrained", "true"]
     assert run(train, "--dataset", dataset, "--train_dir", train_dir, *QUICK, *options) == 0
     return train_dir
 
@@ -59,7 +60,7 @@ def lines(train_dir):
 
 def test_what_a_run_leaves_behind(trained, dataset):
     config = json.loads((trained / "config.json").read_text())
-    assert (config["recipe"], config["batch_ids"], config["max_steps"]) == ("scratch", 4, 3)
+    assert (config["recipe"], config["batch_ids"], config["max_steps"]) == ("scratch", 4, 5)
     assert config["dataset"] == str(dataset)
     names = {
         "step",
@@ -72,14 +73,24 @@ def test_what_a_run_leaves_behind(trained, dataset):
         "images_per_second",
     }
     assert all(set(line) == names for line in lines(trained))
-    assert [(line["step"], line["epoch"]) for line in lines(trained)] == [(1, 0), (2, 0), (3, 1)]
+    assert [(line["step"], line["epoch"]) for line in lines(trained)] == [
+        (1, 0),
+        (2, 0),
+        (3, 1),
+        (4, 1),
+        (5, 2),
+    ]
     assert all(np.isfinite(line["total"]) and line["images_per_second"] > 0 for line in lines(trained))
-    steps = {checkpoints.step_of(path) for path in trained.glob("model.ckpt-*.index")}
-    assert steps == {0, 2, 3}
+    assert checkpoints.steps_in(trained) == [0, 3, 5]
     assert tf.train.latest_checkpoint(str(trained)) == str(
-        trained / "model.ckpt-3"
+        trained / "model.ckpt-5"
     )  # as TF1 users look for it
-    assert list(trained.glob("events.out.tfevents.*"))
+    (events,) = trained.glob("events.out.tfevents.*")
+    tags = {v.tag for event in tf.train.summary_iterator(str(events)) for v in event.summary.value}
+    assert tags == names - {"step"}
+    report = (trained / "results.txt").read_text().splitlines()
+    assert report[0] == "untrained network" and report[-2].startswith("untrained: mAP ")
+    assert report[-1].startswith("trained: mAP ") and "rank@10" in report[-1]
 
 
 def test_evaluate_and_all_four_exports_agree(trained, dataset, tmp_path, capsys):
@@ -97,23 +108,42 @@ def test_evaluate_and_all_four_exports_agree(trained, dataset, tmp_path, capsys)
         output = tmp_path / f"evaluation{i}"
         assert run(evaluate, "--dataset", dataset, "--model", model, "--output_dir", output, "--rerank") == 0
         results.append(json.loads((output / "metrics.json").read_text()))
-        assert f"mAP               {results[-1]['mAP']:.4f}"[:20] in capsys.readouterr().out
+        assert re.search(rf"^mAP +{results[-1]['mAP']:.4f} ", capsys.readouterr().out, re.MULTILINE)
     for result in results[1:]:
         for name in ("mAP", "mAP_official", "mINP", "rank@1", "rank@10"):
             assert result[name] == pytest.approx(results[0][name], abs=1e-3)
             assert result["reranked"][name] == pytest.approx(results[0]["reranked"][name], abs=1e-3)
 
 
-def test_resume_goes_on_where_the_run_stopped(trained, tmp_path, capsys):
+def test_resume_goes_on_where_the_run_stopped(trained, tmp_path, capsys, monkeypatch):
+    """Killed after step 3, resumed: the same as the uninterrupted run, up to the noise of threads."""
     train_dir = shutil.copytree(trained, tmp_path / "copy")
-    assert "began with 4" in refused(capsys, train, "--train_dir", train_dir, "--resume", "--batch_ids", 8)
+    checkpoints.delete(train_dir / "model.ckpt-5")
+    (train_dir / ".model.ckpt-5.abc").mkdir()  # what a killed save leaves
     with (train_dir / "metrics.jsonl").open("a") as stream:
-        stream.write('{"step": 4, "cross')  # as a killed run leaves it
-    assert run(train, "--train_dir", train_dir, "--resume", "--max_steps", 5) == 0
-    assert [line["step"] for line in lines(train_dir)] == [1, 2, 3, 4, 5]
-    assert lines(train_dir)[:3] == lines(trained)
+        stream.write('{"step": 6, "cross')
+    assert "began with 4" in refused(capsys, train, "--train_dir", train_dir, "--resume", "--batch_ids", 8)
+    monkeypatch.chdir(tmp_path)
+    assert run(train, "--train_dir", "copy", "--resume", "--max_steps", 6) == 0
+    assert [line["step"] for line in lines(train_dir)] == [1, 2, 3, 4, 5, 6]
+    assert lines(train_dir)[:3] == lines(trained)[:3]
+    for expected, got in zip(lines(trained)[3:], lines(train_dir)[3:5], strict=True):
+        for name in ("cross_entropy", "triplet", "total", "grad_norm", "learning_rate"):
+            assert got[name] == pytest.approx(expected[name], rel=1e-2), (name, got["step"])
+    assert checkpoints.steps_in(train_dir) == [0, 3, 6]
+    assert tf.train.latest_checkpoint("copy") == str(train_dir / "model.ckpt-6")
+    assert json.loads((train_dir / "config.json").read_text())["max_steps"] == 6
+    assert not list(train_dir.glob(".model.ckpt*"))
     last = capsys.readouterr().out.strip().splitlines()[-1]
     assert last.startswith("trained: mAP ") and "rank@10" in last
+
+
+def test_a_loss_that_is_not_finite_ends_the_run(dataset, tmp_path, capsys):
+    arguments = ["--dataset", dataset, "--train_dir", tmp_path / "run", *QUICK, "--max_steps", 20]
+    assert run(train, *arguments, "--optimizer", "sgd", "--learning_rate", 1e6) == 1
+    line = capsys.readouterr().err.strip().splitlines()[-1]
+    assert re.search(r"^error: step \d+: \w+ is (nan|inf); start again with a lower --learning_rate", line)
+    assert checkpoints.steps_in(tmp_path / "run") == [0]
 
 
 def test_resume_with_another_data_set_is_refused(trained, dataset, tmp_path, capsys):
@@ -180,9 +210,10 @@ def test_starting_points_that_do_not_fit(converted, dataset, tmp_path, capsys):
     line = refused(capsys, train, *arguments, "--train_dir", tmp_path / "a")
     assert "has 10 classes, this data set 8: add --fresh_classifier" in line
     line = refused(capsys, train, *arguments, "--train_dir", tmp_path / "b", "--pool", "max")
-    assert "was made with pool avg: add --pool avg" in line
+    assert "has pool avg: add --pool avg" in line
     line = refused(capsys, train, "--dataset", dataset, *QUICK, "--init_checkpoint", tmp_path / "none")
-    assert "no such checkpoint" in line
+    assert "no such file, folder or checkpoint" in line
+    assert not (tmp_path / "a").exists()  # so that the remedy works with the same command
 
 
 def test_wrong_flags_to_train(tmp_path, trained, capsys, monkeypatch):
@@ -199,6 +230,8 @@ def test_wrong_flags_to_train(tmp_path, trained, capsys, monkeypatch):
         (["--resume"], "name the run with --train_dir"),
         (["--resume", "--train_dir", "empty"], "config.json is not there"),
         (["--precision", "float64"], "argument --precision"),
+        (["--milestones", "4,x"], "argument --milestones: '4,x' is not a list"),
+        (["--fresh_classifier"], "goes with --init_checkpoint"),
     ):
         assert expected in refused(capsys, train, *arguments)
     assert sorted(os.listdir(tmp_path)) == ["empty"]  # noqa: PTH208
@@ -218,7 +251,11 @@ def test_wrong_flags_to_the_others(trained, dataset, tmp_path, capsys, converted
     torch_file = converted / "seathiefwang.pt"
     for script, arguments, expected in (
         (evaluate, ["--dataset", dataset, "--model", pb], "mgn.pb: not a frozen graph"),
-        (evaluate, ["--dataset", dataset, "--model", tmp_path / "none"], "not a checkpoint"),
+        (
+            evaluate,
+            ["--dataset", dataset, "--model", tmp_path / "none"],
+            "no such file, folder or checkpoint",
+        ),
         (evaluate, ["--dataset", dataset, "--model", trained, "--pool", "max"], "was made with pool avg"),
         (evaluate, ["--dataset", tmp_path, "--model", trained], "query: no such folder"),
         (evaluate, ["--dataset", dataset], "required: --model"),

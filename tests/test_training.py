@@ -115,6 +115,10 @@ def one_small_step(**options):
         variables = {v.op.name: v for v in weights.model_variables()}
         with tf.Session() as session:
             session.run([v.initializer for v in tf.global_variables()])
+            biases = {name: v for name, v in variables.items() if name.endswith("/bias")}
+            weights.assign_some(  # they start at zero, where L2 would not show
+                session, biases.values(), {n: np.full(v.shape.as_list(), 0.5, "f") for n, v in biases.items()}
+            )
             before = session.run(variables)
             first, _ = session.run([ops._replace(train_op=ops.total), ops.train_op])
             after = session.run(variables)

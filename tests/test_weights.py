@@ -40,6 +40,8 @@ def test_layouts():
     assert weights.to_tf_layout(convolution)[1, 0, 2, 3] == convolution[3, 2, 1, 0]
     assert weights.to_tf_layout(matrix)[1, 2] == matrix[2, 1]
     assert weights.to_tf_layout(convolution).dtype == np.float32
+    assert np.array_equal(weights.to_torch_layout(weights.to_tf_layout(convolution)), convolution)
+    assert weights.torch_shape((7, 7, 3, 64)) == (64, 3, 7, 7)
 
 
 def test_imagenet_weights_go_into_trunk_and_all_three_branches():
@@ -62,6 +64,9 @@ def test_missing_left_over_and_wrong_shapes_are_named(state_dict):
     narrow = {**state_dict, "p1.1.0.conv1.weight": state_dict["p1.1.0.conv1.weight"][:, :-1]}
     with pytest.raises(CheckError, match=r"p1.1.0.conv1.weight \(512, 1023, 1, 1\)"):
         weights.from_pytorch(narrow)
+    flat = {**state_dict, "p1.1.0.conv1.weight": state_dict["p1.1.0.conv1.weight"][..., 0]}
+    with pytest.raises(CheckError, match=r"p1.1.0.conv1.weight \(512, 1024, 1\)"):
+        weights.from_pytorch(flat)
 
 
 def test_another_network_is_refused():
