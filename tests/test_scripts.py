@@ -131,7 +131,7 @@ def test_resume_goes_on_where_the_run_stopped(trained, tmp_path, capsys, monkeyp
         for name in ("cross_entropy", "triplet", "total", "grad_norm", "learning_rate"):
             assert got[name] == pytest.approx(expected[name], rel=1e-2), (name, got["step"])
     assert checkpoints.steps_in(train_dir) == [0, 3, 6]
-    assert tf.train.latest_checkpoint("copy") == str(train_dir / "model.ckpt-6")
+    assert Path(tf.train.latest_checkpoint("copy")).resolve() == train_dir / "model.ckpt-6"
     assert json.loads((train_dir / "config.json").read_text())["max_steps"] == 6
     assert not list(train_dir.glob(".model.ckpt*"))
     last = capsys.readouterr().out.strip().splitlines()[-1]
