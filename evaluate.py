@@ -13,7 +13,10 @@ def main(arguments: list[str]) -> int:
     parser = cli.Parser("Score a model on the query and gallery of a Market-1501 data set.")
     parser.add_argument("--dataset", type=cli.existing_path, help="Market-1501 folder; omitted: the demo set")
     parser.add_argument(
-        "--model", required=True, help="train_dir, checkpoint prefix, .pb, or SavedModel folder"
+        "--model",
+        type=cli.model_path,
+        required=True,
+        help="train_dir, checkpoint prefix, .pb, or SavedModel folder",
     )
     parser.add_argument(
         "--rerank", action="store_true", help="score k-reciprocal re-ranking too (arXiv:1701.08398)"
