@@ -131,10 +131,6 @@ def load_embedder(path: str | Path, **options: object) -> Embedder:
     if path.suffix == ".pb":
         return Embedder(session_of(read_graph_def(path), path), path)
     checkpoint = checkpoints.find(path, **options)
-    if checkpoint.kind != "mgn":
-        raise InputError(
-            f"{path}: holds a {checkpoint.kind} only, a start for train.py; it has no embedding yet"
-        )
     return Embedder(session_of_checkpoint(checkpoint, PLAIN), path)
 
 
@@ -142,6 +138,10 @@ def session_of_checkpoint(
     checkpoint: checkpoints.Checkpoint, form: str, input_type: str = "float32"
 ) -> tf.Session:
     """A session on a fresh inference graph, with the checkpoint's weights."""
+    if checkpoint.kind != "mgn":
+        raise InputError(
+            f"{checkpoint.prefix}: holds a {checkpoint.kind} only, a start for train.py; it has no embedding yet"
+        )
     with tf.Graph().as_default() as graph:
         if form == PRE_POST:
             build_pre_post(checkpoint.options, input_type)
