@@ -140,7 +140,8 @@ def session_of_checkpoint(
     """A session on a fresh inference graph, with the checkpoint's weights."""
     if checkpoint.kind != "mgn":
         raise InputError(
-            f"{checkpoint.prefix}: holds a {checkpoint.kind} only, a start for train.py; it has no embedding yet"
+            f"{checkpoint.prefix}: holds a {checkpoint.kind} only,"
+            " a start for train.py; it has no embedding yet"
         )
     with tf.Graph().as_default() as graph:
         if form == PRE_POST:
