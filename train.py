@@ -34,13 +34,13 @@ def main(arguments: list[str]) -> int:
             print(UNTRAINED.format(config.recipe), file=sys.stderr)
     dataset = cli.checked_dataset(dataset, "train")
 
-    from mgn import trainer
+    from mgn import run
     from mgn.session import describe_devices
 
     print(describe_devices(), flush=True)
-    scored = trainer.train(config, dataset, train_dir, flags["resume"], start, flags["fresh_classifier"])
+    scored = run.train(config, dataset, train_dir, flags["resume"], start, flags["fresh_classifier"])
     print(f"\nthe run is in {train_dir}: checkpoints, metrics.jsonl, TensorBoard events, results.txt")
-    print(f"\n{trainer.report(scored)}", end="")
+    print(f"\n{run.report(scored)}", end="")
     return cli.DONE
 
 

@@ -29,6 +29,7 @@ class Checkpoint(NamedTuple):
     prefix: Path
     kind: str
     options: NetworkOptions
+    training_set: str | None = None  # `Split.fingerprint`, of a run's own checkpoints
 
 
 def describe(options: NetworkOptions, kind: str = "mgn") -> dict:
@@ -77,7 +78,8 @@ def find(path: Path, **given: object) -> Checkpoint:
         for name, value in given.items():
             if getattr(options, name) != value:
                 raise InputError(f"--{name} {value}: {prefix} was made with {name} {getattr(options, name)}")
-        return Checkpoint(prefix, description.get("kind", "mgn"), options)
+        kind, training_set = description.get("kind", "mgn"), description.get("training_set")
+        return Checkpoint(prefix, kind, options, training_set)
     return Checkpoint(prefix, "mgn", _options_without_json(prefix, given))
 
 

@@ -1,5 +1,6 @@
 """Market-1501 file names to records, labels, and P×K batches as a pure function of (seed, epoch)."""
 
+import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -45,6 +46,11 @@ class Split:
     def paths(self) -> list[str]:
         """File names, sorted."""
         return [record.path for record in self.records]
+
+    def fingerprint(self) -> str:
+        """Hash of the pictures' names, wherever the folder lies: equal for the same people and pictures."""
+        names = "\n".join(Path(path).name for path in self.paths)
+        return hashlib.sha256(names.encode()).hexdigest()
 
 
 def parse_name(name: str) -> tuple[int, int] | None:

@@ -1,6 +1,5 @@
-"""The training run: steps, logs, saves, stops and resumes in one folder."""
+"""Training in one folder: steps, logs, saves, stops and resumes."""
 
-import contextlib
 import logging
 import math
 import shlex
@@ -9,16 +8,13 @@ from pathlib import Path
 
 import tensorflow.compat.v1 as tf
 
-from mgn import checkpoints, evaluation, weights
+from mgn import checkpoints, weights
 from mgn.batches import training_dataset
 from mgn.config import TrainConfig
-from mgn.data import FOLDERS, Split, check_matches, labels_of, read_split, steps_per_epoch
+from mgn.data import Split, labels_of, steps_per_epoch
 from mgn.errors import CheckError, InputError, Stopped
-from mgn.files import replacing
 from mgn.images import PictureReader
-from mgn.inference import load_embedder
 from mgn.progress import Progress
-from mgn.runconfig import write_config
 from mgn.runlog import RunLog
 from mgn.session import new_session
 from mgn.stopping import stop_request
@@ -27,68 +23,6 @@ from mgn.warmstart import find_start, variables_taken
 
 log = logging.getLogger(__name__)
 _RECORDED = ("cross_entropy", "triplet", "total", "grad_norm", "learning_rate")  # of TrainOps
-
-
-def train(
-    config: TrainConfig,
-    dataset: Path,
-    train_dir: Path,
-    resume: bool = False,
-    init_checkpoint: str | None = None,
-    fresh_classifier: bool = False,
-) -> list[tuple[str, evaluation.Scores]]:
-    """Train in `train_dir`, then score the last checkpoint, and the untrained network if so configured.
-
-    Args:
-        config: hyper-parameters; when resuming, those the run began with.
-        dataset: Market-1501 folder.
-        train_dir: gets `config.json`, `model.ckpt-*`, `metrics.jsonl`, TensorBoard events and `results.txt`.
-        resume: go on from the newest complete checkpoint.
-        init_checkpoint: ImageNet or MGN weights to start from, converted.
-        fresh_classifier: leave the classifiers of `init_checkpoint` out: its classes are other people.
-
-    Returns:
-        ("untrained" and) "trained" scores; none where the data set has no query or gallery folder.
-
-    Raises:
-        InputError, CheckError, Stopped: as `Trainer`'s methods, or an unusable data set.
-    """
-    has_test_set = all((Path(dataset) / FOLDERS[split]).is_dir() for split in ("query", "gallery"))
-    if has_test_set:  # better refused now than after the training
-        check_matches(read_split(dataset, "query"), read_split(dataset, "gallery"))
-    trainer = Trainer(config, read_split(dataset, "train"), train_dir)
-    log.info(trainer.plan())
-    scored = []
-    with contextlib.closing(trainer):
-        if resume:
-            trainer.resume()
-        else:
-            trainer.start(init_checkpoint, fresh_classifier)
-        write_config(train_dir, config, dataset, init_checkpoint)
-        if not resume:
-            untrained = trainer.save()  # from here on there is something to resume from
-            if config.evaluate_untrained and has_test_set:
-                scored.append(("untrained", _score(untrained, dataset)))
-        last = trainer.run()
-    if has_test_set:
-        scored.append(("trained", _score(last, dataset)))
-        with replacing(Path(train_dir) / "results.txt", overwrite=True) as temporary:
-            temporary.write_text(report(scored), encoding="utf-8")
-    else:
-        log.info(f"{dataset} has no {FOLDERS['query']} and {FOLDERS['gallery']}: not evaluated")
-    return scored
-
-
-def report(scored: list[tuple[str, evaluation.Scores]]) -> str:
-    """A table for each network that was scored, then a line for each."""
-    tables = [f"{name} network\n{evaluation.table(scores)}\n\n" for name, scores in scored]
-    lines = [f"{name}: {evaluation.summary_line(scores)}\n" for name, scores in scored]
-    return "".join([*tables, *lines])
-
-
-def _score(prefix: Path, dataset: Path) -> evaluation.Scores:
-    with contextlib.closing(load_embedder(prefix)) as embed:
-        return evaluation.evaluate(embed, dataset)
 
 
 class Trainer:
@@ -148,6 +82,11 @@ class Trainer:
                 f"--resume: {newest} was trained with {found.options.num_classes} classes, this data set has"
                 f" {self.num_classes}; resume with the data set and the options that the run began with"
             )
+        if found.training_set not in (None, self.split.fingerprint()):
+            raise InputError(
+                f"--resume: {newest} was trained with other pictures than this data set's"
+                f" {len(self.split.records)}; resume with the data set that the run began with"
+            )
         for leftover in self.train_dir.glob(f".{checkpoints.NAME}-*"):  # of saves that were killed
             shutil.rmtree(leftover, ignore_errors=True)
         self._build(checkpoints.step_of(newest))
@@ -189,6 +128,7 @@ class Trainer:
         prefix = self._prefix(self.step)
         description = checkpoints.describe(self.config.network_options(self.num_classes))
         description |= {"recipe": self.config.recipe, "step": self.step}
+        description |= {"training_set": self.split.fingerprint()}
         checkpoints.save(self.session, self._saver, prefix, description, overwrite=True)
         older = [step for step in checkpoints.steps_in(self.train_dir) if step < self.step]
         keep = self.config.keep_checkpoints - 1

@@ -55,7 +55,7 @@ def test_importing_the_package_changes_nothing_in_the_process():
     code = (
         "import logging, os, signal, tensorflow as tf\n"
         "before = dict(os.environ), signal.getsignal(signal.SIGTERM)\n"
-        "from mgn import export, trainer\n"
+        "from mgn import export, run\n"
         "assert tf.executing_eagerly() and not logging.root.handlers\n"
         "assert before == (dict(os.environ), signal.getsignal(signal.SIGTERM))\n"
     )

@@ -149,6 +149,10 @@ def test_a_loss_that_is_not_finite_ends_the_run(dataset, tmp_path, capsys):
 def test_resume_with_another_data_set_is_refused(trained, dataset, tmp_path, capsys):
     root = shutil.copytree(dataset, tmp_path / "copy")
     for path in (root / "bounding_box_train").glob("0008_*"):
+        path.rename(path.with_name(path.name.replace("0008", "0080")))  # as many people, but others
+    line = refused(capsys, train, "--train_dir", trained, "--resume", "--dataset", root, "--max_steps", 9)
+    assert "trained with other pictures than this data set's 48" in line
+    for path in (root / "bounding_box_train").glob("0080_*"):
         path.unlink()
     line = refused(capsys, train, "--train_dir", trained, "--resume", "--dataset", root, "--max_steps", 9)
     assert "8 classes, this data set has 7" in line
@@ -242,6 +246,15 @@ def test_wrong_flags_to_train(tmp_path, trained, capsys, monkeypatch):
     assert sorted(os.listdir(tmp_path)) == ["empty"]  # noqa: PTH208
 
 
+def test_a_recipe_for_pretrained_weights_says_so_without_them(tmp_path, capsys):
+    assert run(train, "--recipe", "paper", "--dataset", tmp_path) == 2  # no data there
+    warning = capsys.readouterr().err
+    assert "recipe paper expects pretrained weights" in warning
+    assert "convert_pytorch_weights.py --pt_model_path" in warning
+    assert run(train, "--recipe", "scratch", "--dataset", tmp_path) == 2
+    assert "pretrained" not in capsys.readouterr().err
+
+
 def test_an_unreadable_training_picture_is_named(dataset, tmp_path, capsys):
     root = shutil.copytree(dataset, tmp_path / "copy")
     (root / "bounding_box_train" / "0003_c1s1_000001_00.jpg").write_bytes(b"\xff\xd8 cut off")
@@ -252,6 +265,7 @@ def test_an_unreadable_training_picture_is_named(dataset, tmp_path, capsys):
 def test_wrong_flags_to_the_others(trained, dataset, tmp_path, capsys, converted):
     pb = tmp_path / "mgn.pb"
     pb.write_text("hello")
+    (tmp_path / "metrics.json").write_text("scores of another day")
     served = ["--export_path", tmp_path / "served"]
     torch_file = converted / "seathiefwang.pt"
     for script, arguments, expected in (
@@ -264,6 +278,7 @@ def test_wrong_flags_to_the_others(trained, dataset, tmp_path, capsys, converted
         (evaluate, ["--dataset", dataset, "--model", trained, "--pool", "max"], "was made with pool avg"),
         (evaluate, ["--dataset", tmp_path, "--model", trained], "query: no such folder"),
         (evaluate, ["--dataset", dataset], "required: --model"),
+        (evaluate, ["--model", trained, "--output_dir", tmp_path], "metrics.json exists"),
         (export_pb, ["--checkpoint", trained, "--pb_path", pb], "mgn.pb exists"),
         (export_pb, ["--checkpoint", trained, "--pb_path", tmp_path / "mgn.txt"], "must end in .pb"),
         (export_pb, ["--checkpoint", tmp_path, "--pb_path", tmp_path / "x.pb"], "no complete checkpoint"),
@@ -292,7 +307,7 @@ def test_wrong_flags_to_the_others(trained, dataset, tmp_path, capsys, converted
         ),
     ):
         assert expected in refused(capsys, script, *arguments)
-    assert [p.name for p in tmp_path.iterdir()] == ["mgn.pb"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["metrics.json", "mgn.pb"]
 
 
 def test_weights_that_do_not_cover_the_network_end_in_1(tmp_path, capsys):
