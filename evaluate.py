@@ -1,6 +1,8 @@
 """Score a model on a Market-1501 data set: mAP, rank-k, mINP, with or without re-ranking."""
 
+import argparse
 import sys
+from contextlib import closing
 from pathlib import Path
 
 from mgn import cli
@@ -9,17 +11,59 @@ from mgn.files import next_free, refuse_existing
 
 
 def main(arguments: list[str]) -> int:
-    """Parse, check, evaluate, print the table."""
-    parser = cli.Parser("Score a model on the query and gallery of a Market-1501 data set.")
-    parser.add_argument("--dataset", type=cli.existing_path, help="Market-1501 folder; omitted: the demo set")
+    """Parse, check, evaluate, print the tables."""
+    flags = parse(arguments)
+    output_dir = flags.output_dir or next_free(Path("runs"), "evaluation")
+    if output_dir.exists() and not output_dir.is_dir():
+        raise InputError(f"--output_dir {output_dir}: is a file")
+    refuse_existing(output_dir / "metrics.json", flags.overwrite)
+    dataset, query, gallery = splits(flags)
+
+    from mgn import evaluation, page, report
+    from mgn.images import PictureReader
+    from mgn.inference import checkpoint_at
+
+    embedded = features(flags, query, gallery)
+    scores = evaluation.score(embedded, flags.rerank)
+    examined = report.examine(scores, embedded, flags.model or str(flags.features), dataset)
+    print(report.as_text(examined), flush=True)
+    with closing(PictureReader()) as read:
+        written = report.write(examined, output_dir, read, flags.overwrite)
+        checkpoint = checkpoint_at(flags.model, **cli.network_options(flags)) if flags.model else None
+        if checkpoint:
+            written.append(report.write_heads(examined, output_dir, read, checkpoint, flags.overwrite))
+    written.append(page.write_page(examined, output_dir, written, flags.overwrite))
+    print(f"written: {', '.join(map(str, written))}")
+    return cli.DONE
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    """Flags, checked as far as they can be without TensorFlow."""
+    parser = cli.Parser("Score a model on the query and gallery of a data set.")
     parser.add_argument(
-        "--model",
-        type=cli.model_path,
-        required=True,
-        help="train_dir, checkpoint prefix, .pb, or SavedModel folder",
+        "--dataset",
+        type=cli.existing_path,
+        help="Market-1501 folder, or one with query.csv and gallery.csv; omitted: the demo set",
+    )
+    for split in ("query", "gallery"):
+        parser.add_argument(
+            f"--{split}",
+            type=cli.existing_path,
+            help=f"folder of pictures named as Market-1501's, or CSV list (path,person,camera), as {split}",
+        )
+    parser.add_argument(
+        "--model", type=cli.model_path, help="train_dir, checkpoint prefix, .pb, or SavedModel folder"
+    )
+    parser.add_argument(
+        "--features",
+        type=Path,
+        help="file that keeps the embeddings (.npz): written with --model if it is not there, else read",
     )
     parser.add_argument(
         "--rerank", action="store_true", help="score k-reciprocal re-ranking too (arXiv:1701.08398)"
+    )
+    parser.add_argument(
+        "--skip_unreadable", action="store_true", help="leave damaged pictures out, and count them"
     )
     parser.add_argument(
         "--output_dir", type=Path, help="for the results; omitted: the next free runs/evaluation-N"
@@ -27,22 +71,45 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--overwrite", action="store_true", help="replace results in --output_dir")
     cli.add_network_options(parser)
     flags = parser.parse_args(arguments)
-    output_dir = flags.output_dir or next_free(Path("runs"), "evaluation")
-    for name in ("metrics.json", "cmc.png"):
-        refuse_existing(output_dir / name, flags.overwrite)
-    if output_dir.exists() and not output_dir.is_dir():
-        raise InputError(f"--output_dir {output_dir}: is a file")
-    dataset = cli.checked_dataset(flags.dataset, "query", "gallery")
+    if flags.model is None and not (flags.features and flags.features.exists()):
+        parser.error(
+            "the following arguments are required: --model (or --features with a file that is there)"
+        )
+    if (flags.query is None) != (flags.gallery is None) or (flags.query and flags.dataset):
+        parser.error("--query and --gallery go together, and stand in for --dataset")
+    return flags
 
-    from mgn import evaluation
-    from mgn.inference import load_embedder
 
-    embed = load_embedder(flags.model, **cli.network_options(flags))
-    scores = evaluation.evaluate(embed, dataset, flags.rerank)
-    print(evaluation.table(scores), flush=True)
-    written = evaluation.write(scores, output_dir, flags.model, str(dataset), flags.overwrite)
-    print(f"written: {', '.join(map(str, written))}")
-    return cli.DONE
+def splits(flags: argparse.Namespace) -> tuple:
+    """What is evaluated on: its name, query split, gallery split."""
+    from mgn.data import check_matches, describe, read_pictures, read_split
+
+    if flags.query:
+        dataset = f"{flags.query} in {flags.gallery}"
+        query, gallery = read_pictures(flags.query, "query"), read_pictures(flags.gallery, "gallery")
+    else:
+        dataset = cli.checked_dataset(flags.dataset)
+        query, gallery = read_split(dataset, "query"), read_split(dataset, "gallery")
+    check_matches(query, gallery)
+    sys.stderr.write(f"query: {describe(query)}; gallery: {describe(gallery)}\n")
+    return str(dataset), query, gallery
+
+
+def features(flags: argparse.Namespace, query, gallery):
+    """Embeddings of both splits: from --features if it is there, else made by --model, and kept."""
+    from mgn import featurefile
+    from mgn.embedding import embed_query_and_gallery
+    from mgn.inference import load_embedder, model_hash
+
+    options = cli.network_options(flags)
+    model = model_hash(flags.model, **options) if flags.features and flags.model else None
+    if flags.features and flags.features.exists():
+        return featurefile.load_features(flags.features, query, gallery, model)
+    with closing(load_embedder(flags.model, **options)) as embed:
+        embedded = embed_query_and_gallery(embed, query, gallery, flags.skip_unreadable)
+    if flags.features:
+        featurefile.save_features(flags.features, embedded, (query, gallery), model)
+    return embedded
 
 
 if __name__ == "__main__":

@@ -152,9 +152,9 @@ RECIPES = {
     "demo": dataclasses.replace(
         _SCRATCH,
         recipe="demo",
-        epochs=34,
-        max_steps=100,
-        milestones=(30,),
+        epochs=27,
+        max_steps=80,
+        milestones=(24,),
         learning_rate=5e-4,
         triplet_start_step=20,
         random_erasing=0.0,

@@ -1,8 +1,10 @@
-"""Market-1501 file names to records, labels, and P×K batches as a pure function of (seed, epoch)."""
+"""Market-1501 file names and CSV lists to records, labels, and P×K batches, a function of (seed, epoch)."""
 
+import csv
+import dataclasses
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +14,9 @@ from mgn.errors import InputError
 
 FOLDERS = {"train": "bounding_box_train", "query": "query", "gallery": "bounding_box_test"}
 JUNK, DISTRACTOR = -1, 0  # people's numbers with a meaning of their own in Market-1501
+UNNAMED = -2  # a picture that is searched for or in, whose name does not say who it is
+COLUMNS = ("path", "person", "camera")  # of a CSV list
+_PICTURES = (".jpg", ".jpeg", ".png", ".bmp")
 _NAME = re.compile(r"(-1|\d{1,9})_c(\d{1,9})(?:s\d+)?_.*?((\.(jpe?g|png|bmp))+)", re.IGNORECASE)
 
 
@@ -26,7 +31,7 @@ class Record:
 
 @dataclass(frozen=True)
 class Split:
-    """The usable pictures of one folder, and how many files were left out and why."""
+    """The usable pictures of one folder or list, and how many were left out and why."""
 
     records: tuple[Record, ...]
     junk: int
@@ -44,13 +49,18 @@ class Split:
 
     @property
     def paths(self) -> list[str]:
-        """File names, sorted."""
+        """File names, of a folder sorted, of a CSV list in its order."""
         return [record.path for record in self.records]
 
+    def only(self, kept: Sequence[bool]) -> "Split":
+        """The split without the pictures where `kept` is False."""
+        records = tuple(record for record, keep in zip(self.records, kept, strict=True) if keep)
+        return dataclasses.replace(self, records=records)
+
     def fingerprint(self) -> str:
-        """Hash of the pictures' names, wherever the folder lies: equal for the same people and pictures."""
-        names = "\n".join(Path(path).name for path in self.paths)
-        return hashlib.sha256(names.encode()).hexdigest()
+        """Hash of names, people and cameras, wherever the folder lies: equal for the same pictures."""
+        lines = (f"{Path(record.path).name} {record.person} {record.camera}\n" for record in self.records)
+        return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def parse_name(name: str) -> tuple[int, int] | None:
@@ -60,44 +70,129 @@ def parse_name(name: str) -> tuple[int, int] | None:
 
 
 def read_split(dataset: Path, split: str) -> Split:
-    """List one split of a Market-1501 folder; without junk (-1) and, but for a gallery, distractors (0000).
+    """List one split of a data set; without junk (-1) and, but for a gallery, distractors (0000).
 
     Args:
-        dataset: folder that holds `bounding_box_train`, `query` and `bounding_box_test`.
+        dataset: folder that holds `bounding_box_train`, `query` and `bounding_box_test`, as Market-1501's
+            does, or lists `train.csv`, `query.csv` and `gallery.csv`; see `read_pictures`.
         split: "train", "query" or "gallery".
 
     Raises:
         InputError: no such folder, or nothing usable in it.
     """
-    folder = Path(dataset) / FOLDERS[split]
-    if not folder.is_dir():
+    return read_pictures(split_path(dataset, split), split)
+
+
+def split_path(dataset: Path, split: str) -> Path:
+    """Where a split of a data set is: a folder of pictures or a CSV list, there or not."""
+    folder, listed = Path(dataset) / FOLDERS[split], Path(dataset) / f"{split}.csv"
+    return listed if listed.is_file() and not folder.is_dir() else folder
+
+
+def read_pictures(path: Path, split: str) -> Split:
+    """List the pictures of a split by itself.
+
+    Args:
+        path: a folder of pictures named as in Market-1501, or a CSV file with the columns path (relative to
+            the file), person and camera (whole numbers).
+        split: as in `read_split`.
+
+    Raises:
+        InputError: no such folder or file, nothing usable in it, or a line that is wrong.
+    """
+    path = Path(path)
+    if path.is_dir():
+        files = sorted(path.iterdir())
+        listed = [(str(file), parse_name(file.name) if file.is_file() else None) for file in files]
+    elif path.suffix.lower() == ".csv" and path.is_file():
+        listed = list(_read_csv(path))
+    else:
         raise InputError(
-            f"{folder}: no such folder; --dataset must name a folder with {', '.join(FOLDERS.values())} in it"
+            f"{path}: no such folder; --dataset must name a folder with {', '.join(FOLDERS.values())} in it,"
+            " or train.csv, query.csv, gallery.csv"
         )
-    records, junk, ignored = [], 0, 0
-    for path in sorted(folder.iterdir()):
-        parsed = parse_name(path.name)
-        if parsed is None or not path.is_file():
-            ignored += 1
-        elif parsed[0] == JUNK or (parsed[0] == DISTRACTOR and split != "gallery"):
-            junk += 1
-        else:
-            records.append(Record(str(path), *parsed))
-    if not records:
+    records = [Record(name, *numbers) for name, numbers in listed if numbers]
+    unused = {JUNK} if split == "gallery" else {JUNK, DISTRACTOR}
+    used = tuple(record for record in records if record.person not in unused)
+    junk, ignored = len(records) - len(used), len(listed) - len(records)
+    if not used:
         raise InputError(
-            f"{folder}: no picture named like 0002_c1s1_000451_03.jpg ({ignored} other files, {junk} junk)"
+            f"{path}: no picture named like 0002_c1s1_000451_03.jpg ({ignored} other files, {junk} junk)"
         )
-    return Split(tuple(records), junk, ignored)
+    return Split(used, junk, ignored)
+
+
+def _read_csv(path: Path) -> Iterator[tuple[str, tuple[int, int]]]:
+    """Yield (file, (person, camera)) of each line."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as stream:  # -sig: as Excel saves it
+            rows = csv.DictReader(stream)
+            if missing := [name for name in COLUMNS if name not in (rows.fieldnames or ())]:
+                raise InputError(
+                    f"{path}: no column {' and no '.join(missing)}; the first line reads path,person,camera"
+                )
+            for row in rows:
+                yield _from_row(path, rows.line_num, row)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path}: not a readable CSV file ({error}); save it as UTF-8") from None
+
+
+def _from_row(path: Path, line: int, row: dict) -> tuple[str, tuple[int, int]]:
+    name = (row["path"] or "").strip().replace("\\", "/")  # lists made on Windows too
+    try:
+        person, camera = int(row["person"]), int(row["camera"])
+    except (TypeError, ValueError):
+        raise InputError(
+            f"{path}, line {line}: person {row['person']!r}, camera {row['camera']!r}: must be whole numbers"
+        ) from None
+    if person < JUNK:
+        raise InputError(f"{path}, line {line}: person {person} is below {JUNK}, which marks junk")
+    file = path.parent / name
+    if not name or not file.is_file():
+        raise InputError(f"{path}, line {line}: {file}: no such picture")
+    return str(file), (person, camera)
+
+
+def picture_files(path: Path) -> Split:
+    """Every picture under a folder, or one file by itself; person and camera are -2 where names do not say.
+
+    Raises:
+        InputError: nothing there.
+    """
+    path = Path(path)
+    found = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
+    named = [p for p in found if path.is_file() or p.suffix.lower() in _PICTURES]
+    if not named:
+        raise InputError(f"{path}: no picture in it ({', '.join(_PICTURES)})")
+    records = [Record(str(p), *(parse_name(p.name) or (UNNAMED, UNNAMED))) for p in named]
+    return Split(tuple(records), 0, len(found) - len(named))
+
+
+def describe(split: Split) -> str:
+    """One line: what is in a split."""
+    people = len({record.person for record in split.records} - {DISTRACTOR})
+    cameras = len({record.camera for record in split.records})
+    return (
+        f"{len(split.records)} pictures of {people} people by {cameras} cameras"
+        f" ({split.junk} junk and {split.ignored} other files left out)"
+    )
 
 
 def check_matches(query: Split, gallery: Split) -> None:
     """Raise `InputError` if no query person is in the gallery under another camera."""
-    seen = {(record.person, record.camera) for record in gallery.records}
-    cameras = {camera for _, camera in seen}
-    for record in query.records:
-        if any((record.person, camera) in seen for camera in cameras - {record.camera}):
-            return
-    raise InputError("no query person is in the gallery under another camera: nothing could be evaluated")
+    cameras: dict[int, set[int]] = {}
+    for record in gallery.records:
+        cameras.setdefault(record.person, set()).add(record.camera)
+    if any(cameras.get(record.person, set()) - {record.camera} for record in query.records):
+        return
+    if any(record.person in cameras for record in query.records):
+        problem = "every query person is seen by one camera only"
+    else:
+        problem = "no query person is in the gallery"
+    raise InputError(
+        f"{problem}: nothing could be evaluated, for only what another camera took is a match;"
+        " look at the people and cameras in the file names or the CSV list"
+    )
 
 
 def labels_of(persons: Sequence[int]) -> np.ndarray:

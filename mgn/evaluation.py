@@ -1,24 +1,16 @@
-"""Embed the query and gallery of a data set with any `embed`, score it, and write what a reader needs."""
+"""Scores of a model on a data set, as a record and as tables."""
 
-import logging
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from mgn import metrics
-from mgn.data import Split, check_matches, read_split
-from mgn.files import replacing, write_json
-from mgn.images import PictureReader
-from mgn.progress import Progress
+from mgn.data import check_matches, read_split
+from mgn.embedding import Embed, Embedded, embed_query_and_gallery
+from mgn.errors import InputError
 
-_BATCH = 32  # pictures read ahead of the network
-_READERS = 4  # threads that decode
 _ROWS = ("mAP", "mAP_official", "mINP", "rank@1", "rank@3", "rank@5", "rank@10")
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -29,61 +21,73 @@ class Scores:
     reranked: metrics.Result | None
     queries: int
     gallery: int
+    skipped: tuple[str, ...]  # unreadable pictures, left out
 
     def as_dict(self) -> dict:
-        """What `metrics.json` holds."""
+        """What `metrics.json` holds of it."""
         counts = {"queries": self.queries, "valid_queries": self.plain.valid_queries, "gallery": self.gallery}
         reranked = {"reranked": self.reranked.summary()} if self.reranked else {}
-        return {**self.plain.summary(), **counts, **reranked}
+        return {**self.plain.summary(), **counts, "skipped": list(self.skipped), **reranked}
 
 
-def evaluate(embed: Callable[[list], np.ndarray], dataset: Path, rerank: bool = False) -> Scores:
-    """Score a model on the query and gallery folders of a Market-1501 data set.
+@dataclass(frozen=True)
+class CameraPair:
+    """Scores of the queries of one camera in the pictures of another; NaN where none has a match."""
+
+    query_camera: int
+    gallery_camera: int
+    valid_queries: int
+    mAP: float
+    rank1: float
+
+
+def evaluate(embed: Embed, dataset: Path) -> Scores:
+    """Embed and score the query and gallery of a data set.
 
     Args:
         embed: list of uint8 RGB [H, W, 3] to float32 [N, 2048]; see `inference.load_embedder`.
-        dataset: folder that holds `query` and `bounding_box_test`.
-        rerank: score k-reciprocal re-ranked distances (arXiv:1701.08398) too.
+        dataset: folder as `data.read_split` takes it.
 
     Raises:
         InputError: an empty split, an unreadable picture, or no query with a match.
     """
     query, gallery = read_split(dataset, "query"), read_split(dataset, "gallery")
-    log.info(
-        f"query: {len(query.records)} pictures; gallery: {len(gallery.records)}, without {gallery.junk} junk;"
-        f" {query.ignored + gallery.ignored} other files ignored"
-    )
     check_matches(query, gallery)
-    with closing(PictureReader()) as reader:
-        query_features = embed_split(embed, query, reader, "query")
-        gallery_features = embed_split(embed, gallery, reader, "gallery")
-    labels = query.persons, gallery.persons, query.cameras, gallery.cameras
-    plain = metrics.evaluate(query_features, gallery_features, *labels)
-    reranked = None
-    if rerank:
-        distances = metrics.rerank(query_features, gallery_features)
-        reranked = metrics.evaluate_distances(distances, *labels)
-    return Scores(plain, reranked, len(query.records), len(gallery.records))
+    return score(embed_query_and_gallery(embed, query, gallery))
 
 
-def embed_split(
-    embed: Callable[[list], np.ndarray], split: Split, read: Callable[[str], np.ndarray], what: str
-) -> np.ndarray:
-    """Embed every picture of a split, in its order: float32 [N, 2048]."""
-    paths = split.paths
-    starts = range(0, len(paths), _BATCH)
-    features = []
-    with (
-        ThreadPoolExecutor(_READERS) as pool,
-        Progress(len(paths), f"embedding {what}", "pictures") as progress,
-    ):
-        ahead = [pool.submit(read, path) for path in paths[:_BATCH]]
-        for start in starts:
-            pictures = [future.result() for future in ahead]
-            ahead = [pool.submit(read, path) for path in paths[start + _BATCH : start + 2 * _BATCH]]
-            features.append(embed(pictures))
-            progress.advance(len(pictures))
-    return np.concatenate(features)
+def score(embedded: Embedded, rerank: bool = False) -> Scores:
+    """Score features; `rerank`: score k-reciprocal re-ranked distances (arXiv:1701.08398) too."""
+    features = embedded.query_features, embedded.gallery_features
+    plain = metrics.evaluate(*features, *embedded.labels)
+    reranked = metrics.evaluate_distances(metrics.rerank(*features), *embedded.labels) if rerank else None
+    return Scores(plain, reranked, *map(len, features), embedded.skipped)
+
+
+def score_camera_pairs(embedded: Embedded) -> list[CameraPair]:
+    """Score the queries of each camera in the gallery pictures of each other camera."""
+    _, _, query_cameras, gallery_cameras = embedded.labels
+    pairs = []
+    for there in np.unique(gallery_cameras):
+        gallery = gallery_cameras == there
+        features = embedded.gallery_features[gallery]
+        for here in np.unique(query_cameras[query_cameras != there]):
+            query = query_cameras == here
+            labels = [x[kept] for x, kept in zip(embedded.labels, (query, gallery) * 2, strict=True)]
+            pair = int(here), int(there)
+            try:
+                result = metrics.evaluate(embedded.query_features[query], features, *labels)
+            except InputError:  # no query with a match there
+                pairs.append(CameraPair(*pair, 0, float("nan"), float("nan")))
+            else:
+                pairs.append(CameraPair(*pair, result.valid_queries, result.mAP, float(result.cmc[0])))
+    return sorted(pairs, key=lambda pair: (pair.query_camera, pair.gallery_camera))
+
+
+def worst_queries(scores: Scores, count: int) -> list[int]:
+    """Indices of the `count` queries of least AP, the worst first; equal ones by index."""
+    order = np.argsort(scores.plain.average_precision, kind="stable")  # NaN, no match, comes last
+    return order[: min(count, scores.plain.valid_queries)].tolist()
 
 
 def table(scores: Scores) -> str:
@@ -104,7 +108,21 @@ def table(scores: Scores) -> str:
     lines.append(
         f"{scores.plain.valid_queries} queries, {scores.gallery} gallery pictures"
         + (f"; {left_out} queries without a match in another camera are not counted" if left_out else "")
+        + (f"; {len(scores.skipped)} unreadable pictures are left out" if scores.skipped else "")
     )
+    return "\n".join(lines)
+
+
+def camera_table(pairs: list[CameraPair]) -> str:
+    """MAP and rank@1 as text: a row a query camera, a column a gallery camera."""
+    cameras = [sorted({getattr(p, side) for p in pairs}) for side in ("query_camera", "gallery_camera")]
+    found = {(p.query_camera, p.gallery_camera): p for p in pairs if p.valid_queries}
+    lines = ["mAP / rank@1 of queries (rows) in the pictures of one camera (columns)"]
+    lines.append(f"{'':<8}" + "".join(f"{f'camera {there}':>16}" for there in cameras[1]))
+    for here in cameras[0]:
+        row = [found.get((here, there)) for there in cameras[1]]
+        cells = (f"{p.mAP:.3f} / {p.rank1:.3f}" if p else "-" for p in row)
+        lines.append(f"{f'cam. {here}':<8}" + "".join(f"{cell:>16}" for cell in cells))
     return "\n".join(lines)
 
 
@@ -112,15 +130,3 @@ def summary_line(scores: Scores) -> str:
     """The figures most people compare, on one line."""
     figures = scores.plain.summary()
     return "  ".join(f"{name} {figures[name]:.4f}" for name in _ROWS if name not in ("mAP_official", "mINP"))
-
-
-def write(scores: Scores, output_dir: Path, model: str, dataset: str, overwrite: bool = False) -> list[Path]:
-    """Write `metrics.json` and `cmc.png`; returns their paths."""
-    from mgn.plots import draw_cmc  # matplotlib is slow to import, and only needed here
-
-    record, picture = Path(output_dir) / "metrics.json", Path(output_dir) / "cmc.png"
-    write_json(record, {**scores.as_dict(), "model": model, "dataset": dataset}, overwrite)
-    curves = {"plain": scores.plain.cmc} | ({"re-ranked": scores.reranked.cmc} if scores.reranked else {})
-    with replacing(picture, overwrite) as temporary:
-        draw_cmc(curves, temporary)
-    return [record, picture]

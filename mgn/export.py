@@ -19,6 +19,7 @@ from mgn.inference import (
     SERVING_SIGNATURE,
     Embedder,
     load_embedder,
+    open_exported,
     read_graph_def,
     session_of,
     session_of_checkpoint,
@@ -62,7 +63,7 @@ def export_pb(
         temporary.write_bytes(graph_def.SerializeToString(deterministic=True))
         with (
             closing(load_embedder(checkpoint.prefix, **options)) as source,
-            closing(load_embedder(temporary)) as made,
+            closing(open_exported(temporary, rewrite=False)) as made,
         ):
             return compare(source, made, f"{pb_path} against {checkpoint.prefix}")
 
@@ -115,12 +116,12 @@ def export_saved_model(
     folder = Path(export_path) / str(version or next_version(export_path))
     refuse_existing(folder, overwrite)
     graph_def = read_graph_def(pb_path)
-    with closing(Embedder(session_of(graph_def, pb_path), pb_path)) as source:
+    with closing(Embedder(session_of(graph_def, pb_path, rewrite=False), pb_path)) as source:
         if source.form != form:
             raise InputError(f"{pb_path}: a {source.form} graph; use {SERVING_SCRIPTS[source.form]}")
         with replacing(folder, overwrite) as temporary:
             _write_saved_model(graph_def, temporary, form)
-            with closing(load_embedder(temporary)) as made:
+            with closing(open_exported(temporary, rewrite=False)) as made:
                 return folder, compare(source, made, f"{folder} against {pb_path}")
 
 

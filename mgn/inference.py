@@ -123,15 +123,40 @@ def load_embedder(path: str | Path, **options: object) -> Embedder:
         InputError: none of these, damaged, or not of this network.
     """
     path = Path(path)
-    saved_model = None if checkpoints.newest(path) else saved_model_folder(path)
-    if (saved_model or path.suffix == ".pb") and options:
+    exported = _exported(path)
+    if exported is None:
+        return Embedder(session_of_checkpoint(checkpoints.find(path, **options), PLAIN), path)
+    if options:
         raise InputError(f"{path}: describes itself; leave out --{', --'.join(options)}")
-    if saved_model:
-        return Embedder(*_load_saved_model(saved_model))
+    return open_exported(exported)
+
+
+def open_exported(path: Path, rewrite: bool = True) -> Embedder:
+    """Load a `.pb` or SavedModel folder; see `session.new_session` for `rewrite`."""
+    if path.is_dir():
+        return Embedder(*_load_saved_model(path, rewrite))
+    return Embedder(session_of(read_graph_def(path), path, rewrite), path)
+
+
+def checkpoint_at(path: str | Path, **options: object) -> checkpoints.Checkpoint | None:
+    """The checkpoint that `load_embedder` would load; None for a `.pb` or SavedModel."""
+    return None if _exported(Path(path)) else checkpoints.find(path, **options)
+
+
+def model_hash(path: str | Path, **options: object) -> str:
+    """What tells the embeddings of one model from another's: a hash of its weights, and its options."""
+    exported = _exported(Path(path))
+    if exported is None:
+        checkpoint = checkpoints.find(path, **options)
+        return f"{checkpoints.sha256(checkpoint.prefix)} {checkpoint.options}"
+    return checkpoints.sha256(exported / "saved_model.pb" if exported.is_dir() else exported)
+
+
+def _exported(path: Path) -> Path | None:
+    """The `.pb` file or SavedModel folder that `path` stands for; None: it stands for a checkpoint."""
     if path.suffix == ".pb":
-        return Embedder(session_of(read_graph_def(path), path), path)
-    checkpoint = checkpoints.find(path, **options)
-    return Embedder(session_of_checkpoint(checkpoint, PLAIN), path)
+        return path
+    return None if checkpoints.newest(path) else saved_model_folder(path)
 
 
 def session_of_checkpoint(
@@ -174,14 +199,14 @@ def read_graph_def(path: Path) -> tf.GraphDef:
     return graph_def
 
 
-def session_of(graph_def: tf.GraphDef, where: object) -> tf.Session:
+def session_of(graph_def: tf.GraphDef, where: object, rewrite: bool = True) -> tf.Session:
     """A session on a frozen graph; `where` names its file in the error."""
     with tf.Graph().as_default() as graph:
         try:
             tf.import_graph_def(graph_def, name="")
         except ValueError as error:
             raise InputError(f"{where}: not a usable graph ({str(error).splitlines()[0][:200]})") from None
-    return new_session(graph)
+    return new_session(graph, rewrite)
 
 
 def metadata_of(graph_def: tf.GraphDef) -> dict:
@@ -200,9 +225,9 @@ def saved_model_folder(path: Path) -> Path | None:
     return max(versions, key=lambda p: int(p.name), default=None)
 
 
-def _load_saved_model(folder: Path) -> tuple[tf.Session, Path, str, str]:
+def _load_saved_model(folder: Path, rewrite: bool) -> tuple[tf.Session, Path, str, str]:
     """A session, the folder, and the names of the tensors that its signature serves."""
-    session = new_session(tf.Graph())
+    session = new_session(tf.Graph(), rewrite)
     try:
         with session.graph.as_default():
             loaded = tf.saved_model.loader.load(session, [tf.saved_model.tag_constants.SERVING], str(folder))

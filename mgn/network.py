@@ -71,16 +71,21 @@ def mgn(
         reduction: "relu" or "prelu" at the end of each head.
         zero_init_residual: blocks start as the identity; what learns from scratch.
     """
-    trunk = backbone(images, training, zero_init_residual)
-    maps = {b.name: branch(trunk, b, training, zero_init_residual) for b in BRANCHES}
-    stripes = {b.name: tf.split(maps[b.name], b.stripes, axis=1) for b in BRANCHES if b.stripes > 1}
+    seen = seen_by_heads(images, training, zero_init_residual)
     features, logits = [], []
     for h in HEADS:
-        x = maps[h.branch] if h.stripe is None else stripes[h.branch][h.stripe]
-        feature = head(x, h.reduction, training, pool, reduction)
+        feature = head(seen[h.name], h.reduction, training, pool, reduction)
         features.append(feature)
         logits.append(linear(feature, h.classifier, num_classes))
     return Outputs(tf.concat(features, axis=1), features, logits)
+
+
+def seen_by_heads(images: tf.Tensor, training: bool, zero_init: bool = False) -> dict[str, tf.Tensor]:
+    """The map, or stripe of a map, that each head pools: {head's name: float32 [N, h, w, 2048]}."""
+    trunk = backbone(images, training, zero_init)
+    maps = {b.name: branch(trunk, b, training, zero_init) for b in BRANCHES}
+    stripes = {b.name: tf.split(maps[b.name], b.stripes, axis=1) for b in BRANCHES if b.stripes > 1}
+    return {h.name: maps[h.branch] if h.stripe is None else stripes[h.branch][h.stripe] for h in HEADS}
 
 
 def backbone(x: tf.Tensor, training: bool, zero_init: bool) -> tf.Tensor:

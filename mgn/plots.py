@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure  # not pyplot: no window system, no global state
 
 _SHOWN = 20  # ranks
+_BARS = 100  # of a histogram
 
 
 def draw_cmc(curves: Mapping[str, np.ndarray], path: Path) -> None:
@@ -26,4 +27,46 @@ def draw_cmc(curves: Mapping[str, np.ndarray], path: Path) -> None:
     axes.set(xlim=(1, _SHOWN), ylim=(0, 1.02), xticks=[1, 5, 10, 15, 20])
     axes.grid(alpha=0.3)
     axes.legend(loc="lower right")
+    figure.savefig(path, format="png")
+
+
+def draw_distances(
+    edges: np.ndarray, same: np.ndarray, different: np.ndarray, threshold: float, path: Path
+) -> None:
+    """Draw the distances of same and of different pairs, and the threshold between them, into a PNG.
+
+    Args:
+        edges: float64 [bins + 1], ascending and equally far apart.
+        same: int64 [bins], how many pairs of each distance; at least one pair.
+        different: likewise.
+        threshold: a distance.
+        path: where the PNG goes.
+    """
+    occupied = np.flatnonzero(same + different)
+    first, end = occupied[0], occupied[-1] + 1
+    starts = np.arange(first, end, (end - first - 1) // _BARS + 1)
+    borders = edges[np.append(starts, end)]
+    figure = Figure(figsize=(6, 4), dpi=120, layout="constrained")
+    axes = figure.subplots()
+    # Hatch and line style tell them apart for those who cannot tell green from red.
+    for name, counts, colour, hatch, style in (
+        ("same person", same, "#009e73", "///", "solid"),
+        ("different people", different, "#cc3311", "...", "dashdot"),
+    ):
+        density = np.add.reduceat(counts[:end], starts) / counts.sum() / np.diff(borders)
+        axes.stairs(density, borders, fill=True, color=colour, alpha=0.2)
+        axes.stairs(
+            density,
+            borders,
+            color=colour,
+            hatch=hatch,
+            linestyle=style,
+            linewidth=1.5,
+            label=f"{name}, {counts.sum():,} pairs",
+        )
+    axes.axvline(threshold, color="black", linestyle="dashed", label=f"threshold {threshold:.4f}")
+    axes.set(xlabel="distance between embeddings", ylabel="density", title="Same person or not")
+    axes.margins(y=0.4)  # room for the legend
+    axes.grid(alpha=0.3)
+    axes.legend(loc="upper left")
     figure.savefig(path, format="png")

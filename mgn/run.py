@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mgn import evaluation
 from mgn.config import TrainConfig
-from mgn.data import FOLDERS, check_matches, read_split
+from mgn.data import check_matches, read_split, split_path
 from mgn.files import replacing
 from mgn.inference import load_embedder
 from mgn.runconfig import write_config
@@ -39,7 +39,7 @@ def train(
     Raises:
         InputError, CheckError, Stopped: as `Trainer`'s methods, or an unusable data set.
     """
-    has_test_set = all((Path(dataset) / FOLDERS[split]).is_dir() for split in ("query", "gallery"))
+    has_test_set = all(split_path(dataset, split).exists() for split in ("query", "gallery"))
     if has_test_set:  # better refused now than after the training
         check_matches(read_split(dataset, "query"), read_split(dataset, "gallery"))
     trainer = Trainer(config, read_split(dataset, "train"), train_dir)
@@ -61,7 +61,7 @@ def train(
         with replacing(Path(train_dir) / "results.txt", overwrite=True) as temporary:
             temporary.write_text(report(scored), encoding="utf-8")
     else:
-        log.info(f"{dataset} has no {FOLDERS['query']} and {FOLDERS['gallery']}: not evaluated")
+        log.info(f"{dataset} has no query and gallery: not evaluated")
     return scored
 
 

@@ -14,7 +14,7 @@ import tensorflow.compat.v1 as tf
 import torch
 from seeded import seeded_state_dict
 
-from mgn import checkpoints, weights
+from mgn import checkpoints, cli, weights
 from mgn.config import NetworkOptions
 from mgn.network import mgn
 from mgn.session import new_session
@@ -106,3 +106,27 @@ def relative(got, expected):
     """Largest difference over largest value."""
     got, expected = np.asarray(got, np.float64), np.asarray(expected, np.float64)
     return np.abs(got - expected).max() / np.abs(expected).max()
+
+
+def mean_colour(pictures):
+    """A stand-in for a network, whose result a reader can compute: float32 [N, 2048] of length 1."""
+    features = np.zeros((len(pictures), 2048), np.float32)
+    features[:, :3] = [picture.reshape(-1, 3).mean(axis=0) for picture in pictures]
+    return features / np.linalg.norm(features, axis=1, keepdims=True)
+
+
+def run(script, *arguments):
+    """Run a script's main in this process; returns its exit status."""
+    try:
+        return cli.run(script.main, [str(argument) for argument in arguments])
+    except SystemExit as stop:  # argparse
+        return stop.code
+
+
+def refused(capsys, script, *arguments):
+    """Run a script that must refuse its input; returns its one line."""
+    capsys.readouterr()
+    assert run(script, *arguments) == 2
+    line = capsys.readouterr().err.strip().splitlines()[-1]
+    assert line.startswith("error: ")
+    return line

@@ -1,5 +1,7 @@
 """File names, splits, labels and P×K batches."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -61,16 +63,6 @@ def test_what_is_no_file_is_ignored(tmp_path):
     assert (len(split.records), split.ignored) == (1, 2)
 
 
-def test_a_test_set_without_any_match_is_refused():
-    def split(*pairs):
-        return data.Split(tuple(data.Record("x", *pair) for pair in pairs), 0, 0)
-
-    data.check_matches(split((1, 1), (2, 1)), split((2, 2), (1, 1)))
-    for gallery in (split((1, 1), (2, 1)), split((3, 2))):
-        with pytest.raises(InputError, match="under another camera"):
-            data.check_matches(split((1, 1), (2, 1)), gallery)
-
-
 def test_labels_follow_the_sorted_people():
     assert data.labels_of([7, 2, 1500, 2]).tolist() == [1, 0, 2, 0]
 
@@ -104,3 +96,86 @@ def test_batches_are_a_function_of_seed_and_epoch():
     assert np.array_equal(first, again)
     for seed, epoch in ((1, 3), (2, 2), (2, 1)):
         assert not np.array_equal(first, np.concatenate(data.pk_batches(labels, 4, 4, seed, epoch)))
+
+
+def write_list(path, text, pictures=("a/x.jpg", "y.png")):
+    for name in pictures:
+        (path.parent / name).parent.mkdir(exist_ok=True)
+        (path.parent / name).touch()
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_a_csv_list_is_relative_to_itself_in_its_order(tmp_path):
+    lines = "\ufeffperson,camera,path,remark\n7,2,y.png,\n3,1,a\\x.jpg,back\n-1,1,y.png,\n0,3,y.png,\n"
+    path = write_list(tmp_path / "gallery.csv", lines)
+    split = data.read_pictures(path, "gallery")
+    expected = [(str(tmp_path / "y.png"), 7, 2), (str(tmp_path / "a" / "x.jpg"), 3, 1)]
+    assert [(r.path, r.person, r.camera) for r in split.records[:2]] == expected
+    assert split.records[2].person == 0 and (split.junk, split.ignored) == (1, 0)
+    assert len(data.read_pictures(path, "query").records) == 2  # a distractor is no query
+
+
+def test_a_data_set_of_csv_lists(tmp_path):
+    write_list(tmp_path / "train.csv", "path,person,camera\na/x.jpg,3,1\n")
+    assert data.read_split(tmp_path, "train").persons.tolist() == [3]
+    with pytest.raises(InputError, match=r"no such folder; --dataset .*train\.csv, query\.csv, gallery\.csv"):
+        data.read_split(tmp_path, "query")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("name,person\nx,1\n", "no column path and no camera"),
+        ("", "no column path and no person and no camera"),
+        ("path,person,camera\ny.png,anna,1\n", "line 2: person 'anna', camera '1': must be whole numbers"),
+        ("path,person,camera\ny.png,1\n", "line 2: person '1', camera None"),
+        ("path,person,camera\ny.png,1,1\nz.png,1,1\n", "line 3: .*z.png: no such picture"),
+        ("path,person,camera\ny.png,-2,1\n", "line 2: person -2 is below -1"),
+        ("path,person,camera\n", "no picture named like"),
+    ],
+)
+def test_a_wrong_list_is_refused_with_its_line(tmp_path, text, expected):
+    with pytest.raises(InputError, match=expected):
+        data.read_pictures(write_list(tmp_path / "query.csv", text), "query")
+
+
+def test_a_list_that_is_no_text_is_refused(tmp_path):
+    (tmp_path / "query.csv").write_bytes(b"path,person,camera\n\xff\xfe\x00")
+    with pytest.raises(InputError, match="save it as UTF-8"):
+        data.read_pictures(tmp_path / "query.csv", "query")
+
+
+def split_of(*people_and_cameras):
+    return data.Split(tuple(data.Record(f"{i}.jpg", *pc) for i, pc in enumerate(people_and_cameras)), 0, 0)
+
+
+def test_no_match_is_said_with_its_reason():
+    query = split_of((1, 1), (2, 2))
+    data.check_matches(query, split_of((1, 1), (2, 1)))
+    with pytest.raises(InputError, match="every query person is seen by one camera only"):
+        data.check_matches(query, split_of((1, 1), (2, 2), (3, 1)))
+    with pytest.raises(InputError, match="no query person is in the gallery"):
+        data.check_matches(query, split_of((0, 1), (3, 2)))
+
+
+def test_the_fingerprint_tells_pictures_apart_not_places(dataset):
+    split = data.read_split(dataset, "query")
+    moved = tuple(data.Record(f"elsewhere/{Path(r.path).name}", r.person, r.camera) for r in split.records)
+    assert data.Split(moved, 9, 9).fingerprint() == split.fingerprint()
+    assert data.Split(moved[1:], 0, 0).fingerprint() != split.fingerprint()
+    relabelled = (data.Record(moved[0].path, 99, 1), *moved[1:])
+    assert data.Split(relabelled, 0, 0).fingerprint() != split.fingerprint()
+
+
+def test_every_picture_under_a_folder(tmp_path):
+    (tmp_path / "sub").mkdir()
+    for name in ("b.JPG", "0002_c3s1_000001_00.png", "sub/a.bmp", "notes.txt"):
+        (tmp_path / name).touch()
+    split = data.picture_files(tmp_path)
+    found = [(Path(r.path).name, r.person, r.camera) for r in split.records]
+    assert found == [("0002_c3s1_000001_00.png", 2, 3), ("b.JPG", -2, -2), ("a.bmp", -2, -2)]
+    assert split.ignored == 1 and len(data.picture_files(tmp_path / "b.JPG").records) == 1
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="no picture in it"):
+        data.picture_files(tmp_path / "empty")

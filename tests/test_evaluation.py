@@ -1,51 +1,48 @@
-"""From picture files to scores: the right picture in the right row, tables, files, errors."""
+"""From picture files to scores: the right picture in the right row, camera pairs, tables, errors."""
 
-import json
+import dataclasses
 import re
 import shutil
+from contextlib import closing
 
 import cv2
 import numpy as np
 import pytest
+from conftest import mean_colour
 
-from mgn import evaluation, metrics
+from mgn import evaluation, featurefile, metrics
 from mgn.data import read_split
+from mgn.embedding import embed_query_and_gallery, embed_split
 from mgn.errors import InputError
 from mgn.images import PictureReader
 
 
-def mean_colour(pictures):
-    """A stand-in for a network, whose result a reader can compute."""
-    return np.stack([picture.reshape(-1, 3).mean(axis=0) for picture in pictures]).astype(np.float32)
+@pytest.fixture
+def embedded(dataset):
+    query, gallery = read_split(dataset, "query"), read_split(dataset, "gallery")
+    return embed_query_and_gallery(mean_colour, query, gallery)
 
 
 def test_every_row_is_its_picture(dataset):
     split = read_split(dataset, "gallery")
-    got = evaluation.embed_split(mean_colour, split, PictureReader(), "gallery")
-    assert len(got) == 25
+    with closing(PictureReader()) as read:
+        used, got, skipped = embed_split(mean_colour, split, read, "gallery")
+    assert len(got) == 25 and used == split and not skipped
     for row, record in zip(got, split.records, strict=True):
-        assert row == pytest.approx(cv2.imread(record.path)[:, :, ::-1].mean(axis=(0, 1)), abs=1e-3)
+        expected = cv2.imread(record.path)[:, :, ::-1].mean(axis=(0, 1))
+        assert row[:3] == pytest.approx(expected / np.linalg.norm(expected), abs=1e-4)
 
 
-def test_scores_are_those_of_the_features(dataset, tmp_path):
-    scores = evaluation.evaluate(mean_colour, dataset, rerank=True)
+def test_scores_are_those_of_the_features(dataset, embedded):
+    scores = evaluation.score(embedded, rerank=True)
     query, gallery = read_split(dataset, "query"), read_split(dataset, "gallery")
-    features = [evaluation.embed_split(mean_colour, s, PictureReader(), "") for s in (query, gallery)]
+    features = embedded.query_features, embedded.gallery_features
     labels = query.persons, gallery.persons, query.cameras, gallery.cameras
     assert scores.plain.summary() == metrics.evaluate(*features, *labels).summary()
     distances = metrics.rerank(*features)
     assert scores.reranked.summary() == metrics.evaluate_distances(distances, *labels).summary()
     assert scores.plain.mAP > 0.9  # people differ by colour in this set
-
-    record, picture = evaluation.write(scores, tmp_path / "out", "model", "data")
-    stored = json.loads(record.read_text())
-    names = {"mAP", "mAP_official", "mINP", "rank@1", "rank@3", "rank@5", "rank@10"}
-    assert names <= set(stored) and set(stored["reranked"]) == names
-    assert (stored["queries"], stored["valid_queries"], stored["gallery"]) == (8, 8, 25)
-    drawn = cv2.imread(str(picture))
-    assert drawn.shape[0] > 300 and drawn.std() > 10
-    with pytest.raises(InputError, match="exists"):
-        evaluation.write(scores, tmp_path / "out", "model", "data")
+    assert evaluation.evaluate(mean_colour, dataset).plain.summary() == scores.plain.summary()
 
     text = evaluation.table(scores)
     assert re.search(rf"mAP +{scores.plain.mAP:.4f} +{scores.reranked.mAP:.4f} +step AP", text)
@@ -60,10 +57,94 @@ def test_queries_without_a_match_are_said(dataset, tmp_path):
     scores = evaluation.evaluate(mean_colour, root)
     assert (scores.queries, scores.plain.valid_queries) == (8, 7)
     assert "1 queries without a match in another camera are not counted" in evaluation.table(scores)
+    worst = evaluation.worst_queries(scores, 8)
+    assert len(worst) == 7  # the one without a match is not among them
+    precision = scores.plain.average_precision[worst]
+    assert (np.diff(precision) >= 0).all() and precision[0] == np.nanmin(scores.plain.average_precision)
 
 
-def test_an_unreadable_picture_is_named(dataset, tmp_path):
-    root = shutil.copytree(dataset, tmp_path / "copy")
+def test_camera_pairs_are_scores_of_a_part(embedded):
+    """Against the whole evaluation with the gallery cut down to one camera by hand."""
+    pairs = evaluation.score_camera_pairs(embedded)
+    assert [(p.query_camera, p.gallery_camera) for p in pairs] == [(1, 2), (2, 1)]
+    for pair in pairs:
+        queries = [i for i, r in enumerate(embedded.query.records) if r.camera == pair.query_camera]
+        entries = [i for i, r in enumerate(embedded.gallery.records) if r.camera == pair.gallery_camera]
+        labels = [x[i] for x, i in zip(embedded.labels, (queries, entries, queries, entries), strict=True)]
+        features = embedded.query_features[queries], embedded.gallery_features[entries]
+        expected = metrics.evaluate(*features, *labels)
+        assert (pair.mAP, pair.rank1, pair.valid_queries) == (expected.mAP, expected.cmc[0], 4)
+    text = evaluation.camera_table(pairs)
+    assert re.search(rf"cam\. 1 +- +{pairs[0].mAP:.3f} / {pairs[0].rank1:.3f}$", text, re.MULTILINE)
+
+
+def test_a_camera_pair_without_a_match_has_no_score(embedded):
+    records = [dataclasses.replace(r, camera=9) if r.person == 0 else r for r in embedded.gallery.records]
+    alone = dataclasses.replace(
+        embedded, gallery=dataclasses.replace(embedded.gallery, records=tuple(records))
+    )
+    pairs = {(p.query_camera, p.gallery_camera): p for p in evaluation.score_camera_pairs(alone)}
+    assert pairs[1, 9].valid_queries == 0 and np.isnan(pairs[1, 9].mAP)
+    assert re.search(r"cam\. 1 .* -$", evaluation.camera_table(list(pairs.values())), re.MULTILINE)
+
+
+@pytest.fixture
+def damaged(dataset, tmp_path):
+    root = shutil.copytree(dataset, tmp_path / "damaged")
     (root / "query" / "0010_c1s1_000000_00.jpg").write_bytes(b"")
+    return root
+
+
+def test_an_unreadable_picture_is_named_or_left_out_and_counted(damaged):
     with pytest.raises(InputError, match=r"0010_c1s1_000000_00\.jpg: not a whole JPEG"):
-        evaluation.evaluate(mean_colour, root)
+        evaluation.evaluate(mean_colour, damaged)
+    query, gallery = read_split(damaged, "query"), read_split(damaged, "gallery")
+    embedded = embed_query_and_gallery(mean_colour, query, gallery, skip_unreadable=True)
+    assert [len(x) for x in (embedded.query_features, embedded.query.records)] == [7, 7]
+    scores = evaluation.score(embedded)
+    assert scores.as_dict()["skipped"] == [str(damaged / "query" / "0010_c1s1_000000_00.jpg")]
+    assert "1 unreadable pictures are left out" in evaluation.table(scores)
+
+
+def test_a_split_without_a_readable_picture_is_refused(damaged):
+    for path in (damaged / "query").glob("*.jpg"):
+        path.write_bytes(b"")
+    splits = read_split(damaged, "query"), read_split(damaged, "gallery")
+    with pytest.raises(InputError, match=r"no picture of the query can be read, such as .*0009_c1"):
+        embed_query_and_gallery(mean_colour, *splits, skip_unreadable=True)
+
+
+def test_a_picture_whose_embedding_is_not_finite_is_named(dataset):
+    def broken(pictures):
+        features = mean_colour(pictures)
+        features[1] = np.nan
+        return features
+
+    with pytest.raises(InputError, match=r"0009_c2s1_000000_00\.jpg: .* NaN or infinite \(1 of 8 pictures\)"):
+        evaluation.evaluate(broken, dataset)
+
+
+def test_features_in_a_file_score_the_same_and_only_with_their_pictures(damaged, tmp_path):
+    query, gallery = read_split(damaged, "query"), read_split(damaged, "gallery")
+    embedded = embed_query_and_gallery(mean_colour, query, gallery, skip_unreadable=True)
+    path = tmp_path / "features.npz"
+    featurefile.save_features(path, embedded, (query, gallery), "abc")
+    for model in ("abc", None):
+        loaded = featurefile.load_features(path, query, gallery, model)
+        assert (loaded.query, loaded.gallery, loaded.skipped) == (
+            embedded.query,
+            embedded.gallery,
+            embedded.skipped,
+        )
+        assert evaluation.score(loaded).plain.summary() == evaluation.score(embedded).plain.summary()
+    with pytest.raises(InputError, match="made by another model"):
+        featurefile.load_features(path, query, gallery, "abd")
+    (damaged / "query" / "0012_c1s1_000000_00.jpg").unlink()
+    with pytest.raises(InputError, match="made of other query pictures"):
+        featurefile.load_features(path, read_split(damaged, "query"), gallery, "abc")
+    with pytest.raises(InputError, match="exists"):
+        featurefile.save_features(path, embedded, (query, gallery), "abc")
+    for contents in (path.read_bytes()[:500], b"", b"hello"):
+        (tmp_path / "bad.npz").write_bytes(contents)
+        with pytest.raises(InputError, match=r"bad\.npz: not a whole feature file"):
+            featurefile.load_features(tmp_path / "bad.npz", query, gallery, None)

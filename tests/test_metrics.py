@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mgn import metrics
+from mgn import metrics, reranking
 from mgn.errors import InputError
 
 REFERENCE = Path(__file__).parent / "reference"
@@ -54,7 +54,7 @@ def test_scores_do_not_depend_on_scale_or_offset(published, scale, offset):
 )
 @pytest.mark.parametrize("tile", [2048, 64])  # one tile, and many
 def test_reranked_distances_equal_published_code(published, key, options, tile, monkeypatch):
-    monkeypatch.setattr(metrics, "_TILE", tile)
+    monkeypatch.setattr(reranking, "_TILE", tile)
     distances = metrics.rerank(*features_of(published), *options)
     assert distances.dtype == np.float32
     np.testing.assert_allclose(distances, published[key], rtol=0, atol=1e-5)
@@ -130,7 +130,7 @@ def test_scores_equal_plain_loops(seed):
 
 
 def test_features_rank_as_their_distances(monkeypatch):
-    monkeypatch.setattr(metrics, "_BLOCK", 7)
+    monkeypatch.setattr(metrics, "_HELD", 7 * 60)
     rng = np.random.default_rng(3)
     query, gallery = rng.standard_normal((25, 5)), rng.standard_normal((60, 5))
     distances = np.linalg.norm(query[:, None] - gallery, axis=2)
@@ -138,6 +138,25 @@ def test_features_rank_as_their_distances(monkeypatch):
     got, expected = metrics.evaluate(query, gallery, *labels), metrics.evaluate_distances(distances, *labels)
     np.testing.assert_array_equal(got.average_precision, expected.average_precision)
     np.testing.assert_array_equal(got.cmc, expected.cmc)
+
+
+@pytest.mark.parametrize("rows", [1, 13, 64, 1024])
+@pytest.mark.parametrize("held", [1, 7 * 301, 2**28])
+def test_equal_pictures_rank_by_index_whatever_the_blocks(monkeypatch, rows, held):
+    """Copies of one picture under many names: a product of matrices rounds them differently (OpenBLAS)."""
+    rng = np.random.default_rng(5)
+    gallery = (rng.standard_normal((301, 512)) + 3).astype(np.float32)
+    gallery[rng.random(301) < 0.6] = gallery[0]
+    query = gallery[rng.integers(0, 301, 20)] + rng.normal(0, 0.5, (20, 512)).astype(np.float32)
+    ids, cameras = rng.integers(0, 6, 301), rng.integers(1, 4, 301)
+    labels = rng.integers(1, 6, 20), ids, rng.integers(1, 4, 20), cameras
+    distances = np.array([[np.square(g.astype(float) - q).sum() for g in gallery] for q in query])
+    expected = metrics.evaluate_distances(distances, *labels)
+    monkeypatch.setattr(metrics, "ROWS", rows)
+    monkeypatch.setattr(metrics, "_HELD", held)
+    got = metrics.evaluate(query, gallery, *labels)
+    np.testing.assert_array_equal(got.average_precision, expected.average_precision)
+    np.testing.assert_array_equal(got.first_match, expected.first_match)
 
 
 def test_a_query_that_is_junk_has_no_match():
@@ -298,7 +317,7 @@ def dense_rerank(query, gallery, k1, k2, lambda_value):
 )
 @pytest.mark.parametrize("tile", [2048, 16])
 def test_reranking_equals_the_paper(k1, k2, lambda_value, tile, monkeypatch):
-    monkeypatch.setattr(metrics, "_TILE", tile)
+    monkeypatch.setattr(reranking, "_TILE", tile)
     rng = np.random.default_rng(k1)
     people = rng.standard_normal((12, 8))
     query, gallery = (people[rng.integers(0, 12, n)] + 0.7 * rng.standard_normal((n, 8)) for n in (17, 90))
@@ -308,7 +327,7 @@ def test_reranking_equals_the_paper(k1, k2, lambda_value, tile, monkeypatch):
 
 @pytest.mark.parametrize("tile", [2048, 16])
 def test_reranking_breaks_ties_by_index(tile, monkeypatch):
-    monkeypatch.setattr(metrics, "_TILE", tile)
+    monkeypatch.setattr(reranking, "_TILE", tile)
     rng = np.random.default_rng(5)
     half = rng.integers(
         -2, 3, (40, 3)

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
-from conftest import save_torch, seeded
+from conftest import refused, run, save_torch, seeded
 
 import convert_pytorch_weights
 import evaluate
@@ -22,27 +22,11 @@ import export_pb_with_pre_post
 import export_tf_serving_model
 import export_tf_serving_with_pre_post
 import train
-from mgn import checkpoints, cli
+from mgn import checkpoints
+from mgn.data import FOLDERS, read_split
 
 ROOT = Path(__file__).parent.parent
 QUICK = ["--recipe", "scratch", "--batch_ids", "4", "--batch_images", "2"]
-
-
-def run(script, *arguments):
-    """Run a script's main in this process; returns its exit status."""
-    try:
-        return cli.run(script.main, [str(argument) for argument in arguments])
-    except SystemExit as stop:  # argparse
-        return stop.code
-
-
-def refused(capsys, script, *arguments):
-    """Run a script that must refuse its input; returns its one line."""
-    capsys.readouterr()
-    assert run(script, *arguments) == 2
-    line = capsys.readouterr().err.strip().splitlines()[-1]
-    assert line.startswith("error: ")
-    return line
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +88,8 @@ def test_evaluate_and_all_four_exports_agree(trained, dataset, tmp_path, capsys)
         run(export_tf_serving_with_pre_post, "--pb_path", pre_post, "--export_path", tmp_path / "served") == 0
     )
     results = []
-    for i, model in enumerate((trained, pb, pre_post, tmp_path / "plain", tmp_path / "served" / "1")):
+    # test_export.py compares each file with its source; here every second one is scored
+    for i, model in enumerate((trained, pb, tmp_path / "served")):
         output = tmp_path / f"evaluation{i}"
         assert run(evaluate, "--dataset", dataset, "--model", model, "--output_dir", output, "--rerank") == 0
         results.append(json.loads((output / "metrics.json").read_text()))
@@ -115,8 +100,54 @@ def test_evaluate_and_all_four_exports_agree(trained, dataset, tmp_path, capsys)
             assert result["reranked"][name] == pytest.approx(results[0]["reranked"][name], abs=1e-3)
 
 
-def test_resume_goes_on_where_the_run_stopped(trained, tmp_path, capsys, monkeypatch):
-    """Killed after step 3, resumed: the same as the uninterrupted run, up to the noise of threads."""
+@pytest.fixture(scope="module")
+def lists(dataset, tmp_path_factory):
+    """The small data set as CSV lists of pictures that lie elsewhere."""
+    folder = tmp_path_factory.mktemp("lists")
+    for split in FOLDERS:
+        rows = [f"{r.path},{r.person},{r.camera}" for r in read_split(dataset, split).records]
+        (folder / f"{split}.csv").write_text("\n".join(["path,person,camera", *rows]), encoding="utf-8")
+    return folder
+
+
+def test_lists_of_pictures_and_kept_features(trained, dataset, lists, tmp_path, capsys):
+    """Scores of a CSV data set, of its features in a file, and of features for what they are not of."""
+    features = tmp_path / "features.npz"
+    model = ["--model", trained, "--features", features]
+    results = []
+    for i, arguments in enumerate(
+        (
+            ["--dataset", lists, *model],
+            ["--query", dataset / "query", "--gallery", lists / "gallery.csv", "--features", features],
+            ["--dataset", dataset, *model],
+        )
+    ):
+        output = tmp_path / str(i)
+        assert run(evaluate, *arguments, "--output_dir", output) == 0
+        results.append(json.loads((output / "metrics.json").read_text()))
+        assert (output / "heads.png").exists() == ("--model" in arguments)
+        assert (output / "report.html").stat().st_size > 10_000
+    assert len({result["mAP"] for result in results}) == 1 and results[0]["queries"] == 8
+    other = checkpoints.find(trained / "model.ckpt-3").prefix
+    for arguments, expected in (
+        (["--dataset", dataset, "--model", other, "--features", features], "made by another model"),
+        (
+            ["--query", dataset / "query", "--gallery", dataset / "query", "--features", features],
+            "other gallery",
+        ),
+        (["--dataset", dataset, "--features", lists / "query.csv"], "not a whole feature file"),
+        (["--dataset", dataset, "--features", tmp_path / "none"], "required: --model"),
+        (["--query", dataset / "query", *model], "--query and --gallery go together"),
+        (["--dataset", dataset, *model, "--output_dir", tmp_path / "0"], "metrics.json exists"),
+    ):
+        assert expected in refused(capsys, evaluate, *arguments)
+
+
+def test_resume_goes_on_where_the_run_stopped(trained, lists, tmp_path, capsys, monkeypatch):
+    """Killed after step 3, resumed: the same as the uninterrupted run, up to the noise of threads.
+
+    Its data set has become CSV lists meanwhile, of the same pictures.
+    """
     train_dir = shutil.copytree(trained, tmp_path / "copy")
     checkpoints.delete(train_dir / "model.ckpt-5")
     (train_dir / ".model.ckpt-5.abc").mkdir()  # what a killed save leaves
@@ -124,7 +155,7 @@ def test_resume_goes_on_where_the_run_stopped(trained, tmp_path, capsys, monkeyp
         stream.write('{"step": 6, "cross')
     assert "began with 4" in refused(capsys, train, "--train_dir", train_dir, "--resume", "--batch_ids", 8)
     monkeypatch.chdir(tmp_path)
-    assert run(train, "--train_dir", "copy", "--resume", "--max_steps", 6) == 0
+    assert run(train, "--train_dir", "copy", "--resume", "--max_steps", 6, "--dataset", lists) == 0
     assert [line["step"] for line in lines(train_dir)] == [1, 2, 3, 4, 5, 6]
     assert lines(train_dir)[:3] == lines(trained)[:3]
     for expected, got in zip(lines(trained)[3:], lines(train_dir)[3:5], strict=True):
@@ -252,7 +283,7 @@ def test_a_recipe_for_pretrained_weights_says_so_without_them(tmp_path, capsys):
     assert "recipe paper expects pretrained weights" in warning
     assert "convert_pytorch_weights.py --pt_model_path" in warning
     assert run(train, "--recipe", "scratch", "--dataset", tmp_path) == 2
-    assert "pretrained" not in capsys.readouterr().err
+    assert "expects pretrained" not in capsys.readouterr().err
 
 
 def test_an_unreadable_training_picture_is_named(dataset, tmp_path, capsys):

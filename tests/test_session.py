@@ -15,8 +15,8 @@ def test_gpu_memory_grows():
 def test_devices_are_named_and_without_a_gpu_the_remedy(monkeypatch):
     found = [SimpleNamespace(name="/physical_device:GPU:0"), SimpleNamespace(name="/physical_device:GPU:1")]
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: found if kind == "GPU" else [])
-    details = {found[0]: {"device_name": "NVIDIA H100"}, found[1]: {}}
-    monkeypatch.setattr(tf.config.experimental, "get_device_details", lambda gpu: details[gpu])
+    details = {"/physical_device:GPU:0": {"device_name": "NVIDIA H100"}, "/physical_device:GPU:1": {}}
+    monkeypatch.setattr(tf.config.experimental, "get_device_details", lambda gpu: details[gpu.name])
     assert describe_devices() == "devices: 2 GPU (NVIDIA H100, /physical_device:GPU:1)"
     found.clear()
     assert describe_devices().startswith("devices: CPU (no GPU found")

@@ -1,0 +1,99 @@
+"""Where on a picture each head looks: what every place of its map adds to the head's feature."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import tensorflow.compat.v1 as tf
+from matplotlib import colormaps
+from matplotlib.figure import Figure
+
+from mgn import checkpoints
+from mgn.images import normalise, resize
+from mgn.network import BRANCHES, HEADS, head, seen_by_heads
+from mgn.session import new_session
+
+_STRIPES = {branch.name: branch.stripes for branch in BRANCHES}
+_OPAQUE = 0.55  # share of the heat in the overlay where it is hottest
+_PARTS = {2: ("upper", "lower"), 3: ("top", "middle", "bottom")}
+
+
+def head_maps(checkpoint: checkpoints.Checkpoint, pictures: Sequence[np.ndarray]) -> list[dict]:
+    """Compute what each place of a head's map or stripe adds to the squared length of its feature.
+
+    That is the map times the gradient, summed over channels (arXiv:1610.02391 without its averaging over
+    places). With average pooling the places add up to it, but for the batch norm's constant; with maximum
+    pooling only those count that are the maximum of a channel.
+
+    Args:
+        checkpoint: a whole network.
+        pictures: uint8 RGB [H, W, 3], of any sizes.
+
+    Returns:
+        for each picture {head's name: float32 [h, w], at least 0}, h and w those of the map or stripe.
+    """
+    options = checkpoint.options
+    with tf.Graph().as_default() as graph:
+        picture = tf.placeholder(tf.uint8, [None, None, 3])
+        prepared = normalise(resize(picture[None], options.height, options.width))
+        prepared.set_shape([1, options.height, options.width, 3])
+        added = {}
+        seen = seen_by_heads(prepared, training=False)
+        for h in HEADS:
+            feature = head(seen[h.name], h.reduction, False, options.pool, options.reduction)
+            (gradient,) = tf.gradients(tf.reduce_sum(tf.square(feature)) / 2, seen[h.name])
+            added[h.name] = tf.nn.relu(tf.reduce_sum(seen[h.name] * gradient, axis=-1)[0])
+        variables = tf.global_variables()
+    with new_session(graph) as session:
+        checkpoints.restore(session, checkpoint, variables)
+        return [session.run(added, {picture: each}) for each in pictures]
+
+
+def overlay(picture: np.ndarray, name: str, added: np.ndarray) -> np.ndarray:
+    """Lay one head's map over a picture.
+
+    Args:
+        picture: uint8 RGB [H, W, 3].
+        name: the head's.
+        added: float32 [h, w], its map or stripe.
+
+    Returns:
+        uint8 RGB [H, W, 3]; outside of the head's stripe the picture is darker and without heat.
+    """
+    (row,) = [h for h in HEADS if h.name == name]
+    height, width = picture.shape[:2]
+    count, place = (1, 0) if row.stripe is None else (_STRIPES[row.branch], row.stripe)
+    top, bottom = (round(height * edge / count) for edge in (place, place + 1))
+    share = cv2.resize(added / max(added.max(), 1e-12), (width, bottom - top), interpolation=cv2.INTER_LINEAR)
+    heat = colormaps["inferno"](share)[:, :, :3] * 255
+    weight = _OPAQUE * share[:, :, None]
+    result = picture * 0.35
+    result[top:bottom] = picture[top:bottom] * (1 - weight) * 0.8 + heat * weight
+    return result.round().astype(np.uint8)
+
+
+def draw_head_maps(
+    pictures: Sequence[np.ndarray], titles: Sequence[str], maps: Sequence[dict], path: Path
+) -> None:
+    """Draw a PNG: a row a picture with its title, then a column a head."""
+    columns = 1 + len(HEADS)
+    figure = Figure(figsize=(1.15 * columns, 2.5 * len(pictures) + 0.6), dpi=110, layout="constrained")
+    grid = figure.subplots(len(pictures), columns, squeeze=False)
+    for axes, picture, title, added in zip(grid, pictures, titles, maps, strict=True):
+        shown = [picture, *(overlay(picture, h.name, added[h.name]) for h in HEADS)]
+        for cell, image in zip(axes, shown, strict=True):
+            cell.imshow(image, aspect="auto")
+            cell.set(xticks=[], yticks=[])
+        axes[0].set_xlabel(title, fontsize=7, loc="left")
+    for cell, text in zip(grid[0], ["picture", *map(_heading, HEADS)], strict=True):
+        cell.set_title(text, fontsize=8)
+    figure.suptitle(
+        "Where each head looks: the brighter, the more of its feature comes from there", fontsize=9
+    )
+    figure.savefig(path, format="png")
+
+
+def _heading(h) -> str:
+    part = "whole" if h.stripe is None else _PARTS[_STRIPES[h.branch]][h.stripe]
+    return f"{h.branch}, {part}"

@@ -1,0 +1,125 @@
+"""k-reciprocal re-ranking (arXiv:1701.08398) without a matrix of all pairs."""
+
+import itertools
+
+import numpy as np
+from numpy.typing import ArrayLike as Array
+from scipy import sparse
+
+from mgn.errors import InputError
+from mgn.features import matrix, mover
+
+_TILE = 2048  # side of the squares of distances that are held at a time
+_UNKNOWN = np.uint64(0x7F800000FFFFFFFF)  # a neighbour at distance infinity, see `_update`
+_SHIFT, _INDEX = np.uint64(32), np.uint64(0xFFFFFFFF)
+
+
+def rerank(
+    query_features: Array, gallery_features: Array, k1: int = 20, k2: int = 6, lambda_value: float = 0.3
+) -> np.ndarray:
+    """Distances after k-reciprocal encoding (arXiv:1701.08398), without a matrix of all pairs.
+
+    As in its authors' code, original distances are squared, and each row over queries and gallery is divided
+    by its largest. A picture is its own nearest neighbour, even among copies; other ties rank by index.
+
+    Args:
+        query_features: float [Q, D], of any scale.
+        gallery_features: float [G, D], alike.
+        k1: neighbours are mutual among the nearest `k1`.
+        k2: encodings are averaged over the nearest `k2`.
+        lambda_value: share of the original distance in the result, 0 to 1.
+
+    Returns:
+        float32 [Q, G].
+
+    Raises:
+        InputError: shapes that do not fit, NaN or infinity, or an option out of range.
+    """
+    if min(k1, k2) < 1 or not 0 <= lambda_value <= 1:
+        raise InputError(f"k1 {k1} and k2 {k2} must be at least 1, lambda_value {lambda_value} from 0 to 1")
+    query, gallery = matrix("query features", query_features), matrix("gallery features", gallery_features)
+    move = mover(query, gallery)
+    features = np.concatenate([move(query), move(gallery)])
+    neighbours, farthest, distances = _search(features, len(query), max(k1 + 1, k2))
+    distances /= farthest[: len(distances), None]
+    encoding = _encode(features, farthest, neighbours[:, : k1 + 1], round(k1 / 2) + 1)
+    encoding = _members(neighbours[:, :k2]) @ encoding / min(k2, len(features))
+    return _blend(distances, encoding, lambda_value)
+
+
+def _search(features: np.ndarray, queries: int, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Neighbours int64 [N, count], largest squared distances [N], those of queries to gallery [Q, G]."""
+    total = len(features)
+    lengths = np.einsum("ij,ij->i", features, features)
+    nearest = np.full((total, min(count, total)), _UNKNOWN)
+    farthest = np.full(total, 0.01, np.float32)  # `mover` makes it 1/16 or more, unless all are alike
+    kept = np.empty((queries, total - queries), np.float32)
+    edges = itertools.pairwise([*range(0, queries, _TILE), *range(queries, total, _TILE), total])
+    for rows, columns in itertools.combinations_with_replacement([slice(*edge) for edge in edges], 2):
+        tile = lengths[columns] - 2.0 * features[rows] @ features[columns].T
+        tile += lengths[rows, None]
+        np.maximum(tile, np.finfo(np.float32).tiny, out=tile)  # 0 is for the picture itself
+        if rows == columns:
+            np.fill_diagonal(tile, 0.0)
+        else:  # a pair's distance is computed once and used for both
+            _update(nearest[columns], farthest[columns], tile.T, rows.start)
+        _update(nearest[rows], farthest[rows], tile, columns.start)
+        if rows.start < queries <= columns.start:
+            kept[rows, columns.start - queries : columns.stop - queries] = tile
+    return (nearest & _INDEX).astype(np.int64), farthest, kept
+
+
+def _update(nearest: np.ndarray, farthest: np.ndarray, tile: np.ndarray, start: int) -> None:
+    """Take distances to pictures `start` onwards into the nearest and the farthest seen so far."""
+    (height, width), count = tile.shape, nearest.shape[1]
+    limit = (nearest[:, -1] >> _SHIFT).astype(np.uint32).view(np.float32)
+    if np.isinf(limit[0]) and width >= count:  # any `count` distances give a limit, more give a better one
+        limit = np.partition(tile[:, : 16 * count], count - 1, axis=1)[:, count - 1]
+    rows, columns = np.divmod(np.flatnonzero(tile <= limit[:, None]), width)
+    slots = count + np.arange(len(rows)) - np.searchsorted(rows, rows)
+    table = np.full((height, slots.max(initial=count) + 1), _UNKNOWN)
+    table[:, :count] = nearest
+    # A neighbour is one integer: the bits of its distance (>= 0, so they sort as it does), then its index.
+    bits = tile[rows, columns].view(np.uint32).astype(np.uint64)
+    table[rows, slots] = bits << _SHIFT | (columns + start).astype(np.uint64)
+    nearest[:] = np.sort(table, axis=1)[:, :count]
+    np.maximum(farthest, tile.max(axis=1), out=farthest)
+
+
+def _members(neighbours: np.ndarray) -> sparse.csr_array:
+    """Neighbour lists [N, k] as a float32 matrix [N, N] of ones and zeros."""
+    total, count = neighbours.shape
+    ones, starts = np.ones(neighbours.size, np.float32), np.arange(total + 1) * count
+    return sparse.csr_array((ones, neighbours.ravel(), starts), (total, total))
+
+
+def _encode(features: np.ndarray, farthest: np.ndarray, nearest: np.ndarray, half: int) -> sparse.csr_array:
+    """Expand each picture's k-reciprocal neighbours; their weights, exp(-distance), sum to 1 in each row."""
+    near, nearer = _members(nearest), _members(nearest[:, :half])
+    near, nearer = near.multiply(near.T).tocsr(), nearer.multiply(nearer.T).tocsr()
+    # A neighbour brings its own closer ones along if over 2/3 of them are here (the paper: 2/3 or more).
+    shared = near.multiply(near @ nearer).tocoo()
+    joins = 3 * shared.data > 2 * nearer.sum(axis=1)[shared.col]
+    bring = sparse.csr_array((shared.data[joins], (shared.row[joins], shared.col[joins])), shared.shape)
+    encoding = near + bring @ nearer
+    lengths = np.einsum("ij,ij->i", features, features)
+    for i, (start, stop) in enumerate(itertools.pairwise(encoding.indptr)):
+        peers = encoding.indices[start:stop]
+        weights = np.exp((features[peers] @ (2.0 * features[i]) - lengths[peers] - lengths[i]) / farthest[i])
+        encoding.data[start:stop] = weights / weights.sum()
+    return encoding
+
+
+def _blend(distances: np.ndarray, encoding: sparse.csr_array, lambda_value: float) -> np.ndarray:
+    """Mix original distances [Q, G] (overwritten) with the Jaccard distances of encodings [N, N]."""
+    queries, entries = distances.shape
+    gallery = encoding[queries:].tocsc()
+    distances *= lambda_value
+    for row, (start, stop) in zip(distances, itertools.pairwise(encoding.indptr), strict=False):
+        keys = encoding.indices[start:stop]
+        starts, sizes = gallery.indptr[keys], gallery.indptr[keys + 1] - gallery.indptr[keys]
+        spans = np.arange(sizes.sum()) + np.repeat(starts - np.cumsum(sizes) + sizes, sizes)
+        least = np.minimum(gallery.data[spans], np.repeat(encoding.data[start:stop], sizes))
+        overlap = np.bincount(gallery.indices[spans], weights=least, minlength=entries)
+        row += (1.0 - lambda_value) * (1.0 - overlap / (2.0 - overlap))
+    return distances

@@ -1,0 +1,147 @@
+"""The nearest pictures of a folder: `python -m mgn.search --model M --gallery DIR --query PICTURE_OR_DIR`."""
+
+import argparse
+import hashlib
+import sys
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+from zipfile import BadZipFile
+
+from mgn import cli
+from mgn.errors import InputError
+from mgn.files import next_free, replacing
+
+if TYPE_CHECKING:  # `--help` is quicker without numpy
+    import numpy as np
+
+    from mgn.data import Record, Split
+    from mgn.sheets import Row
+
+
+def main(arguments: list[str]) -> int:
+    """Parse, embed what is new, print and draw the nearest."""
+    flags = parse(arguments)
+
+    from mgn.data import picture_files
+    from mgn.embedding import embed_split
+    from mgn.images import PictureReader
+    from mgn.inference import load_embedder, model_hash
+    from mgn.sheets import write_sheets
+
+    gallery, query = picture_files(flags.gallery), picture_files(flags.query)
+    options = cli.network_options(flags)
+    model = model_hash(flags.model, **options)
+    cache = flags.cache or Path("runs") / "search_cache" / f"{_short_hash(model, flags.gallery)}.npz"
+    with closing(load_embedder(flags.model, **options)) as embed, closing(PictureReader()) as read:
+        gallery, features = embed_what_is_new(embed, read, gallery, flags.gallery, cache, model)
+        query, query_features, _ = embed_split(embed, query, read, "query")
+        rows = rank(query, query_features, gallery, features, flags.count)
+        for row in rows:
+            print(row.query.path)
+            for place, (entry, distance) in enumerate(row.entries, start=1):
+                print(f"  {place:>3}  {distance:.4f}  {entry.path}")
+        folder = flags.output_dir or next_free(Path("runs"), "search")
+        title = f"the nearest of {len(gallery.records)} pictures in {flags.gallery}"
+        drawn = write_sheets(rows, title, folder, "search", read, overwrite=flags.overwrite)
+    print(f"written: {', '.join(map(str, drawn))}")
+    return cli.DONE
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    """Flags."""
+    parser = cli.Parser("Find the pictures of a folder that show the person of a query picture.")
+    add = parser.add_argument
+    add(
+        "--model", type=cli.model_path, required=True, help="train_dir, checkpoint, .pb, or SavedModel folder"
+    )
+    add("--gallery", type=cli.existing_path, required=True, help="folder of pictures, any names, any depth")
+    add("--query", type=cli.existing_path, required=True, help="a picture, or a folder of them")
+    add("--count", type=cli.positive_int, default=10, help="nearest pictures to show, 10 unless told")
+    add("--output_dir", type=Path, help="for the ranked sheets; omitted: the next free runs/search-N")
+    add("--cache", type=Path, help="file of the gallery's embeddings; omitted: one in runs/search_cache")
+    add("--overwrite", action="store_true", help="replace sheets in --output_dir")
+    cli.add_network_options(parser)
+    return parser.parse_args(arguments)
+
+
+def rank(query: "Split", query_features, gallery: "Split", gallery_features, count: int) -> "list[Row]":
+    """The `count` nearest gallery pictures of each query."""
+    from mgn.sheets import Row, nearest
+
+    indices, distances = nearest(query_features, gallery_features, count)
+    return [
+        Row(record, None, [(gallery.records[i], float(d)) for i, d in zip(near, far, strict=True)])
+        for record, near, far in zip(query.records, indices, distances, strict=True)
+    ]
+
+
+def embed_what_is_new(
+    embed: Callable, read: Callable, gallery: "Split", folder: Path, cache: Path, model: str
+) -> "tuple[Split, np.ndarray]":
+    """Embed the pictures that the cache lacks or that have changed, and keep all of them there.
+
+    Args:
+        embed: see `inference.load_embedder`.
+        read: a picture's path to uint8 RGB [H, W, 3].
+        gallery: pictures under `folder`; those that cannot be read are left out, and said.
+        folder: their names in the cache are relative to it.
+        cache: `.npz`; one that is damaged or of another model is made anew.
+        model: hash of the model.
+
+    Returns:
+        the split of the pictures that have an embedding, and these, float32 [G, 2048].
+    """
+    import numpy as np
+
+    from mgn.embedding import embed_split
+
+    known = _read_cache(cache, model)
+    keys = [_key(record, folder) for record in gallery.records]
+    new = gallery.only([key not in known for key in keys])
+    if new.records:
+        done, features, skipped = embed_split(embed, new, read, "gallery", skip_unreadable=True)
+        known |= {_key(r, folder): row for r, row in zip(done.records, features, strict=True)}
+        for path in skipped:
+            sys.stderr.write(f"left out, unreadable: {path}\n")
+    present = [key in known for key in keys]
+    if not any(present):
+        raise InputError(f"--gallery {folder}: none of its {len(keys)} pictures can be read")
+    kept = [key for key, there in zip(keys, present, strict=True) if there]
+    features = np.stack([known[key] for key in kept])
+    if new.records or len(kept) < len(known):
+        with replacing(cache, overwrite=True) as temporary, temporary.open("wb") as stream:
+            np.savez(stream, model=model, keys=kept, features=features)
+    sys.stderr.write(
+        f"{len(new.records)} of {len(keys)} gallery pictures embedded, the others from {cache}\n"
+    )
+    return gallery.only(present), features
+
+
+def _key(record: "Record", folder: Path) -> str:
+    """A picture's name, size and time of change: another key, another picture."""
+    path = Path(record.path)
+    status = path.stat()
+    name = path.name if path == Path(folder) else path.relative_to(folder)
+    return f"{name}|{status.st_size}|{status.st_mtime_ns}"
+
+
+def _read_cache(cache: Path, model: str) -> dict:
+    import numpy as np
+
+    try:
+        with np.load(cache, allow_pickle=False) as stored:
+            if stored["model"] != model:
+                return {}
+            return dict(zip(stored["keys"].tolist(), stored["features"], strict=True))
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile):
+        return {}
+
+
+def _short_hash(model: str, gallery: Path) -> str:
+    return hashlib.sha256(f"{model} {gallery.resolve()}".encode()).hexdigest()[:16]
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run(main))

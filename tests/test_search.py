@@ -1,0 +1,60 @@
+"""Search: the nearest, the cache, what is wrong."""
+
+import re
+import shutil
+from contextlib import closing
+
+import numpy as np
+import pytest
+from conftest import refused, run
+
+from mgn import search
+from mgn.data import picture_files
+from mgn.images import PictureReader
+from mgn.inference import load_embedder
+
+
+def test_the_nearest_are_printed_and_drawn(small_checkpoint, dataset, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    gallery = shutil.copytree(dataset / "bounding_box_test", tmp_path / "gallery")
+    (gallery / "0009_c1s1_000000_00.jpg").rename(gallery / "holiday.jpg")
+    query = dataset / "query" / "0011_c1s1_000000_00.jpg"
+    arguments = ["--model", small_checkpoint, "--gallery", gallery, "--query", query, "--count", 3]
+    assert run(search, *arguments) == 0
+    first = capsys.readouterr()
+    with closing(load_embedder(small_checkpoint)) as embed, closing(PictureReader()) as read:
+        files = picture_files(gallery).paths
+        features, target = embed([read(path) for path in files]), embed([read(query)])
+    distances = np.linalg.norm(features - target, axis=1)
+    found = re.findall(r"^ +\d+  (\d\.\d{4})  (.*)$", first.out, re.MULTILINE)
+    assert [path for _, path in found] == [files[i] for i in np.argsort(distances)[:3]]
+    assert [float(d) for d, _ in found] == pytest.approx(np.sort(distances)[:3], abs=2e-4)
+    assert (tmp_path / "runs" / "search-1" / "search-1.png").stat().st_size > 10_000
+    assert "26 of 26 gallery pictures embedded" in first.err
+
+    (gallery / "holiday.jpg").write_bytes((gallery / "0012_c1s1_000001_00.jpg").read_bytes())
+    (gallery / "0010_c1s1_000001_00.jpg").unlink()
+    (gallery / "broken.png").write_bytes(b"")
+    assert run(search, *arguments) == 0
+    second = capsys.readouterr()
+    assert "2 of 26 gallery pictures embedded" in second.err  # what changed, and what cannot be
+    assert "left out, unreadable:" in second.err and "broken.png" in second.err
+    assert len(np.load(next(tmp_path.glob("runs/search_cache/*.npz")))["keys"]) == 25
+
+
+def test_wrong_input(small_checkpoint, dataset, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "x.jpg").write_bytes(b"\xff\xd8 cut off")
+    model = ["--model", small_checkpoint]
+    for arguments, expected in (
+        (["--gallery", dataset / "query"], "required: --query"),
+        (["--gallery", "nowhere", "--query", dataset], "nowhere: no such file or folder"),
+        (["--gallery", "empty", "--query", dataset], "empty: no picture in it"),
+        (["--gallery", dataset / "query", "--query", "empty"], "empty: no picture in it"),
+        (["--gallery", "bad", "--query", dataset / "query"], "none of its 1 pictures can be read"),
+        (["--gallery", dataset / "query", "--query", "bad/x.jpg"], "x.jpg: not a whole JPEG"),
+    ):
+        assert expected in refused(capsys, search, *model, *arguments)
+    assert expected in refused(capsys, search, *model, *arguments)  # a cache is there now
