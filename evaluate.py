@@ -3,6 +3,7 @@
 import argparse
 import sys
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 from mgn import cli
@@ -63,6 +64,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         "--rerank", action="store_true", help="score k-reciprocal re-ranking too (arXiv:1701.08398)"
     )
     parser.add_argument(
+        "--no_flip", action="store_true", help="embed the picture alone, without its mirror image"
+    )
+    parser.add_argument(
         "--skip_unreadable", action="store_true", help="leave damaged pictures out, and count them"
     )
     parser.add_argument(
@@ -103,9 +107,12 @@ def features(flags: argparse.Namespace, query, gallery):
 
     options = cli.network_options(flags)
     model = model_hash(flags.model, **options) if flags.features and flags.model else None
+    if model and flags.no_flip:
+        model += " without flip"
     if flags.features and flags.features.exists():
         return featurefile.load_features(flags.features, query, gallery, model)
-    with closing(load_embedder(flags.model, **options)) as embed:
+    with closing(load_embedder(flags.model, **options)) as loaded:
+        embed = partial(loaded, flip=not flags.no_flip)
         embedded = embed_query_and_gallery(embed, query, gallery, flags.skip_unreadable)
     if flags.features:
         featurefile.save_features(flags.features, embedded, (query, gallery), model)

@@ -15,7 +15,7 @@ from mgn.network import BRANCHES, HEADS, head, seen_by_heads
 from mgn.session import new_session
 
 _STRIPES = {branch.name: branch.stripes for branch in BRANCHES}
-_OPAQUE = 0.55  # share of the heat in the overlay where it is hottest
+_OPAQUE, _DIM = 0.75, 0.6  # share of the heat where it is hottest; brightness of the picture below it
 _PARTS = {2: ("upper", "lower"), 3: ("top", "middle", "bottom")}
 
 
@@ -59,7 +59,7 @@ def overlay(picture: np.ndarray, name: str, added: np.ndarray) -> np.ndarray:
         added: float32 [h, w], its map or stripe.
 
     Returns:
-        uint8 RGB [H, W, 3]; outside of the head's stripe the picture is darker and without heat.
+        uint8 RGB [H, W, 3]: the picture in grey under the heat; outside of the head's stripe it is darker.
     """
     (row,) = [h for h in HEADS if h.name == name]
     height, width = picture.shape[:2]
@@ -68,8 +68,10 @@ def overlay(picture: np.ndarray, name: str, added: np.ndarray) -> np.ndarray:
     share = cv2.resize(added / max(added.max(), 1e-12), (width, bottom - top), interpolation=cv2.INTER_LINEAR)
     heat = colormaps["inferno"](share)[:, :, :3] * 255
     weight = _OPAQUE * share[:, :, None]
-    result = picture * 0.35
-    result[top:bottom] = picture[top:bottom] * (1 - weight) * 0.8 + heat * weight
+    result = np.repeat(picture.mean(axis=2, keepdims=True), 3, axis=2) * _DIM
+    result[top:bottom] = result[top:bottom] * (1 - weight) + heat * weight
+    result[:top] *= 0.5
+    result[bottom:] *= 0.5
     return result.round().astype(np.uint8)
 
 

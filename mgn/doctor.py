@@ -138,7 +138,7 @@ def check_training(train: "Split", batch_images: int) -> Iterator[str]:
     yield _finding(alone, "warning: training people under one camera only", advice)
     few = [f"person {person}" for person, pictures in people.items() if pictures < batch_images]
     what = f"warning: training people with fewer than {batch_images} pictures"
-    yield _finding(few, what, "theirs repeat in a batch; a lower --batch_images of train.py avoids it")
+    yield _finding(few, what, "they repeat in a batch, unless --batch_images is lower")
 
 
 def check_matches(query: "Split", gallery: "Split") -> Iterator[str]:
@@ -154,7 +154,8 @@ def check_matches(query: "Split", gallery: "Split") -> Iterator[str]:
     lost = [r.path for r in query.records if not cameras[r.person] - ((r.person, r.camera) in seen)]
     yield _finding(lost, "warning: queries without a match in another camera", "not counted in the scores")
     alone = _seen_once(r for r in query.records + gallery.records if r.person != data.DISTRACTOR)
-    yield _finding(alone, "warning: test people under one camera only", "never matched; check their cameras")
+    advice = "they cannot be matched; check the cameras"
+    yield _finding(alone, "warning: test people under one camera only", advice)
 
 
 def _seen_once(records: Iterable["Record"]) -> list[str]:
@@ -175,7 +176,8 @@ def check_overlap(splits: dict[str, "Split"], pictures: dict[str, Picture]) -> I
         others = [b for b in twins if (b.person, b.camera) != (a.person, a.camera)]
         (wrong if others else same).append(f"{a.path} = {(others or twins)[0].path}")
     yield _finding(same, "ok: query pictures in the gallery", "ignored: of the query's person and camera")
-    yield _finding(wrong, "warning: query pictures in the gallery under other labels", "mend one of both")
+    advice = "one of the two labels is wrong"
+    yield _finding(wrong, "warning: query pictures in the gallery under other labels", advice)
 
 
 def _twins(records: Iterable, others: Iterable, pictures: dict[str, Picture]) -> Iterator[tuple]:
@@ -204,7 +206,8 @@ def compare(counts: dict[str, dict], called_market: bool) -> tuple[str, list[str
     rows = [["", *(title for title, _ in columns)]]
     rows += [[name, *(f"{c[name]:,}" if name in c else "-" for _, c in columns)] for name in FIGURES]
     table = "\n".join(f"{first:<12}" + "".join(f"{cell:>12}" for cell in cells) for first, *cells in rows)
-    return table, [_finding(unlike, "warning: figures unlike Market-1501's", "unpack again?")] * like_market
+    advice = "if it is Market-1501, unpack it again"
+    return table, [_finding(unlike, "warning: figures unlike Market-1501's", advice)] * like_market
 
 
 def sizes(pictures: dict[str, Picture]) -> str:

@@ -12,6 +12,7 @@ from mgn.files import replacing
 from mgn.report import Report
 from mgn.verification import Verification
 
+CURVES = ("cmc.png", "distances.png", "roc.png")
 _STYLE = """body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 72rem; padding: 0 1rem;
   color: #1b1f24; background: #fff }
 h1 { font-size: 1.5rem } h2 { font-size: 1.15rem; margin-top: 2.2rem }
@@ -25,7 +26,7 @@ code { font-size: 13px; overflow-wrap: anywhere } .scroll { overflow-x: auto }""
 def write_page(report: Report, output_dir: Path, pictures: Sequence[Path], overwrite: bool = False) -> Path:
     """Write `report.html` with the `pictures` (PNG files) inside."""
     page = Path(output_dir) / "report.html"
-    figures = [p for p in pictures if p.name in ("cmc.png", "distances.png")]
+    figures = [p for p in pictures if p.name in CURVES]
     others = [p for p in pictures if p.suffix == ".png" and p not in figures]
     parts = [
         f"<h1>{_text(Path(report.model).name)} on {_text(Path(report.dataset).name)}</h1>",

@@ -70,3 +70,31 @@ def draw_distances(
     axes.grid(alpha=0.3)
     axes.legend(loc="upper left")
     figure.savefig(path, format="png")
+
+
+def draw_roc(
+    false_positives: np.ndarray, true_positives: np.ndarray, marked: tuple[float, float], path: Path
+) -> None:
+    """Draw a receiver operating characteristic into a PNG.
+
+    Args:
+        false_positives: float64 [T], share of different pairs that each threshold takes for the same.
+        true_positives: float64 [T], share of same pairs that it finds.
+        marked: both at the suggested threshold.
+        path: file to make.
+    """
+    figure = Figure(figsize=(6, 4), dpi=120, layout="constrained")
+    axes = figure.subplots()
+    shown = false_positives > 0  # the axis is logarithmic
+    axes.plot(false_positives[shown], true_positives[shown], color="C0", label="every threshold")
+    if marked[0] > 0:
+        axes.plot(
+            *marked, "o", color="C3", label=f"suggested: {marked[1]:.1%} found, {marked[0]:.2%} wrongly"
+        )
+    axes.set(
+        xlabel="share of different pairs taken for the same", ylabel="share of same pairs found", title="ROC"
+    )
+    axes.set(xscale="log", xlim=(max(false_positives[shown].min(initial=1.0), 1e-6), 1), ylim=(0, 1.02))
+    axes.grid(alpha=0.3)
+    axes.legend(loc="best")
+    figure.savefig(path, format="png")

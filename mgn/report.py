@@ -13,7 +13,7 @@ from mgn.checkpoints import Checkpoint
 from mgn.embedding import Embedded, Read
 from mgn.evaluation import CameraPair, Scores, camera_table, score_camera_pairs, table, worst_queries
 from mgn.files import replacing, write_json
-from mgn.plots import draw_cmc, draw_distances
+from mgn.plots import draw_cmc, draw_distances, draw_roc
 
 WORST, SAMPLE = 20, 10  # queries on the sheets
 _TOP = 10  # gallery pictures beside each
@@ -70,7 +70,7 @@ def as_dict(report: Report) -> dict:
 
 def as_text(report: Report) -> str:
     """The tables for a terminal."""
-    verified = report.verified.summary()
+    verified, plain, records = report.verified.summary(), report.scores.plain, report.embedded.query.records
     return "\n".join(
         [
             table(report.scores),
@@ -81,12 +81,18 @@ def as_text(report: Report) -> str:
             f" at {verified['eer_threshold']:.4f}",
             "",
             camera_table(report.camera_pairs),
+            "",
+            f"the {len(report.worst)} worst queries: AP, rank of the first match",
+            *(
+                f"{plain.average_precision[i]:.4f} {plain.first_match[i] + 1:>6}  {records[i].path}"
+                for i in report.worst
+            ),
         ]
     )
 
 
 def write(report: Report, output_dir: Path, read: Read, overwrite: bool = False) -> list[Path]:
-    """Write `metrics.json`, `cmc.png`, `distances.png` and the ranked sheets; returns their paths.
+    """Write `metrics.json`, the curves and the ranked sheets; returns their paths.
 
     Args:
         report: from `examine`.
@@ -104,8 +110,11 @@ def write(report: Report, output_dir: Path, read: Read, overwrite: bool = False)
         draw_cmc(curves, temporary)
     with replacing(folder / "distances.png", overwrite) as temporary:
         draw_distances(verified.edges, verified.same, verified.different, verified.threshold, temporary)
-    drawn = write_ranked_sheets(report, folder, read, overwrite)
-    return [folder / "metrics.json", folder / "cmc.png", folder / "distances.png", *drawn]
+    with replacing(folder / "roc.png", overwrite) as temporary:
+        suggested = verified.false_positive_rate, 1 - verified.false_negative_rate
+        draw_roc(*verified.roc(), suggested, temporary)
+    made = [folder / name for name in ("metrics.json", "cmc.png", "distances.png", "roc.png")]
+    return [*made, *write_ranked_sheets(report, folder, read, overwrite)]
 
 
 def write_ranked_sheets(report: Report, folder: Path, read: Read, overwrite: bool) -> list[Path]:

@@ -36,6 +36,11 @@ class Verification:
     same: np.ndarray  # int64 [bins], same pairs in each bin
     different: np.ndarray  # int64 [bins], likewise
 
+    def roc(self) -> tuple[np.ndarray, np.ndarray]:
+        """False and true positive rate at every edge, float64 [bins + 1] each, rising from 0 to 1."""
+        different, same = (np.append(0, np.cumsum(counts)) for counts in (self.different, self.same))
+        return different / different[-1], same / same[-1]
+
     def summary(self) -> dict[str, float | int]:
         """Return the headline figures, ready for JSON."""
         scalars = {name: value for name, value in vars(self).items() if isinstance(value, int | float)}

@@ -53,11 +53,12 @@ def test_the_pictures_are_drawn(written):
         "metrics.json",
         "cmc.png",
         "distances.png",
+        "roc.png",
         "worst-1.png",
         "sample-1.png",
         "report.html",
     ]
-    for path in written[1:5]:
+    for path in written[1:6]:
         drawn = cv2.imread(str(path))
         assert drawn.shape[0] > 300 and drawn.std() > 10, path
 
@@ -91,7 +92,7 @@ def test_the_page_stands_alone(examined, written):
     for value in examined.scores.plain.summary().values():
         assert f"{value:.4f}" in text
     embedded = re.findall(r'alt="(\S+)" src="data:image/(png|jpeg);base64,([^"]+)"', text)
-    assert [name for name, *_ in embedded] == ["cmc", "distances", "worst-1", "sample-1"]
+    assert [name for name, *_ in embedded] == ["cmc", "distances", "roc", "worst-1", "sample-1"]
     for _, _, data in embedded:
         assert cv2.imdecode(np.frombuffer(base64.b64decode(data), np.uint8), cv2.IMREAD_COLOR) is not None
 

@@ -112,6 +112,24 @@ def test_figures_do_not_depend_on_the_size_of_a_block(rows, columns, monkeypatch
     assert parts.summary() == whole.summary()
 
 
+def test_the_roc_holds_the_rates_of_the_thresholds(tmp_path):
+    result = verification.verify(*random_case(3))
+    false_positives, true_positives = result.roc()
+    same, different = plain_distances(*random_case(3))
+    for edge in (0, 4000, 9000, 14000, 20000):
+        assert false_positives[edge] == pytest.approx(np.mean(different < edge * WIDTH), abs=0.01)
+        assert true_positives[edge] == pytest.approx(np.mean(same < edge * WIDTH), abs=0.01)
+    at = np.searchsorted(result.edges, result.threshold)
+    assert false_positives[at] == result.false_positive_rate
+    assert true_positives[at] == pytest.approx(1 - result.false_negative_rate)
+    plots.draw_roc(false_positives, true_positives, (0.1, 0.5), tmp_path / "roc.png")
+    drawn = cv2.imread(str(tmp_path / "roc.png")).astype(int)
+    blue = drawn[:, :, 0] - drawn[:, :, 2] > 100  # the curve
+    right, left = np.flatnonzero(blue.any(axis=0))[[-1, 0]]
+    highest = [np.flatnonzero(blue[:, x])[0] for x in (left, right)]
+    assert right - left > 300 and highest[1] < highest[0]  # it rises
+
+
 def test_lists_and_wider_types_will_do():
     query, gallery, *labels = random_case(1)
     expected = verification.verify(query, gallery, *labels)
