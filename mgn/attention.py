@@ -23,8 +23,9 @@ def head_maps(checkpoint: checkpoints.Checkpoint, pictures: Sequence[np.ndarray]
     """Compute what each place of a head's map or stripe adds to the squared length of its feature.
 
     That is the map times the gradient, summed over channels (arXiv:1610.02391 without its averaging over
-    places). With average pooling the places add up to it, but for the batch norm's constant; with maximum
-    pooling only those count that are the maximum of a channel.
+    places), and an equal part of what the head's batch norm adds. So the places add up to the squared length;
+    where one takes something away, it is given as 0. With maximum pooling only the places count that are the
+    maximum of a channel.
 
     Args:
         checkpoint: a whole network.
@@ -42,8 +43,11 @@ def head_maps(checkpoint: checkpoints.Checkpoint, pictures: Sequence[np.ndarray]
         seen = seen_by_heads(prepared, training=False)
         for h in HEADS:
             feature = head(seen[h.name], h.reduction, False, options.pool, options.reduction)
-            (gradient,) = tf.gradients(tf.reduce_sum(tf.square(feature)) / 2, seen[h.name])
-            added[h.name] = tf.nn.relu(tf.reduce_sum(seen[h.name] * gradient, axis=-1)[0])
+            squared = tf.reduce_sum(tf.square(feature))
+            (gradient,) = tf.gradients(squared / 2, seen[h.name])
+            places = tf.reduce_sum(seen[h.name] * gradient, axis=-1)[0]
+            constant = (squared - tf.reduce_sum(places)) / tf.cast(tf.size(places), tf.float32)
+            added[h.name] = tf.nn.relu(places + constant)
         variables = tf.global_variables()
     with new_session(graph) as session:
         checkpoints.restore(session, checkpoint, variables)

@@ -17,9 +17,13 @@ import time
 from pathlib import Path
 
 import numpy as np
+from scipy.spatial.distance import cdist
+from sklearn.metrics import average_precision_score
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
+
+from mgn import metrics  # noqa: E402
 
 QUERIES, PEOPLE, SIZE = 3368, 750, 2048
 MARKET, GALLERIES = 15_913, (15_913, 65_913, 256_000, 515_913)
@@ -49,9 +53,6 @@ def made_up(entries):
 
 def plain_evaluate(query, gallery, query_ids, gallery_ids, query_cameras, gallery_cameras):
     """scipy's cdist, argsort a query, scikit-learn's AP; CMC from the same order."""
-    from scipy.spatial.distance import cdist
-    from sklearn.metrics import average_precision_score
-
     distances = cdist(query, gallery)
     precisions, first = [], np.zeros(50)
     for i, row in enumerate(distances):
@@ -67,8 +68,6 @@ def plain_evaluate(query, gallery, query_ids, gallery_ids, query_cameras, galler
 
 def our_evaluate(*data):
     """What `evaluate.py` runs: both APs, mINP and CMC."""
-    from mgn import metrics
-
     result = metrics.evaluate(*data)
     return result.mAP, float(result.cmc[0])
 
@@ -111,8 +110,6 @@ def mutual(ranked, i, k):
 
 def our_rerank(query, gallery):
     """What `evaluate.py --rerank` runs."""
-    from mgn import metrics
-
     return metrics.rerank(query, gallery)
 
 

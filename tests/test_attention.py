@@ -1,41 +1,42 @@
 """Where heads look: the parts add up to the feature, and lie where the overlay shows them."""
 
+from contextlib import closing
+
+import cv2
 import numpy as np
 import pytest
-from conftest import seeded_variables, write_checkpoint
+import tensorflow.compat.v1 as tf
+from conftest import relative
 
 from mgn import attention, checkpoints
-from mgn.config import NetworkOptions
+from mgn.images import normalise, resize
 from mgn.inference import load_embedder
-from mgn.network import HEADS
+from mgn.network import HEADS, seen_by_heads
+from mgn.session import new_session
 
 
-@pytest.fixture(scope="module")
-def wide_checkpoint(tmp_path_factory):
-    """At 192x64, with the batch norms of the heads made plain: no constant, scale 1 over the deviation."""
-    arrays = dict(seeded_variables("seathiefwang", 10))
-    for h in HEADS:
-        for leaf in ("bias", "running_mean"):
-            arrays[f"{h.reduction}/1/{leaf}"] = np.zeros(256, np.float32)
-    prefix = tmp_path_factory.mktemp("wide") / "seeded"
-    write_checkpoint(prefix, arrays, NetworkOptions(10, height=192, width=64))
-    return prefix
-
-
-def test_places_add_up_to_the_squared_feature(wide_checkpoint):
-    """Without a constant in its batch norm a head is linear up to its ReLU: places add up to the feature."""
-    rng = np.random.default_rng(0)
-    pictures = [rng.integers(0, 256, (128, 64, 3), np.uint8) for _ in range(2)]
-    maps = attention.head_maps(checkpoints.find(wide_checkpoint), pictures)
-    embeddings = load_embedder(wide_checkpoint).original(pictures).astype(float).reshape(2, 8, 256)
-    shapes = {"fg_p1": (6, 2), "f0_p2": (6, 4), "f2_p3": (4, 4)}
-    for added, features in zip(maps, embeddings, strict=True):
-        assert {name: added[name].shape for name in shapes} == shapes
-        for h, feature in zip(HEADS, features, strict=True):
-            # Negative parts are cut off, so the sum is the feature's squared length or a little more.
-            assert added[h.name].min() >= 0
-            assert added[h.name].sum() >= np.square(feature).sum() * (1 - 1e-4), h.name
-            assert added[h.name].sum() <= np.square(feature).sum() * 1.5, h.name
+def test_places_add_up_to_the_squared_feature(small_checkpoint, small_arrays):
+    """Average pooling by hand: convolution and batch norm of each place, weighed by the feature."""
+    picture = np.random.default_rng(0).integers(0, 256, (128, 64, 3), np.uint8)
+    (maps,) = attention.head_maps(checkpoints.find(small_checkpoint), [picture])
+    with closing(load_embedder(small_checkpoint)) as embed:
+        features = embed.original([picture]).astype(float).reshape(8, 256)
+    prepared = normalise(resize(tf.constant(picture)[None], 96, 32))
+    seen = seen_by_heads(prepared, training=False)
+    with new_session(tf.get_default_graph()) as session:
+        checkpoints.restore(session, checkpoints.find(small_checkpoint), tf.global_variables())
+        seen = session.run(seen)
+    for h, feature in zip(HEADS, features, strict=True):
+        mean, variance, scale, bias, weight = (
+            small_arrays[f"{h.reduction}/{leaf}"].astype(float)
+            for leaf in ("1/running_mean", "1/running_var", "1/weight", "1/bias", "0/weight")
+        )
+        places = seen[h.name][0].astype(float) @ weight[0, 0]
+        places = (places - mean) / np.sqrt(variance + 1e-5) * scale + bias
+        expected = places @ feature / places[..., 0].size
+        assert expected.sum() == pytest.approx(np.square(feature).sum(), rel=1e-4), h.name
+        assert maps[h.name].shape == expected.shape
+        assert relative(maps[h.name], np.maximum(expected, 0)) < 1e-3, h.name
 
 
 def test_the_overlay_heats_the_stripe_alone():
@@ -50,8 +51,6 @@ def test_the_overlay_heats_the_stripe_alone():
 
 
 def test_the_drawing_has_a_row_a_picture(tmp_path):
-    import cv2
-
     pictures = [np.full((60, 30, 3), value, np.uint8) for value in (40, 200)]
     maps = [{h.name: np.ones((6, 2), np.float32) for h in HEADS} for _ in pictures]
     attention.draw_head_maps(pictures, ["dark", "bright"], maps, tmp_path / "heads.png")
