@@ -9,7 +9,7 @@ from scipy import sparse
 from mgn.errors import InputError
 from mgn.features import matrix, mover
 
-_TILE = 2048  # side of the squares of distances that are held at a time
+_TILE = 1024  # pictures whose distances to all that come after them are held at a time
 _UNKNOWN = np.uint64(0x7F800000FFFFFFFF)  # a neighbour at distance infinity, see `_update`
 _SHIFT, _INDEX = np.uint64(32), np.uint64(0xFFFFFFFF)
 
@@ -49,24 +49,29 @@ def rerank(
 
 def _search(features: np.ndarray, queries: int, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Neighbours int64 [N, count], largest squared distances [N], those of queries to gallery [Q, G]."""
-    total = len(features)
-    lengths = np.einsum("ij,ij->i", features, features)
+    total, size = features.shape
+    # [x, 1, |x|^2] times [-2y, |y|^2, 1] is the squared distance: a product that needs no more passes.
+    right = np.empty((total, size + 2), np.float32)
+    right[:, :size], right[:, size], right[:, size + 1] = features, 1.0, _squares(features)
     nearest = np.full((total, min(count, total)), _UNKNOWN)
     farthest = np.full(total, 0.01, np.float32)  # `mover` makes it 1/16 or more, unless all are alike
     kept = np.empty((queries, total - queries), np.float32)
-    edges = itertools.pairwise([*range(0, queries, _TILE), *range(queries, total, _TILE), total])
-    for rows, columns in itertools.combinations_with_replacement([slice(*edge) for edge in edges], 2):
-        tile = lengths[columns] - 2.0 * features[rows] @ features[columns].T
-        tile += lengths[rows, None]
-        np.maximum(tile, np.finfo(np.float32).tiny, out=tile)  # 0 is for the picture itself
-        if rows == columns:
-            np.fill_diagonal(tile, 0.0)
-        else:  # a pair's distance is computed once and used for both
-            _update(nearest[columns], farthest[columns], tile.T, rows.start)
-        _update(nearest[rows], farthest[rows], tile, columns.start)
-        if rows.start < queries <= columns.start:
-            kept[rows, columns.start - queries : columns.stop - queries] = tile
-    return (nearest & _INDEX).astype(np.int64), farthest, kept
+    for start in range(0, total, _TILE):
+        rows, columns = slice(start, start + _TILE), slice(start, total)
+        left = right[rows] * np.float32(-2.0)
+        left[:, size], left[:, size + 1] = right[rows, size + 1], 1.0
+        tile = left @ right[columns].T
+        np.fill_diagonal(tile, -1.0)  # a picture is its own nearest, even among copies
+        _update(nearest[rows], farthest[rows], tile, start)
+        if start + _TILE < total:  # a pair's distance is computed once and used for both
+            _update(nearest[start + _TILE :], farthest[start + _TILE :], tile[:, _TILE:].T, start)
+        if start < queries:
+            kept[rows] = tile[: queries - start, queries - start :]
+    return (nearest & _INDEX).astype(np.int64), farthest, np.maximum(kept, 0.0, out=kept)
+
+
+def _squares(features: np.ndarray) -> np.ndarray:
+    return np.einsum("ij,ij->i", features, features)
 
 
 def _update(nearest: np.ndarray, farthest: np.ndarray, tile: np.ndarray, start: int) -> None:
@@ -75,15 +80,26 @@ def _update(nearest: np.ndarray, farthest: np.ndarray, tile: np.ndarray, start: 
     limit = (nearest[:, -1] >> _SHIFT).astype(np.uint32).view(np.float32)
     if np.isinf(limit[0]) and width >= count:  # any `count` distances give a limit, more give a better one
         limit = np.partition(tile[:, : 16 * count], count - 1, axis=1)[:, count - 1]
-    rows, columns = np.divmod(np.flatnonzero(tile <= limit[:, None]), width)
+    rows, columns = _hits(tile, np.maximum(limit, 0.0))
     slots = count + np.arange(len(rows)) - np.searchsorted(rows, rows)
     table = np.full((height, slots.max(initial=count) + 1), _UNKNOWN)
     table[:, :count] = nearest
-    # A neighbour is one integer: the bits of its distance (>= 0, so they sort as it does), then its index.
-    bits = tile[rows, columns].view(np.uint32).astype(np.uint64)
+    # A neighbour is one integer: the bits of its distance (> 0, so they sort as it does), then its index.
+    found = tile[rows, columns]
+    distances = np.where(found == -1.0, 0.0, np.maximum(found, np.finfo(np.float32).tiny))
+    bits = distances.astype(np.float32).view(np.uint32).astype(np.uint64)
     table[rows, slots] = bits << _SHIFT | (columns + start).astype(np.uint64)
     nearest[:] = np.sort(table, axis=1)[:, :count]
     np.maximum(farthest, tile.max(axis=1), out=farthest)
+
+
+def _hits(tile: np.ndarray, limit: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and columns where a tile is within its row's limit, by rows; quick for a transposed one too."""
+    if tile.flags.c_contiguous:
+        return np.divmod(np.flatnonzero(tile <= limit[:, None]), tile.shape[1])
+    columns, rows = np.divmod(np.flatnonzero(limit >= tile.T), len(tile))
+    order = np.argsort(rows, kind="stable")
+    return rows[order], columns[order]
 
 
 def _members(neighbours: np.ndarray) -> sparse.csr_array:
@@ -102,7 +118,7 @@ def _encode(features: np.ndarray, farthest: np.ndarray, nearest: np.ndarray, hal
     joins = 3 * shared.data > 2 * nearer.sum(axis=1)[shared.col]
     bring = sparse.csr_array((shared.data[joins], (shared.row[joins], shared.col[joins])), shared.shape)
     encoding = near + bring @ nearer
-    lengths = np.einsum("ij,ij->i", features, features)
+    lengths = _squares(features)
     for i, (start, stop) in enumerate(itertools.pairwise(encoding.indptr)):
         peers = encoding.indices[start:stop]
         weights = np.exp((features[peers] @ (2.0 * features[i]) - lengths[peers] - lengths[i]) / farthest[i])
