@@ -1,4 +1,4 @@
-"""Checks on features, and their centring, without a copy of a whole gallery."""
+"""Checks on features and labels; centring of features without a copy of a whole gallery."""
 
 from collections.abc import Callable
 
@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike as Array
 
 from mgn.errors import InputError
 
+JUNK = -1  # number of people who are nobody in particular: neither right nor wrong
 ROWS = 1024  # pictures whose features are looked at, or copied, at a time
 
 
@@ -34,8 +35,7 @@ def mover(query: np.ndarray, gallery: np.ndarray) -> Callable[[np.ndarray], np.n
     Raises:
         InputError: query [Q, D] and gallery [G, D] differ in D.
     """
-    if query.shape[1] != gallery.shape[1]:
-        raise InputError(f"query features have {query.shape[1]} columns, gallery features {gallery.shape[1]}")
+    check_columns(query, gallery)
     centre = gallery.mean(axis=0, dtype=np.float64)
     largest = max(
         max((x.max(axis=0) - centre).max(), (centre - x.min(axis=0)).max()) for x in (query, gallery)
@@ -48,3 +48,28 @@ def mover(query: np.ndarray, gallery: np.ndarray) -> Callable[[np.ndarray], np.n
         return moved.astype(np.float32, copy=False)
 
     return move
+
+
+def squares(features: np.ndarray) -> np.ndarray:
+    """Squared length of each row."""
+    return np.einsum("ij,ij->i", features, features)
+
+
+def labels(queries: int, entries: int, *given: Array) -> list[np.ndarray]:
+    """Query ids, gallery ids, query cameras and gallery cameras as arrays.
+
+    Raises:
+        InputError: one is not of the length of its features.
+    """
+    names = ("query ids", "gallery ids", "query cameras", "gallery cameras")
+    arrays = [np.asarray(values) for values in given]
+    for name, array, length in zip(names, arrays, (queries, entries) * 2, strict=True):
+        if array.shape != (length,):
+            raise InputError(f"{name}: shape {array.shape}, but there are {length} {name.split()[0]} rows")
+    return arrays
+
+
+def check_columns(query: np.ndarray, gallery: np.ndarray) -> None:
+    """Raise `InputError` unless query [Q, D] and gallery [G, D] have one D."""
+    if query.shape[1] != gallery.shape[1]:
+        raise InputError(f"query features have {query.shape[1]} columns, gallery features {gallery.shape[1]}")

@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike as Array
 from scipy import sparse
 
 from mgn.errors import InputError
-from mgn.features import matrix, mover
+from mgn.features import matrix, mover, squares
 
 _TILE = 1024  # pictures whose distances to all that come after them are held at a time
 _UNKNOWN = np.uint64(0x7F800000FFFFFFFF)  # a neighbour at distance infinity, see `_update`
@@ -20,7 +20,8 @@ def rerank(
     """Distances after k-reciprocal encoding (arXiv:1701.08398), without a matrix of all pairs.
 
     As in its authors' code, original distances are squared, and each row over queries and gallery is divided
-    by its largest. A picture is its own nearest neighbour, even among copies; other ties rank by index.
+    by its largest. A picture is its own nearest neighbour, even among copies; other
+    distances that are computed equal rank by index.
 
     Args:
         query_features: float [Q, D], of any scale.
@@ -40,19 +41,20 @@ def rerank(
     query, gallery = matrix("query features", query_features), matrix("gallery features", gallery_features)
     move = mover(query, gallery)
     features = np.concatenate([move(query), move(gallery)])
-    neighbours, farthest, distances = _search(features, len(query), max(k1 + 1, k2))
+    neighbours, squared, farthest, distances = _search(features, len(query), max(k1 + 1, k2))
     distances /= farthest[: len(distances), None]
-    encoding = _encode(features, farthest, neighbours[:, : k1 + 1], round(k1 / 2) + 1)
+    near = slice(k1 + 1)
+    encoding = _encode(features, neighbours[:, near], squared[:, near], farthest, round(k1 / 2) + 1)
     encoding = _members(neighbours[:, :k2]) @ encoding / min(k2, len(features))
     return _blend(distances, encoding, lambda_value)
 
 
-def _search(features: np.ndarray, queries: int, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Neighbours int64 [N, count], largest squared distances [N], those of queries to gallery [Q, G]."""
+def _search(features: np.ndarray, queries: int, count: int) -> tuple[np.ndarray, ...]:
+    """Neighbours int64 [N, count], their squared distances, the largest [N], queries to gallery [Q, G]."""
     total, size = features.shape
     # [x, 1, |x|^2] times [-2y, |y|^2, 1] is the squared distance: a product that needs no more passes.
     right = np.empty((total, size + 2), np.float32)
-    right[:, :size], right[:, size], right[:, size + 1] = features, 1.0, _squares(features)
+    right[:, :size], right[:, size], right[:, size + 1] = features, 1.0, squares(features)
     nearest = np.full((total, min(count, total)), _UNKNOWN)
     farthest = np.full(total, 0.01, np.float32)  # `mover` makes it 1/16 or more, unless all are alike
     kept = np.empty((queries, total - queries), np.float32)
@@ -67,17 +69,18 @@ def _search(features: np.ndarray, queries: int, count: int) -> tuple[np.ndarray,
             _update(nearest[start + _TILE :], farthest[start + _TILE :], tile[:, _TILE:].T, start)
         if start < queries:
             kept[rows] = tile[: queries - start, queries - start :]
-    return (nearest & _INDEX).astype(np.int64), farthest, np.maximum(kept, 0.0, out=kept)
+    kept = np.maximum(kept, 0.0, out=kept)
+    return (nearest & _INDEX).astype(np.int64), _distances_in(nearest), farthest, kept
 
 
-def _squares(features: np.ndarray) -> np.ndarray:
-    return np.einsum("ij,ij->i", features, features)
+def _distances_in(nearest: np.ndarray) -> np.ndarray:
+    return (nearest >> _SHIFT).astype(np.uint32).view(np.float32)
 
 
 def _update(nearest: np.ndarray, farthest: np.ndarray, tile: np.ndarray, start: int) -> None:
     """Take distances to pictures `start` onwards into the nearest and the farthest seen so far."""
     (height, width), count = tile.shape, nearest.shape[1]
-    limit = (nearest[:, -1] >> _SHIFT).astype(np.uint32).view(np.float32)
+    limit = _distances_in(nearest[:, -1])
     if np.isinf(limit[0]) and width >= count:  # any `count` distances give a limit, more give a better one
         limit = np.partition(tile[:, : 16 * count], count - 1, axis=1)[:, count - 1]
     rows, columns = _hits(tile, np.maximum(limit, 0.0))
@@ -102,14 +105,16 @@ def _hits(tile: np.ndarray, limit: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return rows[order], columns[order]
 
 
-def _members(neighbours: np.ndarray) -> sparse.csr_array:
-    """Neighbour lists [N, k] as a float32 matrix [N, N] of ones and zeros."""
+def _members(neighbours: np.ndarray, values: np.ndarray | float = 1.0) -> sparse.csr_array:
+    """Neighbour lists [N, k] as a sparse matrix [N, N]: ones, or the values given."""
     total, count = neighbours.shape
-    ones, starts = np.ones(neighbours.size, np.float32), np.arange(total + 1) * count
-    return sparse.csr_array((ones, neighbours.ravel(), starts), (total, total))
+    data = np.broadcast_to(np.asarray(values, np.float64), neighbours.shape).ravel()
+    return sparse.csr_array((data, neighbours.ravel(), np.arange(total + 1) * count), (total, total))
 
 
-def _encode(features: np.ndarray, farthest: np.ndarray, nearest: np.ndarray, half: int) -> sparse.csr_array:
+def _encode(
+    features: np.ndarray, nearest: np.ndarray, squared: np.ndarray, farthest: np.ndarray, half: int
+) -> sparse.csr_array:
     """Expand each picture's k-reciprocal neighbours; their weights, exp(-distance), sum to 1 in each row."""
     near, nearer = _members(nearest), _members(nearest[:, :half])
     near, nearer = near.multiply(near.T).tocsr(), nearer.multiply(nearer.T).tocsr()
@@ -118,12 +123,22 @@ def _encode(features: np.ndarray, farthest: np.ndarray, nearest: np.ndarray, hal
     joins = 3 * shared.data > 2 * nearer.sum(axis=1)[shared.col]
     bring = sparse.csr_array((shared.data[joins], (shared.row[joins], shared.col[joins])), shared.shape)
     encoding = near + bring @ nearer
-    lengths = _squares(features)
-    for i, (start, stop) in enumerate(itertools.pairwise(encoding.indptr)):
-        peers = encoding.indices[start:stop]
-        weights = np.exp((features[peers] @ (2.0 * features[i]) - lengths[peers] - lengths[i]) / farthest[i])
-        encoding.data[start:stop] = weights / weights.sum()
-    return encoding
+    encoding.data[:] = 1.0
+    known = _members(nearest, squared + 1.0)  # 1 more, for a 0 is not stored
+    known = encoding + encoding.multiply(known.maximum(known.T))
+    rows = np.repeat(np.arange(len(features)), np.diff(known.indptr))
+    values, unknown = known.data - 2.0, np.flatnonzero(known.data < 2.0)
+    values[unknown] = _pairs(features, rows[unknown], known.indices[unknown])
+    weights = np.exp(-values / farthest[rows])
+    weights /= np.bincount(rows, weights)[rows]
+    return sparse.csr_array((weights, known.indices, known.indptr), known.shape)
+
+
+def _pairs(features: np.ndarray, left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Squared distances of pairs of pictures, float32 [P]."""
+    starts = range(0, len(left), _TILE)
+    parts = (features[left[i : i + _TILE]] - features[right[i : i + _TILE]] for i in starts)
+    return np.concatenate([np.empty(0, np.float32), *map(squares, parts)])
 
 
 def _blend(distances: np.ndarray, encoding: sparse.csr_array, lambda_value: float) -> np.ndarray:

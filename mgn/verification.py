@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import ArrayLike as Array
 
 from mgn.errors import InputError
+from mgn.features import JUNK, check_columns, labels, squares
 
-_JUNK = -1  # pictures of nobody in particular
 _FARTHEST = 2.0  # between vectors of length 1
 _BINS = 20_000  # 1e-4 wide each
 _ROWS, _COLUMNS = 1024, 4096  # a block of pairs: 16 MB of distances, 32 MB of bin numbers
@@ -67,11 +67,9 @@ def verify(
         InputError: shapes that do not fit, rows that are not of length 1, no same or no different pairs.
     """
     query, gallery = _unit("query", query_features), _unit("gallery", gallery_features)
-    if query.shape[1] != gallery.shape[1]:
-        raise InputError(f"query features have {query.shape[1]} columns, gallery features {gallery.shape[1]}")
-    query_labels = _labels("query", len(query), query_ids, query_cameras)
-    gallery_labels = _labels("gallery", len(gallery), gallery_ids, gallery_cameras)
-    same, different = _count(query, gallery, query_labels, gallery_labels)
+    check_columns(query, gallery)
+    given = query_ids, gallery_ids, query_cameras, gallery_cameras
+    same, different = _count(query, gallery, *labels(len(query), len(gallery), *given))
     if not same.any():
         raise InputError("no person is in query and gallery by different cameras: no same pairs to verify")
     if not different.any():
@@ -84,7 +82,7 @@ def _unit(name: str, features: Array) -> np.ndarray:
     features = np.asarray(features, np.float32)
     if features.ndim != 2 or not features.size:
         raise InputError(f"{name} features: shape {features.shape}; a matrix with rows and columns is needed")
-    lengths = np.sqrt(np.einsum("ij,ij->i", features, features))
+    lengths = np.sqrt(squares(features))
     bad = np.flatnonzero(~(np.abs(lengths - 1.0) <= 1e-3))  # float16 passes, NaN does not
     if len(bad):
         problem = f"{len(bad)} rows not of length 1, first {bad[:5].tolist()}"
@@ -92,21 +90,12 @@ def _unit(name: str, features: Array) -> np.ndarray:
     return features
 
 
-def _labels(name: str, length: int, ids: Array, cameras: Array) -> tuple[np.ndarray, np.ndarray]:
-    """Ids and cameras as arrays of the right length."""
-    arrays = np.asarray(ids), np.asarray(cameras)
-    for kind, array in zip(("ids", "cameras"), arrays, strict=True):
-        if array.shape != (length,):
-            raise InputError(f"{name} {kind}: shape {array.shape}, but there are {length} {name} rows")
-    return arrays
-
-
-def _count(query: np.ndarray, gallery: np.ndarray, query_labels: tuple, gallery_labels: tuple) -> np.ndarray:
-    """Histograms of same and of different pairs, int64 [2, bins]; labels are ids and cameras."""
-    known, (gallery_ids, gallery_cameras) = query_labels[0] != _JUNK, gallery_labels
-    query, query_ids, query_cameras = (values[known] for values in (query, *query_labels))
+def _count(query, gallery, query_ids, gallery_ids, query_cameras, gallery_cameras) -> np.ndarray:
+    """Histograms of same and of different pairs, int64 [2, bins]."""
+    known = query_ids != JUNK
+    query, query_ids, query_cameras = (values[known] for values in (query, query_ids, query_cameras))
     order = np.argsort(gallery_ids, kind="stable")  # by people: a query's person is one span of columns
-    order = order[gallery_ids[order] != _JUNK]
+    order = order[gallery_ids[order] != JUNK]
     bounds = [np.searchsorted(gallery_ids[order], query_ids, side) for side in ("left", "right")]
     everybody, person, same = np.zeros((3, _BINS), np.int64)
     for left in range(0, len(order), _COLUMNS):
@@ -128,10 +117,10 @@ def _count(query: np.ndarray, gallery: np.ndarray, query_labels: tuple, gallery_
 
 def _bins(query: np.ndarray, entries: np.ndarray) -> np.ndarray:
     """Bin of each pair's distance, intp [rows, columns]."""
-    squares = -2.0 * query @ entries.T
-    squares += np.einsum("ij,ij->i", query, query)[:, None]  # and not 1: a threshold is for vectors as given
-    squares += np.einsum("ij,ij->i", entries, entries)
-    distances = np.sqrt(np.maximum(squares, 0.0, out=squares), out=squares)
+    distances = -2.0 * query @ entries.T
+    distances += squares(query)[:, None]  # and not 1: a threshold is for vectors as given
+    distances += squares(entries)
+    np.sqrt(np.maximum(distances, 0.0, out=distances), out=distances)
     distances *= _BINS / _FARTHEST
     bins = distances.astype(np.intp)  # as bincount wants them, else it makes a copy
     return np.minimum(bins, _BINS - 1, out=bins)

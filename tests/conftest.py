@@ -16,6 +16,7 @@ from seeded import seeded_state_dict
 
 from mgn import checkpoints, cli, weights
 from mgn.config import NetworkOptions
+from mgn.data import FOLDERS, read_split
 from mgn.network import mgn
 from mgn.session import new_session
 
@@ -45,6 +46,16 @@ def dataset(tmp_path_factory):
     write_picture(root / "bounding_box_test" / "-1_c1s1_000001_00.jpg", 20, rng)
     write_picture(root / "bounding_box_test" / "0000_c1s1_000001_00.jpg", 21, rng)
     return root
+
+
+@pytest.fixture(scope="session")
+def lists(dataset, tmp_path_factory):
+    """The small data set as CSV lists of pictures that lie elsewhere."""
+    folder = tmp_path_factory.mktemp("lists")
+    for split in FOLDERS:
+        rows = [f"{r.path},{r.person},{r.camera}" for r in read_split(dataset, split).records]
+        (folder / f"{split}.csv").write_text("\n".join(["path,person,camera", *rows]), encoding="utf-8")
+    return folder
 
 
 def write_picture(path, person, rng):

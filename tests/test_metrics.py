@@ -140,6 +140,41 @@ def test_features_rank_as_their_distances(monkeypatch):
     np.testing.assert_array_equal(got.cmc, expected.cmc)
 
 
+@pytest.mark.parametrize("size", [1, 2, 3, 8, 16])
+def test_ties_of_small_whole_numbers_rank_by_index(size):
+    """Centring makes them fractions, so that equal distances are computed a little apart."""
+    rng = np.random.default_rng(size)
+    for _ in range(10):
+        query, gallery = rng.integers(0, 4, (20, size)), rng.integers(0, 4, (40, size))
+        labels = (
+            rng.integers(1, 5, 20),
+            rng.integers(0, 5, 40),
+            rng.integers(1, 4, 20),
+            rng.integers(1, 4, 40),
+        )
+        distances = np.square(query[:, None] - gallery).sum(axis=2).astype(float)
+        got, expected = (
+            metrics.evaluate(query, gallery, *labels),
+            metrics.evaluate_distances(distances, *labels),
+        )
+        np.testing.assert_array_equal(got.average_precision, expected.average_precision)
+        np.testing.assert_array_equal(got.first_match, expected.first_match)
+
+
+@pytest.mark.parametrize("many", [0, 10, 10**9])
+def test_a_dead_network_ranks_by_index(monkeypatch, many):
+    """All embeddings alike but for a few: measured pair by pair or all at once."""
+    rng = np.random.default_rng(1)
+    monkeypatch.setattr(metrics, "_MANY", many)
+    gallery = np.ones((300, 32), np.float32)
+    gallery[::7, 0] += rng.integers(0, 3, 43) * 1e-6
+    labels = rng.integers(1, 6, 10), rng.integers(0, 6, 300), rng.integers(1, 4, 10), rng.integers(1, 4, 300)
+    query = gallery[:10] + np.float32(0.5)
+    distances = np.array([[np.square(g.astype(float) - q).sum() for g in gallery] for q in query])
+    got, expected = metrics.evaluate(query, gallery, *labels), metrics.evaluate_distances(distances, *labels)
+    np.testing.assert_array_equal(got.average_precision, expected.average_precision)
+
+
 @pytest.mark.parametrize("rows", [1, 13, 64, 1024])
 @pytest.mark.parametrize("held", [1, 7 * 301, 2**28])
 def test_equal_pictures_rank_by_index_whatever_the_blocks(monkeypatch, rows, held):
