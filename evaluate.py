@@ -7,34 +7,36 @@ from functools import partial
 from pathlib import Path
 
 from mgn import cli
-from mgn.errors import InputError
-from mgn.files import next_free, refuse_existing
+from mgn.files import filling, next_free, refuse_names
+
+OUTPUTS = (  # metrics.json last: with it there, the others are
+    *("cmc.png", "distances.png", "roc.png", "worst-*.png", "sample-*.png", "heads.png"),
+    *("report.html", "metrics.json"),
+)
 
 
 def main(arguments: list[str]) -> int:
     """Parse, check, evaluate, print the tables."""
     flags = parse(arguments)
     output_dir = flags.output_dir or next_free(Path("runs"), "evaluation")
-    if output_dir.exists() and not output_dir.is_dir():
-        raise InputError(f"--output_dir {output_dir}: is a file")
-    refuse_existing(output_dir / "metrics.json", flags.overwrite)
+    refuse_names(output_dir, OUTPUTS, flags.overwrite)
     dataset, query, gallery = splits(flags)
 
     from mgn import evaluation, page, report
     from mgn.images import PictureReader
-    from mgn.inference import checkpoint_at
+    from mgn.inference import checkpoint_at, resolve
 
-    embedded = features(flags, query, gallery)
+    options = cli.network_options(flags)
+    model = resolve(flags.model) if flags.model else None  # a run that is still training saves another soon
+    embedded = features(flags, model, options, query, gallery)
     scores = evaluation.score(embedded, flags.rerank)
-    examined = report.examine(scores, embedded, flags.model or str(flags.features), dataset)
+    examined = report.examine(scores, embedded, model or str(flags.features), dataset)
     print(report.as_text(examined), flush=True)
-    with closing(PictureReader()) as read:
-        written = report.write(examined, output_dir, read, flags.overwrite)
-        checkpoint = checkpoint_at(flags.model, **cli.network_options(flags)) if flags.model else None
-        if checkpoint:
-            written.append(report.write_heads(examined, output_dir, read, checkpoint, flags.overwrite))
-    written.append(page.write_page(examined, output_dir, written, flags.overwrite))
-    print(f"written: {', '.join(map(str, written))}")
+    checkpoint = checkpoint_at(model, **options) if model else None
+    with filling(output_dir, OUTPUTS, flags.overwrite) as folder, closing(PictureReader()) as read:
+        written = report.write(examined, folder, read, checkpoint)
+        written.append(page.write_page(examined, folder, written))
+    print(f"written: {', '.join(str(output_dir / path.name) for path in written)}")
     return cli.DONE
 
 
@@ -99,23 +101,20 @@ def splits(flags: argparse.Namespace) -> tuple:
     return str(dataset), query, gallery
 
 
-def features(flags: argparse.Namespace, query, gallery):
+def features(flags: argparse.Namespace, model: str | None, options: dict, query, gallery):
     """Embeddings of both splits: from --features if it is there, else made by --model, and kept."""
     from mgn import featurefile
     from mgn.embedding import embed_query_and_gallery
     from mgn.inference import load_embedder, model_hash
 
-    options = cli.network_options(flags)
-    model = model_hash(flags.model, **options) if flags.features and flags.model else None
-    if model and flags.no_flip:
-        model += " without flip"
+    made_by, flip = model_hash(model, **options) if flags.features and model else None, not flags.no_flip
     if flags.features and flags.features.exists():
-        return featurefile.load_features(flags.features, query, gallery, model)
-    with closing(load_embedder(flags.model, **options)) as loaded:
-        embed = partial(loaded, flip=not flags.no_flip)
+        return featurefile.load_features(flags.features, query, gallery, made_by, flip)
+    with closing(load_embedder(model, **options)) as loaded:
+        embed = partial(loaded, flip=flip)
         embedded = embed_query_and_gallery(embed, query, gallery, flags.skip_unreadable)
     if flags.features:
-        featurefile.save_features(flags.features, embedded, (query, gallery), model)
+        featurefile.save_features(flags.features, embedded, (query, gallery), made_by, flip)
     return embedded
 
 

@@ -46,6 +46,8 @@ def run(main: Callable[[list[str]], int | None], arguments: list[str] | None = N
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # "0" shows what TensorFlow's own code has to say
     # By itself TensorFlow turns oneDNN on only for CPUs with AVX-512 VNNI; doc/benchmarks.md has the gain.
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+    if hasattr(sys.stdout, "reconfigure"):  # a file's name may be no text
+        sys.stdout.reconfigure(errors="backslashreplace")
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     logging.getLogger("tensorflow").setLevel(logging.ERROR)  # each v1 call would announce its deprecation
     before = signal.signal(signal.SIGTERM, _raise_terminated)

@@ -14,6 +14,7 @@ from mgn.errors import InputError
 
 FOLDERS = {"train": "bounding_box_train", "query": "query", "gallery": "bounding_box_test"}
 JUNK, DISTRACTOR = -1, 0  # people's numbers with a meaning of their own in Market-1501
+_MOST = 10**9
 UNNAMED = -2  # a picture that is searched for or in, whose name does not say who it is
 COLUMNS = ("path", "person", "camera")  # of a CSV list
 _PICTURES = (".jpg", ".jpeg", ".png", ".bmp")
@@ -58,9 +59,13 @@ class Split:
         return dataclasses.replace(self, records=records)
 
     def fingerprint(self) -> str:
-        """Hash of names, people and cameras, wherever the folder lies: equal for the same pictures."""
-        lines = (f"{Path(record.path).name} {record.person} {record.camera}\n" for record in self.records)
-        return hashlib.sha256("".join(lines).encode()).hexdigest()
+        """Hash of names, sizes, people and cameras, wherever the folder lies: equal for the same pictures."""
+        digest = hashlib.sha256()
+        for record in self.records:
+            path = Path(record.path)
+            line = f"{path.name} {path.stat().st_size} {record.person} {record.camera}\n"
+            digest.update(line.encode(errors="surrogateescape"))
+        return digest.hexdigest()
 
 
 def parse_name(name: str) -> tuple[int, int] | None:
@@ -107,6 +112,8 @@ def read_pictures(path: Path, split: str) -> Split:
     elif path.suffix.lower() == ".csv" and path.is_file():
         listed = list(_read_csv(path))
     else:
+        if path.exists():
+            raise InputError(f"{path}: neither a folder of pictures nor a .csv list")
         raise InputError(
             f"{path}: no such folder; --dataset must name a folder with {', '.join(FOLDERS.values())} in it,"
             " or train.csv, query.csv, gallery.csv"
@@ -116,9 +123,8 @@ def read_pictures(path: Path, split: str) -> Split:
     used = tuple(record for record in records if record.person not in unused)
     junk, ignored = len(records) - len(used), len(listed) - len(records)
     if not used:
-        raise InputError(
-            f"{path}: no picture named like 0002_c1s1_000451_03.jpg ({ignored} other files, {junk} junk)"
-        )
+        wanted = "picture named like 0002_c1s1_000451_03.jpg" if path.is_dir() else "usable line"
+        raise InputError(f"{path}: no {wanted} ({ignored} other files, {junk} junk or distractors)")
     return Split(used, junk, ignored)
 
 
@@ -145,8 +151,8 @@ def _from_row(path: Path, line: int, row: dict) -> tuple[str, tuple[int, int]]:
         raise InputError(
             f"{path}, line {line}: person {row['person']!r}, camera {row['camera']!r}: must be whole numbers"
         ) from None
-    if person < JUNK:
-        raise InputError(f"{path}, line {line}: person {person} is below {JUNK}, which marks junk")
+    if not (JUNK <= person < _MOST and JUNK <= camera < _MOST):
+        raise InputError(f"{path}, line {line}: person {person}, camera {camera}: not from {JUNK} to {_MOST}")
     file = path.parent / name
     if not name or not file.is_file():
         raise InputError(f"{path}, line {line}: {file}: no such picture")
@@ -174,7 +180,7 @@ def describe(split: Split) -> str:
     cameras = len({record.camera for record in split.records})
     return (
         f"{len(split.records)} pictures of {people} people by {cameras} cameras"
-        f" ({split.junk} junk and {split.ignored} other files left out)"
+        f" (left out: {split.junk} junk or distractors, {split.ignored} other files)"
     )
 
 

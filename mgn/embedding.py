@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mgn.config import EMBEDDING_SIZE
 from mgn.data import Split
 from mgn.errors import InputError
 from mgn.images import PictureReader
@@ -67,7 +66,7 @@ def embed_split(
     Returns:
         the split of the pictures that were embedded, their features float32 [N, 2048], the names left out.
     """
-    paths, kept, features = split.paths, [], []
+    paths, kept, done, features = split.paths, [], 0, np.empty((0, 0), np.float32)
     with (
         ThreadPoolExecutor(_READERS) as pool,
         Progress(len(paths), f"embedding {what}", "pictures") as progress,
@@ -78,11 +77,15 @@ def embed_split(
             ahead = [pool.submit(read, path) for path in paths[start + _BATCH : start + 2 * _BATCH]]
             kept += [picture is not None for picture in pictures]
             if readable := [picture for picture in pictures if picture is not None]:
-                features.append(embed(readable))
+                made = embed(readable)
+                if not done:
+                    features = np.empty((len(paths), made.shape[1]), np.float32)
+                features[done : done + len(made)] = made
+                done += len(made)
             progress.advance(len(pictures))
-    used, joined = split.only(kept), np.concatenate([np.empty((0, EMBEDDING_SIZE), np.float32), *features])
-    _check_finite(joined, used)
-    return used, joined, [path for path, keep in zip(paths, kept, strict=True) if not keep]
+    used, features = split.only(kept), features[:done]
+    _check_finite(features, used)
+    return used, features, [path for path, keep in zip(paths, kept, strict=True) if not keep]
 
 
 def _picture(future: Future, skip_unreadable: bool) -> np.ndarray | None:

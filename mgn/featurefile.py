@@ -10,10 +10,12 @@ from mgn.embedding import Embedded
 from mgn.errors import InputError
 from mgn.files import replacing
 
-_FORMAT = 1
+_FORMAT = "mgn features 1"
 
 
-def save_features(path: Path, embedded: Embedded, whole: tuple[Split, Split], model: str) -> None:
+def save_features(
+    path: Path, embedded: Embedded, whole: tuple[Split, Split], model: str, flip: bool = True
+) -> None:
     """Write features with what they belong to.
 
     Args:
@@ -21,6 +23,7 @@ def save_features(path: Path, embedded: Embedded, whole: tuple[Split, Split], mo
         embedded: features, and the pictures that have them.
         whole: query and gallery as listed, unreadable pictures included.
         model: hash of the model that made them.
+        flip: whether the mirror image is in them.
     """
     skipped = set(embedded.skipped)
     names = [name for split in whole for name in split.paths]
@@ -29,6 +32,7 @@ def save_features(path: Path, embedded: Embedded, whole: tuple[Split, Split], mo
             stream,
             format=_FORMAT,
             model=model,
+            flip=flip,
             pictures=[split.fingerprint() for split in whole],
             readable=[name not in skipped for name in names],
             query_features=embedded.query_features,
@@ -36,7 +40,7 @@ def save_features(path: Path, embedded: Embedded, whole: tuple[Split, Split], mo
         )
 
 
-def load_features(path: Path, query: Split, gallery: Split, model: str | None) -> Embedded:
+def load_features(path: Path, query: Split, gallery: Split, model: str | None, flip: bool = True) -> Embedded:
     """Read what `save_features` wrote.
 
     Args:
@@ -44,6 +48,7 @@ def load_features(path: Path, query: Split, gallery: Split, model: str | None) -
         query: as listed now.
         gallery: as listed now.
         model: hash of the model that is scored; None: whichever made the file.
+        flip: whether the mirror image is to be in them.
 
     Raises:
         InputError: not such a file, or the features of other pictures or of another model.
@@ -55,12 +60,15 @@ def load_features(path: Path, query: Split, gallery: Split, model: str | None) -
             raise KeyError("format")
         readable = np.split(values["readable"], [len(query.records)])
         features = values["query_features"], values["gallery_features"]
-        pictures = values["pictures"].tolist()
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        pictures, flipped = values["pictures"].tolist(), bool(values["flip"])
+    except (OSError, ValueError, KeyError, EOFError, TypeError, AttributeError, zipfile.BadZipFile) as error:
         raise InputError(f"--features {path}: not a whole feature file of this toolkit ({error})") from None
     for name, split, fingerprint in zip(("query", "gallery"), (query, gallery), pictures, strict=True):
         if split.fingerprint() != fingerprint:
             raise InputError(f"--features {path}: made of other {name} pictures; name another file")
+    if flip != flipped:
+        made = "with" if flipped else "without"
+        raise InputError(f"--features {path}: made {made} the mirror image; name another file")
     if model is not None and model != values["model"]:
         raise InputError(f"--features {path}: made by another model; name another file")
     splits = [split.only(kept) for split, kept in zip((query, gallery), readable, strict=True)]

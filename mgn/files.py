@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mgn.errors import InputError
@@ -55,6 +55,47 @@ def _put_in_place(made: Path, path: Path, aside: Path) -> None:
     except BaseException:
         aside.replace(path)
         raise
+
+
+@contextlib.contextmanager
+def filling(folder: Path, names: Sequence[str], overwrite: bool = False) -> Iterator[Path]:
+    """Yield a temporary folder, whose files are moved into `folder` if the body succeeds.
+
+    Args:
+        folder: made if need be; what else is in it stays.
+        names: patterns of all that the body may make, in the order in which it is moved; with `overwrite`,
+            all that is there under these names is replaced, by nothing if nothing was made.
+        overwrite: as in `replacing`.
+
+    Raises:
+        InputError: something of these names is there and `overwrite` is not set.
+    """
+    folder = Path(folder)
+    refuse_names(folder, names, overwrite)
+    folder.mkdir(parents=True, exist_ok=True)
+    workspace = Path(tempfile.mkdtemp(prefix=".making.", dir=folder))
+    try:
+        yield workspace
+        for old in _named(folder, names):
+            old.unlink()
+        for made in _named(workspace, names):
+            made.replace(folder / made.name)
+    finally:
+        shutil.rmtree(workspace, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            folder.rmdir()  # if nothing is in it
+
+
+def refuse_names(folder: Path, names: Sequence[str], overwrite: bool) -> None:
+    """Raise `InputError` if `folder` is a file, or has one of these names (patterns) not to be replaced."""
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder}: is a file, not a folder")
+    for path in _named(folder, names):
+        refuse_existing(path, overwrite)
+
+
+def _named(folder: Path, names: Sequence[str]) -> list[Path]:
+    return [path for name in names for path in sorted(folder.glob(name))]
 
 
 def write_json(path: Path, values: dict, overwrite: bool = False) -> None:

@@ -138,6 +138,11 @@ def open_exported(path: Path, rewrite: bool = True) -> Embedder:
     return Embedder(session_of(read_graph_def(path), path, rewrite), path)
 
 
+def resolve(path: str | Path) -> str:
+    """A train_dir's newest checkpoint as it is now; anything else as it is."""
+    return str(checkpoints.newest(Path(path)) or path)
+
+
 def checkpoint_at(path: str | Path, **options: object) -> checkpoints.Checkpoint | None:
     """The checkpoint that `load_embedder` would load; None for a `.pb` or SavedModel."""
     return None if _exported(Path(path)) else checkpoints.find(path, **options)
@@ -149,7 +154,10 @@ def model_hash(path: str | Path, **options: object) -> str:
     if exported is None:
         checkpoint = checkpoints.find(path, **options)
         return f"{checkpoints.sha256(checkpoint.prefix)} {checkpoint.options}"
-    return checkpoints.sha256(exported / "saved_model.pb" if exported.is_dir() else exported)
+    if exported.is_file():
+        return checkpoints.sha256(exported)
+    files = exported / "saved_model.pb", *sorted(exported.glob("variables/*"))
+    return " ".join(map(checkpoints.sha256, files))
 
 
 def _exported(path: Path) -> Path | None:

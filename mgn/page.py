@@ -8,8 +8,7 @@ from pathlib import Path
 import cv2
 
 from mgn.evaluation import CameraPair, Scores, table
-from mgn.files import replacing
-from mgn.report import Report
+from mgn.report import Report, worst_rows
 from mgn.verification import Verification
 
 CURVES = ("cmc.png", "distances.png", "roc.png")
@@ -23,9 +22,9 @@ img { max-width: 100%; height: auto; display: block; margin: .6rem 0 } p { max-w
 code { font-size: 13px; overflow-wrap: anywhere } .scroll { overflow-x: auto }"""
 
 
-def write_page(report: Report, output_dir: Path, pictures: Sequence[Path], overwrite: bool = False) -> Path:
+def write_page(report: Report, folder: Path, pictures: Sequence[Path]) -> Path:
     """Write `report.html` with the `pictures` (PNG files) inside."""
-    page = Path(output_dir) / "report.html"
+    page = Path(folder) / "report.html"
     figures = [p for p in pictures if p.name in CURVES]
     others = [p for p in pictures if p.suffix == ".png" and p not in figures]
     parts = [
@@ -36,8 +35,7 @@ def write_page(report: Report, output_dir: Path, pictures: Sequence[Path], overw
         f"<p>{_text(table(report.scores).splitlines()[-1])}. mAP is the step AP of scikit-learn and most"
         " papers, mAP official the trapezoid AP of Market-1501's own code.</p>",
         f'<div class="figures">{"".join(_image(p) for p in figures)}</div>',
-        "<h2>Same or different?</h2>",
-        _verification_table(report.verified),
+        *(["<h2>Same or different?</h2>", _verification_table(report.verified)] if report.verified else []),
         "<h2>From camera to camera</h2>",
         f'<div class="scroll">{_camera_table(report.camera_pairs)}</div>',
         f"<h2>The {len(report.worst)} worst queries</h2>",
@@ -46,11 +44,8 @@ def write_page(report: Report, output_dir: Path, pictures: Sequence[Path], overw
     ]
     head = f'<meta charset="utf-8"><title>Evaluation of {_text(report.model)}</title><style>{_STYLE}</style>'
     body = "\n".join(parts)
-    with replacing(page, overwrite) as temporary:
-        temporary.write_text(
-            f'<!doctype html>\n<html lang="en">\n<head>{head}</head>\n<body>\n{body}\n</body>\n</html>\n',
-            encoding="utf-8",
-        )
+    text = f'<!doctype html>\n<html lang="en">\n<head>{head}</head>\n<body>\n{body}\n</body>\n</html>\n'
+    page.write_text(text, encoding="utf-8", errors="backslashreplace")  # a file's name may be no text
     return page
 
 
@@ -97,9 +92,5 @@ def _camera_table(pairs: Sequence[CameraPair]) -> str:
 
 
 def _worst_table(report: Report) -> str:
-    plain, records = report.scores.plain, report.embedded.query.records
-    rows = [
-        [Path(records[i].path).name, f"{plain.average_precision[i]:.4f}", plain.first_match[i] + 1]
-        for i in report.worst
-    ]
+    rows = [[Path(path).name, f"{ap:.4f}", rank] for path, ap, rank in worst_rows(report)]
     return _table(["query", "AP", "rank of the first match"], rows)

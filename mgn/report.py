@@ -1,6 +1,8 @@
 """What an evaluation leaves in a folder: `metrics.json` and pictures."""
 
+import contextlib
 import dataclasses
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,13 +13,15 @@ from mgn import sheets, verification
 from mgn.attention import draw_head_maps, head_maps
 from mgn.checkpoints import Checkpoint
 from mgn.embedding import Embedded, Read
+from mgn.errors import InputError
 from mgn.evaluation import CameraPair, Scores, camera_table, score_camera_pairs, table, worst_queries
-from mgn.files import replacing, write_json
+from mgn.files import write_json
 from mgn.plots import draw_cmc, draw_distances, draw_roc
 
 WORST, SAMPLE = 20, 10  # queries on the sheets
 _TOP = 10  # gallery pictures beside each
 _LOOKED_AT = 4  # queries, of the worst and of the others, whose heads are drawn
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +30,7 @@ class Report:
 
     scores: Scores
     embedded: Embedded
-    verified: verification.Verification
+    verified: verification.Verification | None  # None: there are no pairs to compare
     camera_pairs: list[CameraPair]
     worst: list[int]  # queries, the worst first
     sample: list[int]  # queries with a match, drawn at random
@@ -36,33 +40,38 @@ class Report:
 
 def examine(scores: Scores, embedded: Embedded, model: str, dataset: str) -> Report:
     """Compute what goes beyond the scores: verification, camera pairs, worst queries."""
-    verified = verification.verify(embedded.query_features, embedded.gallery_features, *embedded.labels)
+    try:
+        verified = verification.verify(embedded.query_features, embedded.gallery_features, *embedded.labels)
+    except InputError as error:  # one person only, say: no reason to lose the scores
+        log.warning(f"no threshold between same and different people: {error}")
+        verified = None
     pairs, worst = score_camera_pairs(embedded), worst_queries(scores, WORST)
     valid = np.flatnonzero(scores.plain.first_match >= 0)
     sample = np.random.default_rng(0).permutation(valid)[:SAMPLE].tolist()
     return Report(scores, embedded, verified, pairs, worst, sample, model, dataset)
 
 
-def as_dict(report: Report) -> dict:
-    """What `metrics.json` holds."""
+def worst_rows(report: Report) -> list[tuple[str, float, int]]:
+    """File, average precision and rank of the first match, from 1, of the worst queries."""
     plain, records = report.scores.plain, report.embedded.query.records
-    worst = [
-        {
-            "query": records[i].path,
-            "average_precision": float(plain.average_precision[i]),
-            "first_match_rank": int(plain.first_match[i]) + 1,
-        }
+    return [
+        (records[i].path, float(plain.average_precision[i]), int(plain.first_match[i]) + 1)
         for i in report.worst
     ]
+
+
+def as_dict(report: Report) -> dict:
+    """What `metrics.json` holds."""
+    names = "query", "average_precision", "first_match_rank"
     pairs = [
         {k: v for k, v in dataclasses.asdict(pair).items() if v == v}  # NaN is no JSON
         for pair in report.camera_pairs
     ]
     return {
         **report.scores.as_dict(),
-        "verification": report.verified.summary(),
+        "verification": report.verified.summary() if report.verified else None,
         "camera_pairs": pairs,
-        "worst_queries": worst,
+        "worst_queries": [dict(zip(names, row, strict=True)) for row in worst_rows(report)],
         "model": report.model,
         "dataset": report.dataset,
     }
@@ -70,78 +79,70 @@ def as_dict(report: Report) -> dict:
 
 def as_text(report: Report) -> str:
     """The tables for a terminal."""
-    verified, plain, records = report.verified.summary(), report.scores.plain, report.embedded.query.records
+    worst = [f"{ap:.4f} {rank:>6}  {path}" for path, ap, rank in worst_rows(report)]
     return "\n".join(
         [
             table(report.scores),
             "",
-            f"same or different person: distance below {verified['threshold']:.4f} takes"
-            f" {verified['false_positive_rate']:.2%} of different pairs for the same and misses"
-            f" {verified['false_negative_rate']:.1%} of the same; equal error rate {verified['eer']:.2%}"
-            f" at {verified['eer_threshold']:.4f}",
-            "",
+            *(_verification_lines(report.verified.summary()) if report.verified else []),
             camera_table(report.camera_pairs),
             "",
-            f"the {len(report.worst)} worst queries: AP, rank of the first match",
-            *(
-                f"{plain.average_precision[i]:.4f} {plain.first_match[i] + 1:>6}  {records[i].path}"
-                for i in report.worst
-            ),
+            f"the {len(worst)} worst queries: AP, rank of the first match",
+            *worst,
         ]
     )
 
 
-def write(report: Report, output_dir: Path, read: Read, overwrite: bool = False) -> list[Path]:
-    """Write `metrics.json`, the curves and the ranked sheets; returns their paths.
+def _verification_lines(verified: dict) -> list[str]:
+    found = ", ".join(f"{verified[f'tpr@fpr={rate}']:.1%} at {rate}" for rate in ("1e-2", "1e-3", "1e-4"))
+    return [
+        f"same or different person: distance below {verified['threshold']:.4f} takes"
+        f" {verified['false_positive_rate']:.2%} of different pairs for the same and misses"
+        f" {verified['false_negative_rate']:.1%} of the same",
+        f"same pairs found, by share of different pairs taken for the same: {found};"
+        f" equal error rate {verified['eer']:.2%} at distance {verified['eer_threshold']:.4f}",
+        "",
+    ]
+
+
+def write(report: Report, folder: Path, read: Read, checkpoint: Checkpoint | None = None) -> list[Path]:
+    """Write `metrics.json`, the curves, the ranked sheets and, of a checkpoint, `heads.png`; returns paths.
 
     Args:
         report: from `examine`.
-        output_dir: made if need be.
+        folder: see `files.filling`.
         read: a picture's path to uint8 RGB [H, W, 3].
-        overwrite: replace what is there.
-
-    Raises:
-        InputError: a file exists and `overwrite` is not set.
+        checkpoint: what was scored, if it is one.
     """
-    folder, scores, verified = Path(output_dir), report.scores, report.verified
+    scores, verified, made = report.scores, report.verified, [folder / "metrics.json", folder / "cmc.png"]
+    write_json(made[0], as_dict(report))
     curves = {"plain": scores.plain.cmc} | ({"re-ranked": scores.reranked.cmc} if scores.reranked else {})
-    write_json(folder / "metrics.json", as_dict(report), overwrite)
-    with replacing(folder / "cmc.png", overwrite) as temporary:
-        draw_cmc(curves, temporary)
-    with replacing(folder / "distances.png", overwrite) as temporary:
-        draw_distances(verified.edges, verified.same, verified.different, verified.threshold, temporary)
-    with replacing(folder / "roc.png", overwrite) as temporary:
+    draw_cmc(curves, made[1])
+    if verified:
+        made += [folder / "distances.png", folder / "roc.png"]
+        draw_distances(verified.edges, verified.same, verified.different, verified.threshold, made[2])
         suggested = verified.false_positive_rate, 1 - verified.false_negative_rate
-        draw_roc(*verified.roc(), suggested, temporary)
-    made = [folder / name for name in ("metrics.json", "cmc.png", "distances.png", "roc.png")]
-    return [*made, *write_ranked_sheets(report, folder, read, overwrite)]
-
-
-def write_ranked_sheets(report: Report, folder: Path, read: Read, overwrite: bool) -> list[Path]:
-    """Draw the worst queries and a random sample, each with its nearest gallery pictures."""
-    made = []
+        draw_roc(*verified.roc(), suggested, made[3])
     for name, queries, how in (
         ("worst", report.worst, f"the {len(report.worst)} queries of least average precision"),
         ("sample", report.sample, f"{len(report.sample)} queries drawn at random"),
     ):
-        made += sheets.write_sheets(
-            ranked_rows(report, queries), how, folder, name, read, overwrite=overwrite
-        )
-    return made
+        made += sheets.write_sheets(ranked_rows(report, queries), how, folder, name, read)
+    return made + (_write_heads(report, folder, read, checkpoint) if checkpoint else [])
 
 
-def write_heads(
-    report: Report, output_dir: Path, read: Read, checkpoint: Checkpoint, overwrite: bool = False
-) -> Path:
-    """Draw where each head looks, on some of the worst queries and some others: `heads.png`."""
+def _write_heads(report: Report, folder: Path, read: Read, checkpoint: Checkpoint) -> list[Path]:
+    """Draw where each head looks, on some of the worst queries and some others."""
     queries = list(dict.fromkeys([*report.worst[:_LOOKED_AT], *report.sample[:_LOOKED_AT]]))
-    records = [report.embedded.query.records[i] for i in queries]
-    pictures = [read(record.path) for record in records]
-    path = Path(output_dir) / "heads.png"
-    with replacing(path, overwrite) as temporary:
-        titles = [Path(record.path).name for record in records]
-        draw_head_maps(pictures, titles, head_maps(checkpoint, pictures), temporary)
-    return path
+    pictures = {}
+    for path in (report.embedded.query.records[i].path for i in queries):
+        with contextlib.suppress(InputError):  # features from a file, and a picture damaged since
+            pictures[Path(path).name] = read(path)
+    if not pictures:
+        return []
+    maps = head_maps(checkpoint, list(pictures.values()))
+    draw_head_maps(list(pictures.values()), list(pictures), maps, folder / "heads.png")
+    return [folder / "heads.png"]
 
 
 def ranked_rows(report: Report, queries: Sequence[int]) -> list[sheets.Row]:

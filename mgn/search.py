@@ -2,6 +2,8 @@
 
 import argparse
 import hashlib
+import json
+import re
 import sys
 from collections.abc import Callable
 from contextlib import closing
@@ -11,7 +13,7 @@ from zipfile import BadZipFile
 
 from mgn import cli
 from mgn.errors import InputError
-from mgn.files import next_free, replacing
+from mgn.files import filling, next_free, refuse_names, replacing
 
 if TYPE_CHECKING:  # `--help` is quicker without numpy
     import numpy as np
@@ -19,44 +21,60 @@ if TYPE_CHECKING:  # `--help` is quicker without numpy
     from mgn.data import Record, Split
     from mgn.sheets import Row
 
+OUTPUTS = ("search-*.png",)
+_OWN = re.compile(r"search-\d+\.png")  # no pictures of people
+_FORMAT = "mgn search 1"
+
 
 def main(arguments: list[str]) -> int:
     """Parse, embed what is new, print and draw the nearest."""
     flags = parse(arguments)
 
     from mgn.data import picture_files
-    from mgn.embedding import embed_split
-    from mgn.images import PictureReader
-    from mgn.inference import load_embedder, model_hash
-    from mgn.sheets import write_sheets
 
     gallery, query = picture_files(flags.gallery), picture_files(flags.query)
-    options = cli.network_options(flags)
-    model = model_hash(flags.model, **options)
-    cache = flags.cache or Path("runs") / "search_cache" / f"{_short_hash(model, flags.gallery)}.npz"
-    with closing(load_embedder(flags.model, **options)) as embed, closing(PictureReader()) as read:
-        gallery, features = embed_what_is_new(embed, read, gallery, flags.gallery, cache, model)
+    gallery = gallery.only([not _OWN.fullmatch(Path(path).name) for path in gallery.paths])
+    folder = flags.output_dir or next_free(Path("runs"), "search")
+    refuse_names(folder, OUTPUTS, flags.overwrite)
+
+    from mgn.embedding import embed_split
+    from mgn.images import PictureReader
+    from mgn.inference import load_embedder, model_hash, resolve
+    from mgn.sheets import write_sheets
+
+    options, model = cli.network_options(flags), resolve(flags.model)
+    made_by = model_hash(model, **options)
+    cache = flags.cache or Path("runs") / "search_cache" / f"{_short_hash(made_by, flags.gallery)}.npz"
+    known = read_cache(cache, made_by)
+    with closing(load_embedder(model, **options)) as embed, closing(PictureReader()) as read:
+        gallery, features = embed_what_is_new(embed, read, gallery, flags.gallery, known, (cache, made_by))
         query, query_features, _ = embed_split(embed, query, read, "query")
         rows = rank(query, query_features, gallery, features, flags.count)
         for row in rows:
             print(row.query.path)
             for place, (entry, distance) in enumerate(row.entries, start=1):
                 print(f"  {place:>3}  {distance:.4f}  {entry.path}")
-        folder = flags.output_dir or next_free(Path("runs"), "search")
         title = f"the nearest of {len(gallery.records)} pictures in {flags.gallery}"
-        drawn = write_sheets(rows, title, folder, "search", read, overwrite=flags.overwrite)
-    print(f"written: {', '.join(map(str, drawn))}")
+        with filling(folder, OUTPUTS, flags.overwrite) as making:
+            drawn = write_sheets(rows, title, making, "search", read)
+    print(f"written: {', '.join(str(folder / path.name) for path in drawn)}")
     return cli.DONE
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
     """Flags."""
-    parser = cli.Parser("Find the pictures of a folder that show the person of a query picture.")
+    what = "Find the pictures of a folder that show the person of a query picture."
+    parser = cli.Parser(what, prog="python -m mgn.search")
     add = parser.add_argument
     add(
         "--model", type=cli.model_path, required=True, help="train_dir, checkpoint, .pb, or SavedModel folder"
     )
-    add("--gallery", type=cli.existing_path, required=True, help="folder of pictures, any names, any depth")
+    add(
+        "--gallery",
+        type=cli.existing_path,
+        required=True,
+        help="folder of pictures, any names, any depth; unreadable ones are left out",
+    )
     add("--query", type=cli.existing_path, required=True, help="a picture, or a folder of them")
     add("--count", type=cli.positive_int, default=10, help="nearest pictures to show, 10 unless told")
     add("--output_dir", type=Path, help="for the ranked sheets; omitted: the next free runs/search-N")
@@ -78,7 +96,7 @@ def rank(query: "Split", query_features, gallery: "Split", gallery_features, cou
 
 
 def embed_what_is_new(
-    embed: Callable, read: Callable, gallery: "Split", folder: Path, cache: Path, model: str
+    embed: Callable, read: Callable, gallery: "Split", folder: Path, known: dict, kept_in: tuple[Path, str]
 ) -> "tuple[Split, np.ndarray]":
     """Embed the pictures that the cache lacks or that have changed, and keep all of them there.
 
@@ -87,8 +105,8 @@ def embed_what_is_new(
         read: a picture's path to uint8 RGB [H, W, 3].
         gallery: pictures under `folder`; those that cannot be read are left out, and said.
         folder: their names in the cache are relative to it.
-        cache: `.npz`; one that is damaged or of another model is made anew.
-        model: hash of the model.
+        known: from `read_cache`.
+        kept_in: the cache, and the hash of the model.
 
     Returns:
         the split of the pictures that have an embedding, and these, float32 [G, 2048].
@@ -97,22 +115,22 @@ def embed_what_is_new(
 
     from mgn.embedding import embed_split
 
-    known = _read_cache(cache, model)
+    cache, model = kept_in
     keys = [_key(record, folder) for record in gallery.records]
-    new = gallery.only([key not in known for key in keys])
+    new, skipped = gallery.only([key not in known for key in keys]), []
     if new.records:
         done, features, skipped = embed_split(embed, new, read, "gallery", skip_unreadable=True)
         known |= {_key(r, folder): row for r, row in zip(done.records, features, strict=True)}
         for path in skipped:
-            sys.stderr.write(f"left out, unreadable: {path}\n")
+            sys.stderr.write(f"left out, unreadable: {path!r}\n")
     present = [key in known for key in keys]
     if not any(present):
         raise InputError(f"--gallery {folder}: none of its {len(keys)} pictures can be read")
     kept = [key for key, there in zip(keys, present, strict=True) if there]
     features = np.stack([known[key] for key in kept])
-    if new.records or len(kept) < len(known):
+    if len(new.records) > len(skipped) or len(kept) < len(known):
         with replacing(cache, overwrite=True) as temporary, temporary.open("wb") as stream:
-            np.savez(stream, model=model, keys=kept, features=features)
+            np.savez(stream, format=_FORMAT, model=model, keys=json.dumps(kept), features=features)
     sys.stderr.write(
         f"{len(new.records)} of {len(keys)} gallery pictures embedded, the others from {cache}\n"
     )
@@ -127,16 +145,25 @@ def _key(record: "Record", folder: Path) -> str:
     return f"{name}|{status.st_size}|{status.st_mtime_ns}"
 
 
-def _read_cache(cache: Path, model: str) -> dict:
+def read_cache(cache: Path, model: str) -> dict:
+    """What a cache has of this model: {picture's key: embedding}.
+
+    Raises:
+        InputError: the file is something else, which is not to be replaced.
+    """
     import numpy as np
 
+    if not cache.exists():
+        return {}
     try:
         with np.load(cache, allow_pickle=False) as stored:
+            if stored["format"] != _FORMAT:
+                raise KeyError("format")
             if stored["model"] != model:
                 return {}
-            return dict(zip(stored["keys"].tolist(), stored["features"], strict=True))
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile):
-        return {}
+            return dict(zip(json.loads(str(stored["keys"])), stored["features"], strict=True))
+    except (OSError, ValueError, KeyError, EOFError, TypeError, AttributeError, BadZipFile):
+        raise InputError(f"--cache {cache}: is no cache of this program; name another file") from None
 
 
 def _short_hash(model: str, gallery: Path) -> str:

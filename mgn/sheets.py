@@ -12,7 +12,6 @@ from matplotlib.font_manager import findfont, get_font
 
 from mgn.data import DISTRACTOR, JUNK, UNNAMED, Record
 from mgn.errors import InputError
-from mgn.files import replacing
 
 RIGHT, WRONG, IGNORED, UNKNOWN = "right", "wrong", "ignored", "unknown"
 Reader = Callable[[str], np.ndarray]  # path of a picture to uint8 RGB [H, W, 3] of any size, or `InputError`
@@ -94,24 +93,13 @@ def _preselect(queries: np.ndarray, block: np.ndarray, limits: np.ndarray, count
 
 
 def write_sheets(
-    rows: Sequence[Row],
-    title: str,
-    folder: Path,
-    name: str,
-    read: Reader,
-    rows_per_sheet: int = 10,
-    overwrite: bool = False,
+    rows: Sequence[Row], title: str, folder: Path, name: str, read: Reader, rows_per_sheet: int = 10
 ) -> list[Path]:
-    """Draw rows into folder/name-1.png, folder/name-2.png and so on; returns these. See `draw_sheet`.
-
-    Raises:
-        InputError: one exists and `overwrite` is not set.
-    """
+    """Draw rows into folder/name-1.png, folder/name-2.png and so on; returns these. See `draw_sheet`."""
     parts = [rows[i : i + rows_per_sheet] for i in range(0, len(rows), rows_per_sheet)]
     paths = [Path(folder) / f"{name}-{n}.png" for n in range(1, len(parts) + 1)]
     for n, (part, path) in enumerate(zip(parts, paths, strict=True), start=1):
-        with replacing(path, overwrite) as temporary:
-            draw_sheet(part, f"{title} ({n} of {len(parts)})" if len(parts) > 1 else title, temporary, read)
+        draw_sheet(part, f"{title} ({n} of {len(parts)})" if len(parts) > 1 else title, path, read)
     return paths
 
 

@@ -31,7 +31,7 @@ class Trainer:
     def __init__(self, config: TrainConfig, split: Split, train_dir: Path):
         self.config, self.split, self.train_dir = config, split, Path(train_dir)
         self.session: tf.Session | None = None
-        self.labels = labels_of(split.persons)
+        self.labels, self.training_set = labels_of(split.persons), split.fingerprint()
         self.num_classes = int(self.labels.max()) + 1
         if self.num_classes < 2:
             raise InputError("the training split has one person only: a triplet needs a negative")
@@ -82,7 +82,7 @@ class Trainer:
                 f"--resume: {newest} was trained with {found.options.num_classes} classes, this data set has"
                 f" {self.num_classes}; resume with the data set and the options that the run began with"
             )
-        if found.training_set not in (None, self.split.fingerprint()):
+        if found.training_set not in (None, self.training_set):
             raise InputError(
                 f"--resume: {newest} was trained with other pictures than this data set's"
                 f" {len(self.split.records)}; resume with the data set that the run began with"
@@ -128,7 +128,7 @@ class Trainer:
         prefix = self._prefix(self.step)
         description = checkpoints.describe(self.config.network_options(self.num_classes))
         description |= {"recipe": self.config.recipe, "step": self.step}
-        description |= {"training_set": self.split.fingerprint()}
+        description |= {"training_set": self.training_set}
         checkpoints.save(self.session, self._saver, prefix, description, overwrite=True)
         older = [step for step in checkpoints.steps_in(self.train_dir) if step < self.step]
         keep = self.config.keep_checkpoints - 1

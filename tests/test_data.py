@@ -1,5 +1,6 @@
 """File names, splits, labels and P×K batches."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -131,8 +132,9 @@ def test_a_data_set_of_csv_lists(tmp_path):
         ("path,person,camera\ny.png,anna,1\n", "line 2: person 'anna', camera '1': must be whole numbers"),
         ("path,person,camera\ny.png,1\n", "line 2: person '1', camera None"),
         ("path,person,camera\ny.png,1,1\nz.png,1,1\n", "line 3: .*z.png: no such picture"),
-        ("path,person,camera\ny.png,-2,1\n", "line 2: person -2 is below -1"),
-        ("path,person,camera\n", "no picture named like"),
+        ("path,person,camera\ny.png,-2,1\n", "line 2: person -2, camera 1: not from -1"),
+        ("path,person,camera\ny.png,12345678901234567890123,1\n", "line 2: person 123456.*: not from -1 to"),
+        ("path,person,camera\n", "no usable line"),
     ],
 )
 def test_a_wrong_list_is_refused_with_its_line(tmp_path, text, expected):
@@ -159,13 +161,21 @@ def test_no_match_is_said_with_its_reason():
         data.check_matches(query, split_of((0, 1), (3, 2)))
 
 
-def test_the_fingerprint_tells_pictures_apart_not_places(dataset):
+def test_the_fingerprint_tells_pictures_apart_not_places(dataset, tmp_path):
     split = data.read_split(dataset, "query")
-    moved = tuple(data.Record(f"elsewhere/{Path(r.path).name}", r.person, r.camera) for r in split.records)
-    assert data.Split(moved, 9, 9).fingerprint() == split.fingerprint()
-    assert data.Split(moved[1:], 0, 0).fingerprint() != split.fingerprint()
-    relabelled = (data.Record(moved[0].path, 99, 1), *moved[1:])
-    assert data.Split(relabelled, 0, 0).fingerprint() != split.fingerprint()
+    moved = data.read_pictures(shutil.copytree(dataset / "query", tmp_path / "elsewhere"), "query")
+    assert moved.fingerprint() == split.fingerprint()
+    assert moved.only([False] + [True] * 7).fingerprint() != split.fingerprint()
+    relabelled = data.Record(moved.records[0].path, 99, 1)
+    assert data.Split((relabelled, *moved.records[1:]), 0, 0).fingerprint() != split.fingerprint()
+    Path(moved.paths[0]).write_bytes(b"another picture")
+    assert moved.fingerprint() != split.fingerprint()
+
+
+def test_what_is_no_folder_and_no_list_is_refused(tmp_path):
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(InputError, match=r"notes\.txt: neither a folder of pictures nor a \.csv list"):
+        data.read_pictures(tmp_path / "notes.txt", "query")
 
 
 def test_every_picture_under_a_folder(tmp_path):

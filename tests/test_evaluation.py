@@ -1,6 +1,7 @@
 """From picture files to scores: the right picture in the right row, camera pairs, tables, errors."""
 
 import dataclasses
+import io
 import re
 import shutil
 from contextlib import closing
@@ -139,12 +140,16 @@ def test_features_in_a_file_score_the_same_and_only_with_their_pictures(damaged,
         assert evaluation.score(loaded).plain.summary() == evaluation.score(embedded).plain.summary()
     with pytest.raises(InputError, match="made by another model"):
         featurefile.load_features(path, query, gallery, "abd")
-    (damaged / "query" / "0012_c1s1_000000_00.jpg").unlink()
+    with pytest.raises(InputError, match="made with the mirror image"):
+        featurefile.load_features(path, query, gallery, "abc", flip=False)
+    (damaged / "query" / "0012_c1s1_000000_00.jpg").write_bytes(b"the same name")
     with pytest.raises(InputError, match="made of other query pictures"):
         featurefile.load_features(path, read_split(damaged, "query"), gallery, "abc")
     with pytest.raises(InputError, match="exists"):
         featurefile.save_features(path, embedded, (query, gallery), "abc")
-    for contents in (path.read_bytes()[:500], b"", b"hello"):
+    array = io.BytesIO()
+    np.save(array, np.zeros(3))
+    for contents in (path.read_bytes()[:500], b"", b"hello", array.getvalue()):
         (tmp_path / "bad.npz").write_bytes(contents)
         with pytest.raises(InputError, match=r"bad\.npz: not a whole feature file"):
             featurefile.load_features(tmp_path / "bad.npz", query, gallery, None)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from mgn.errors import InputError
-from mgn.files import next_free, read_json, replacing, write_json
+from mgn.files import filling, next_free, read_json, replacing, write_json
 
 
 def test_a_failed_body_leaves_nothing(tmp_path):
@@ -78,3 +78,29 @@ def test_json(tmp_path):
         (tmp_path / "bad.json").write_text(text)
         with pytest.raises(InputError, match=r"bad\.json"):
             read_json(tmp_path / "bad.json")
+
+
+def test_a_folder_is_filled_as_a_whole_or_not_at_all(tmp_path):
+    folder, names = tmp_path / "out", ("page-*.txt", "last.txt")
+    with pytest.raises(ZeroDivisionError), filling(folder, names) as making:
+        (making / "last.txt").touch()
+        raise ZeroDivisionError
+    assert not folder.exists()
+    with filling(folder, names) as making:
+        for name in ("page-1.txt", "page-2.txt", "last.txt"):
+            (making / name).write_text("old")
+    (folder / "other.txt").write_text("somebody else's")
+    with pytest.raises(InputError, match=r"page-1\.txt exists"), filling(folder, names):
+        raise AssertionError("begins in spite of it")
+    with pytest.raises(ZeroDivisionError), filling(folder, names, overwrite=True):
+        raise ZeroDivisionError
+    assert (folder / "page-2.txt").read_text() == "old"
+    with filling(folder, names, overwrite=True) as making:
+        (making / "page-1.txt").write_text("new")
+    found = {path.name: path.read_text() for path in folder.iterdir()}
+    assert found == {"page-1.txt": "new", "other.txt": "somebody else's"}  # nothing stale stays
+    with (
+        pytest.raises(InputError, match="is a file, not a folder"),
+        filling(folder / "other.txt", names),
+    ):
+        pass

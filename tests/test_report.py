@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 from contextlib import closing
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -14,8 +15,7 @@ from conftest import mean_colour
 
 from mgn import evaluation, page, report
 from mgn.data import read_split
-from mgn.embedding import embed_query_and_gallery
-from mgn.errors import InputError
+from mgn.embedding import Embedded, embed_query_and_gallery
 from mgn.images import PictureReader
 
 
@@ -29,7 +29,7 @@ def examined(dataset):
 
 @pytest.fixture(scope="module")
 def written(examined, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("report") / "out"
+    folder = tmp_path_factory.mktemp("report")
     with closing(PictureReader()) as read:
         made = report.write(examined, folder, read)
     return [*made, page.write_page(examined, folder, made)]
@@ -74,23 +74,45 @@ def test_the_rows_of_a_sheet_are_the_nearest(examined):
     assert row.ap == examined.scores.plain.average_precision[3]
 
 
-def test_nothing_is_overwritten_unasked(examined, written):
-    with closing(PictureReader()) as read, pytest.raises(InputError, match="exists"):
-        report.write(examined, written[0].parent, read)
-    with pytest.raises(InputError, match="exists"):
-        page.write_page(examined, written[0].parent, [])
-    before = written[1].stat().st_mtime_ns
+def test_the_terminal_says_all_of_it(examined):
+    text, stored = report.as_text(examined), report.as_dict(examined)
+    verified = stored["verification"]
+    assert f"distance below {verified['threshold']:.4f}" in text
+    assert f"{verified['tpr@fpr=1e-2']:.1%} at 1e-2, {verified['tpr@fpr=1e-3']:.1%} at 1e-3" in text
+    assert f"equal error rate {verified['eer']:.2%}" in text
+    assert evaluation.camera_table(examined.camera_pairs) in text
+    for worst in stored["worst_queries"]:
+        assert re.search(rf"^{worst['average_precision']:.4f} .*{worst['query']}$", text, re.MULTILINE)
+
+
+def test_one_person_has_scores_but_no_threshold(examined, tmp_path):
+    """Nobody is different, so there is nothing to verify; the scores are not lost for it."""
+    e = examined.embedded
+    one = [[r.person == 9 for r in split.records] for split in (e.query, e.gallery)]
+    alone = Embedded(
+        e.query.only(one[0]), e.gallery.only(one[1]), e.query_features[one[0]], e.gallery_features[one[1]]
+    )
+    result = report.examine(evaluation.score(alone), alone, "m", "d")
+    assert result.verified is None and report.as_dict(result)["verification"] is None
+    assert "same or different" not in report.as_text(result)
     with closing(PictureReader()) as read:
-        report.write(examined, written[0].parent, read, overwrite=True)
-    assert written[1].stat().st_mtime_ns > before
+        made = report.write(result, tmp_path, read)
+    assert [p.name for p in made] == ["metrics.json", "cmc.png", "worst-1.png", "sample-1.png"]
+    assert "Same or different" not in page.write_page(result, tmp_path, made).read_text()
 
 
 def test_the_page_stands_alone(examined, written):
     text = written[-1].read_text(encoding="utf-8")
     assert "<script" not in text and not re.search(r"""(src|href)=["'](?!data:)""", text)
     assert "models/&lt;best&gt;" in text and "<best>" not in text
-    for value in examined.scores.plain.summary().values():
-        assert f"{value:.4f}" in text
+    for result in (examined.scores.plain, examined.scores.reranked):
+        for value in result.summary().values():
+            assert f"<td>{value:.4f}</td>" in text
+    assert f"<td>{examined.verified.threshold:.5f}</td>" in text
+    for pair in examined.camera_pairs:
+        assert f"<td>{pair.gallery_camera}</td><td>4</td><td>{pair.mAP:.4f}</td>" in text
+    for path, ap, rank in report.worst_rows(examined):
+        assert f"<td>{Path(path).name}</td><td>{ap:.4f}</td><td>{rank}</td>" in text
     embedded = re.findall(r'alt="(\S+)" src="data:image/(png|jpeg);base64,([^"]+)"', text)
     assert [name for name, *_ in embedded] == ["cmc", "distances", "roc", "worst-1", "sample-1"]
     for _, _, data in embedded:

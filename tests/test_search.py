@@ -1,5 +1,6 @@
 """Search: the nearest, the cache, what is wrong."""
 
+import json
 import re
 import shutil
 from contextlib import closing
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 from conftest import refused, run
 
+import export_pb_with_pre_post
 from mgn import search
 from mgn.data import picture_files
 from mgn.images import PictureReader
@@ -34,12 +36,20 @@ def test_the_nearest_are_printed_and_drawn(small_checkpoint, dataset, tmp_path, 
 
     (gallery / "holiday.jpg").write_bytes((gallery / "0012_c1s1_000001_00.jpg").read_bytes())
     (gallery / "0010_c1s1_000001_00.jpg").unlink()
+    (gallery / "search-1.png").write_bytes(b"a sheet of another day")
     (gallery / "broken.png").write_bytes(b"")
     assert run(search, *arguments) == 0
     second = capsys.readouterr()
     assert "2 of 26 gallery pictures embedded" in second.err  # what changed, and what cannot be
     assert "left out, unreadable:" in second.err and "broken.png" in second.err
-    assert len(np.load(next(tmp_path.glob("runs/search_cache/*.npz")))["keys"]) == 25
+    (cache,) = tmp_path.glob("runs/search_cache/*.npz")
+    assert len(json.loads(str(np.load(cache)["keys"]))) == 25
+    exported = tmp_path / "mgn.pb"
+    assert run(export_pb_with_pre_post, "--checkpoint", small_checkpoint, "--pb_path", exported) == 0
+    capsys.readouterr()
+    assert run(search, *arguments[2:], "--model", exported) == 0
+    third = re.findall(r"^ +\d+  (\d\.\d{4})  (.*)$", capsys.readouterr().out, re.MULTILINE)
+    assert third == re.findall(r"^ +\d+  (\d\.\d{4})  (.*)$", second.out, re.MULTILINE)
 
 
 def test_wrong_input(small_checkpoint, dataset, tmp_path, capsys, monkeypatch):
@@ -47,14 +57,20 @@ def test_wrong_input(small_checkpoint, dataset, tmp_path, capsys, monkeypatch):
     (tmp_path / "empty").mkdir()
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad" / "x.jpg").write_bytes(b"\xff\xd8 cut off")
+    (tmp_path / "mine.npz").write_bytes(b"not a cache")
+    (tmp_path / "search-7.png").touch()
     model = ["--model", small_checkpoint]
+    right = ["--gallery", dataset / "query", "--query", dataset / "query"]
     for arguments, expected in (
         (["--gallery", dataset / "query"], "required: --query"),
         (["--gallery", "nowhere", "--query", dataset], "nowhere: no such file or folder"),
         (["--gallery", "empty", "--query", dataset], "empty: no picture in it"),
         (["--gallery", dataset / "query", "--query", "empty"], "empty: no picture in it"),
+        ([*right, "--cache", "mine.npz"], "mine.npz: is no cache of this program"),
+        ([*right, "--output_dir", tmp_path], "search-7.png exists"),
         (["--gallery", "bad", "--query", dataset / "query"], "none of its 1 pictures can be read"),
         (["--gallery", dataset / "query", "--query", "bad/x.jpg"], "x.jpg: not a whole JPEG"),
     ):
         assert expected in refused(capsys, search, *model, *arguments)
     assert expected in refused(capsys, search, *model, *arguments)  # a cache is there now
+    assert (tmp_path / "mine.npz").read_bytes() == b"not a cache"

@@ -236,7 +236,7 @@ def test_many_rows_make_several_sheets(tmp_path, texts):
     def rows(count):
         return [Row(Record(f"64x128_{n}_100_200", 1, 1), 0.5, []) for n in range(count)]
 
-    folder = tmp_path / "new" / "sheets"
+    folder = tmp_path
     paths = sheets.write_sheets(rows(7), "lowest AP", folder, "worst", paint, rows_per_sheet=3)
     assert paths == [folder / f"worst-{n}.png" for n in (1, 2, 3)]
     assert sorted(folder.iterdir()) == paths
