@@ -100,10 +100,11 @@ def _rows(query: np.ndarray, gallery: np.ndarray) -> Iterator[_Row]:
     # Rounding errors of a sum of D products grow with the root of D; this is three times what is seen.
     error = max(4.0, 0.125 * np.sqrt(query.shape[1])) * np.finfo(np.float32).eps
     tolerances = error * longest * (longest + 2.0 * np.sqrt(squares(moved_query))).astype(np.float64)
-    count = max(_HELD // len(gallery), 1)
+    count = min(max(_HELD // len(gallery), 1), len(query))
+    held = np.empty((count, len(gallery)), np.float32)
     for start in range(0, len(query), count):
         block = moved_query[start : start + count]
-        distances = np.empty((len(block), len(gallery)), np.float32)
+        distances = held[: len(block)]
         for i in range(0, len(gallery), ROWS):
             near = slice(i, i + ROWS)
             np.subtract(lengths[near], block @ (2.0 * move(gallery[near])).T, out=distances[:, near])

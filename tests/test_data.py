@@ -34,6 +34,8 @@ def test_splits_of_the_small_set(dataset):
     assert [(s.junk, s.ignored) for s in (train, query, gallery)] == [(0, 1), (0, 1), (1, 1)]
     assert 0 in gallery.persons and -1 not in gallery.persons  # the distractor stays, the junk goes
     assert set(train.cameras) == {1, 2}
+    text = "25 pictures of 4 people by 2 cameras (left out: 1 junk or distractors, 1 other files)"
+    assert data.describe(gallery) == text
 
 
 def test_a_distractor_is_never_a_label_or_a_query(tmp_path):
