@@ -71,7 +71,7 @@ def test_lists_of_pictures_and_kept_features(small_checkpoint, converted, datase
         (["--dataset", dataset, "--features", tmp_path / "none"], "required: --model"),
         (["--dataset", dataset, "--features", features, "--no_flip"], "made with the mirror image"),
         (["--query", dataset / "query", *model], "--query and --gallery go together"),
-        (["--dataset", dataset, *model, "--output_dir", tmp_path / "0"], "metrics.json exists"),
+        (["--dataset", dataset, *model, "--output_dir", tmp_path / "0"], "cmc.png exists"),
     ):
         assert expected in refused(capsys, evaluate, *arguments)
 
