@@ -1,4 +1,4 @@
-"""Port PyTorch weights (MGN-pytorch, lwplw's PReLU, torchvision's ResNet-50) to a TensorFlow checkpoint."""
+"""Port PyTorch weights (MGN-pytorch and its relatives, a ResNet-50) to a TensorFlow checkpoint."""
 
 import sys
 
@@ -17,7 +17,9 @@ def main(arguments: list[str]) -> int:
     )
     parser.add_argument("--checkpoint", required=True, help="prefix of the checkpoint to make")
     parser.add_argument(
-        "--pool", choices=POOLS, help="pooling it was trained with, which weights do not tell (avg)"
+        "--pool",
+        choices=POOLS,
+        help="pooling it was trained with, not in the weights; omitted: the authors'",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace an existing checkpoint")
     flags = parser.parse_args(arguments)
@@ -26,12 +28,13 @@ def main(arguments: list[str]) -> int:
 
     from mgn import conversion
 
-    done = conversion.convert(flags.pt_model_path, flags.checkpoint, flags.pool or POOLS[0], flags.overwrite)
+    done = conversion.convert(flags.pt_model_path, flags.checkpoint, flags.pool, flags.overwrite)
     print(f"{flags.pt_model_path}: {done.family}, every weight mapped, none left over")
     print(conversion.coverage_table(done))
     if done.kind == "mgn":
         options = done.options
-        said = "as given" if flags.pool else "the default, since the file does not tell; else --pool max"
+        other = next(pool for pool in POOLS if pool != options.pool)
+        said = "as given" if flags.pool else f"the authors', as the file does not tell; else --pool {other}"
         print(f"{options.num_classes} classes, {options.reduction} heads, {options.pool} pooling ({said})")
     print(f"largest difference between PyTorch and TensorFlow: {done.difference:.1e} of the largest value")
     use = (

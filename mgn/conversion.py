@@ -13,6 +13,7 @@ import torch
 from mgn import checkpoints, weights
 from mgn.config import NetworkOptions
 from mgn.errors import CheckError, InputError
+from mgn.families import Family, mgn_pytorch_key, recognise
 from mgn.network import HEADS, mgn
 from mgn.session import new_session
 from mgn.torch_mgn import TorchMGN
@@ -72,13 +73,13 @@ def _to_numpy(value: torch.Tensor) -> np.ndarray:
     return value.float().numpy() if value.is_floating_point() else value.numpy()
 
 
-def convert(path: Path, prefix: Path, pool: str = "avg", overwrite: bool = False) -> Conversion:
+def convert(path: Path, prefix: Path, pool: str | None = None, overwrite: bool = False) -> Conversion:
     """Convert a PyTorch checkpoint and put it in place at `prefix`, with its `.json`.
 
     Args:
-        path: MGN-pytorch's (or lwplw's PReLU) checkpoint, or torchvision's ResNet-50.
+        path: of one of `families.FAMILIES`.
         prefix: of the TensorFlow checkpoint to make.
-        pool: "avg" or "max"; weights do not tell.
+        pool: "avg" or "max"; weights do not tell. None: what the family's authors trained with.
         overwrite: replace what is at `prefix`.
 
     Raises:
@@ -87,12 +88,12 @@ def convert(path: Path, prefix: Path, pool: str = "avg", overwrite: bool = False
     """
     checkpoints.refuse_existing_checkpoint(prefix, overwrite)
     state_dict = read_state_dict(path)
-    family = weights.recognise(state_dict)
+    family = recognise(state_dict)
     arrays = weights.from_pytorch(state_dict)
     found = (
         weights.options_of(state_dict) if family.kind == "mgn" else {"num_classes": 0, "reduction": "relu"}
     )
-    options = NetworkOptions(pool=pool, **found)
+    options = NetworkOptions(pool=pool or family.pool, **found)
     session, variables = _session_with(arrays, options)
     with session:
         difference = _prove(session, state_dict, family, options)
@@ -127,9 +128,7 @@ def _stand_ins(variables: list[tf.Variable]) -> dict[str, np.ndarray]:
     return {v.op.name: rng.uniform(0.01, 0.03, v.shape.as_list()).astype(np.float32) for v in variables}
 
 
-def _prove(
-    session: tf.Session, state_dict: Mapping, family: weights.Family, options: NetworkOptions
-) -> float:
+def _prove(session: tf.Session, state_dict: Mapping, family: Family, options: NetworkOptions) -> float:
     """Largest difference of any head's feature or logits between the networks, over its largest value."""
     rng = np.random.default_rng(0)
     picture = rng.standard_normal((1, options.height, options.width, 3)).astype(np.float32)
@@ -151,9 +150,7 @@ def _prove(
     return differences[worst]
 
 
-def _torch_weights(
-    session: tf.Session, state_dict: Mapping, family: weights.Family
-) -> dict[str, torch.Tensor]:
+def _torch_weights(session: tf.Session, state_dict: Mapping, family: Family) -> dict[str, torch.Tensor]:
     """State dict for `TorchMGN`: the file's own arrays, never those that went through TensorFlow's layout."""
     given = {}
     with session.graph.as_default():
@@ -161,7 +158,7 @@ def _torch_weights(
     for variable in variables:
         key = family.key_of(variable.op.name)
         value = state_dict[key] if key else weights.to_torch_layout(session.run(variable))
-        name = weights.mgn_pytorch_key(variable.op.name)
+        name = mgn_pytorch_key(variable.op.name)
         given[name] = torch.from_numpy(np.array(value))
         if name.endswith("running_var"):
             given[name.replace("running_var", "num_batches_tracked")] = torch.tensor(0)

@@ -1,66 +1,13 @@
 """PyTorch weights to variables: names by rule, layouts by rank, strict checks, assignment by feed."""
 
-import re
-from collections.abc import Callable, Iterable, Mapping
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from mgn.errors import CheckError, InputError
-from mgn.network import BRANCHES, HEADS, mgn
-
-_BODIES = ("backbone", *(branch.name for branch in BRANCHES))
-_MGN_PYTORCH = (  # how MGN-pytorch renumbered the pieces when it cut ResNet; applied in turn, then "/" to "."
-    (r"^backbone/conv1/", "backone.0."),
-    (r"^backbone/bn1/", "backone.1."),
-    (r"^backbone/layer1/", "backone.4."),
-    (r"^backbone/layer2/", "backone.5."),
-    (r"^backbone/layer3/0/", "backone.6."),
-    (r"^(p\d)/layer3/(\d)/", lambda m: f"{m[1]}.0.{int(m[2]) - 1}."),
-    (r"^(p\d)/layer4/", r"\1.1."),
-)
-
-
-class Family(NamedTuple):
-    """A kind of PyTorch checkpoint: how to know it, and where each variable's value is in it."""
-
-    name: str
-    kind: str  # "mgn": the whole network; "backbone": a start for training, without heads
-    key_of: Callable[[str], str | None]  # variable name -> PyTorch key; None: not in this family
-    unused: tuple[str, ...] = ()  # keys that this network has no place for
-
-
-def mgn_pytorch_key(name: str) -> str:
-    """`p2/layer4/0/conv1/weight` -> `p2.1.0.conv1.weight`; heads keep their names."""
-    for pattern, replacement in _MGN_PYTORCH:
-        name = re.sub(pattern, replacement, name)
-    return name.replace("/", ".")
-
-
-def imagenet_key(name: str) -> str | None:
-    """`p2/layer4/0/conv1/weight` -> `layer4.0.conv1.weight`; None for the heads."""
-    scope, rest = name.split("/", 1)
-    return rest.replace("/", ".") if scope in _BODIES else None
-
-
-MGN_PYTORCH = Family("MGN-pytorch", "mgn", mgn_pytorch_key)
-IMAGENET = Family("torchvision ResNet-50", "backbone", imagenet_key, ("fc.weight", "fc.bias"))
-
-
-def recognise(state_dict: Mapping[str, np.ndarray]) -> Family:
-    """Tell the family of a bare state dict from its keys.
-
-    Raises:
-        InputError: no family that this project knows.
-    """
-    if "backone.0.weight" in state_dict and "reduction_0.0.weight" in state_dict:
-        return MGN_PYTORCH
-    if "conv1.weight" in state_dict and "layer1.0.conv1.weight" in state_dict:
-        return IMAGENET
-    raise InputError(
-        f"neither MGN-pytorch's nor torchvision ResNet-50's weights: keys begin {sorted(state_dict)[:3]}"
-    )
+from mgn.errors import CheckError
+from mgn.families import BODIES, recognise
+from mgn.network import HEADS, mgn
 
 
 def variable_shapes(num_classes: int, reduction: str) -> dict[str, tuple[int, ...]]:
@@ -85,8 +32,8 @@ def from_pytorch(state_dict: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Turn a bare PyTorch state dict into float32 {variable name: array in TensorFlow's layout}.
 
     Args:
-        state_dict: {key: array}, an MGN-pytorch checkpoint or torchvision's ResNet-50 (whose layers go into
-            all three branches). Counters `num_batches_tracked` are passed over.
+        state_dict: {key: array}, of one of `families.FAMILIES`; a ResNet-50's layers go into all three
+            branches. Counters `num_batches_tracked` are passed over.
 
     Raises:
         InputError: another network's weights.
@@ -97,7 +44,7 @@ def from_pytorch(state_dict: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     shapes = variable_shapes(**options_of(given))
     wanted = {name: family.key_of(name) for name in shapes if family.key_of(name) is not None}
     missing = sorted({key for key in wanted.values() if key not in given})
-    extra = sorted(set(given) - set(wanted.values()) - set(family.unused))
+    extra = sorted(key for key in set(given) - set(wanted.values()) if not key.startswith(family.unused))
     if missing or extra:
         raise CheckError(
             f"not a whole {family.name} checkpoint: {_listed('missing', missing, 'left over', extra)}"
@@ -134,7 +81,7 @@ def _listed(name: str, values: list[str], other_name: str, other_values: list[st
 
 def model_variables() -> list[tf.Variable]:
     """The current graph's variables of the network (no optimiser slots, no step), in their order."""
-    scopes = {*_BODIES, *(h.reduction for h in HEADS), *(h.classifier for h in HEADS)}
+    scopes = {*BODIES, *(h.reduction for h in HEADS), *(h.classifier for h in HEADS)}
     return [v for v in tf.global_variables() if v.op.name.split("/")[0] in scopes and not _is_slot(v)]
 
 

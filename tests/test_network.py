@@ -5,7 +5,7 @@ import pytest
 import tensorflow.compat.v1 as tf
 from conftest import REFERENCE, relative, seeded_variables
 
-from mgn import network, weights
+from mgn import families, network, weights
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_variables(reduction, count, values):
     keys = REFERENCE / f"keys_{'seathiefwang' if reduction == 'relu' else 'lwplw_prelu'}.txt"
     listed = dict(line.split("\t") for line in keys.read_text().splitlines())
     wanted = {key for key in listed if not key.endswith("num_batches_tracked")}
-    assert {weights.mgn_pytorch_key(name) for name in shapes} == wanted
+    assert {families.mgn_pytorch_key(name) for name in shapes} == wanted
     assert len(shapes) == count
     assert sum(int(np.prod(shape)) for shape in shapes.values()) == values
 

@@ -6,7 +6,7 @@ import tensorflow.compat.v1 as tf
 from conftest import REFERENCE, seeded
 from seeded import read_keys
 
-from mgn import weights
+from mgn import families, weights
 from mgn.errors import CheckError, InputError
 from mgn.network import mgn
 
@@ -31,8 +31,8 @@ from mgn.network import mgn
     ],
 )
 def test_names(name, mgn_key, imagenet_key):
-    assert weights.mgn_pytorch_key(name) == mgn_key
-    assert weights.imagenet_key(name) == imagenet_key
+    assert families.mgn_pytorch_key(name) == mgn_key
+    assert families.imagenet_key(name) == imagenet_key
 
 
 def test_layouts():
@@ -51,7 +51,7 @@ def test_imagenet_weights_go_into_trunk_and_all_three_branches():
     for branch in ("p1", "p2", "p3"):
         got = arrays[f"{branch}/layer4/1/conv2/weight"]
         assert np.array_equal(got, state_dict["layer4.1.conv2.weight"].transpose(2, 3, 1, 0))
-    used = {weights.imagenet_key(name) for name in arrays}
+    used = {families.imagenet_key(name) for name in arrays}
     counters = {key for key in state_dict if key.endswith("num_batches_tracked")}
     assert set(state_dict) - used - counters == {"fc.weight", "fc.bias"}
 
@@ -70,7 +70,7 @@ def test_missing_left_over_and_wrong_shapes_are_named(state_dict):
 
 
 def test_another_network_is_refused():
-    with pytest.raises(InputError, match="neither MGN-pytorch"):
+    with pytest.raises(InputError, match="no MGN or ResNet-50 that is known"):
         weights.from_pytorch({"features.0.weight": np.zeros((64, 3, 3, 3))})
 
 
@@ -80,7 +80,7 @@ def test_key_lists_are_complete():
         listed = {
             k for k, _ in read_keys(REFERENCE / f"keys_{keys}.txt") if not k.endswith("num_batches_tracked")
         }
-        assert {weights.mgn_pytorch_key(name) for name in weights.variable_shapes(751, reduction)} == listed
+        assert {families.mgn_pytorch_key(name) for name in weights.variable_shapes(751, reduction)} == listed
 
 
 def test_assign_is_strict(small_arrays):
