@@ -82,7 +82,8 @@ def test_files_that_hold_no_weights(tmp_path):
     torch.save({}, tmp_path / "empty.pt")
     torch.save({"state_dict": {}, "epoch": 1}, tmp_path / "nothing.pt")
     torch.save([torch.zeros(1)], tmp_path / "list.pt")
-    for name in ("text", "truncated"):
+    (tmp_path / "letter.pt").write_text("x")
+    for name in ("text", "truncated", "letter"):
         with pytest.raises(InputError, match="not a readable PyTorch checkpoint"):
             conversion.read_state_dict(tmp_path / f"{name}.pt")
     for name in ("empty", "nothing", "list"):
