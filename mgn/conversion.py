@@ -48,10 +48,8 @@ def read_state_dict(path: Path) -> dict[str, np.ndarray]:
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
     except Exception as error:  # pickle, zip and runtime errors alike
-        pickled = Path(path).read_bytes()[:2] in (
-            b"PK",
-            b"\x80\x02",
-        )  # a zip of pickles, or the legacy format
+        # A zip of pickles, or a pickle: the two formats of torch.save.
+        pickled = Path(path).read_bytes()[:2].startswith((b"PK", b"\x80"))
         if pickled and ("weights_only" in str(error) or "Unsupported" in str(error)):
             raise InputError(
                 f"{path}: holds more than weights (a pickled module?), which could run code; at its origin,"

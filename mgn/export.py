@@ -11,17 +11,14 @@ import tensorflow.compat.v1 as tf
 from mgn import checkpoints
 from mgn.errors import CheckError, InputError
 from mgn.files import refuse_existing, replacing
+from mgn.frozen import METADATA, SERVING_SIGNATURE, read_graph_def, session_of
 from mgn.inference import (
-    METADATA,
     OUTPUTS,
     PLAIN,
     PRE_POST,
-    SERVING_SIGNATURE,
     Embedder,
     load_embedder,
     open_exported,
-    read_graph_def,
-    session_of,
     session_of_checkpoint,
 )
 from mgn.session import new_session

@@ -1,6 +1,5 @@
 """The inference graph, with or without pre- and postprocessing, and any model file as `embed(pictures)`."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,15 +9,14 @@ import tensorflow.compat.v1 as tf
 from mgn import checkpoints
 from mgn.config import HEIGHT, WIDTH, NetworkOptions
 from mgn.errors import InputError
+from mgn.frozen import load_saved_model, read_graph_def, saved_model_folder, session_of
 from mgn.images import mirror, normalise, resize
 from mgn.network import mgn
 from mgn.session import new_session
 
-METADATA = "mgn_metadata"  # name of the string constant in which a graph describes itself
 PLAIN, PRE_POST = "plain", "pre_post"  # the two forms of an inference graph
 OUTPUTS = {PLAIN: "person_embedding", PRE_POST: "result_embedding"}
 INPUTS = {"float32": tf.float32, "uint8": tf.uint8}  # what a pre-and-post graph may take
-SERVING_SIGNATURE = "reid_mgn_serving"
 _BATCH = 32  # pictures a forward, when a caller gives many
 
 
@@ -134,7 +132,7 @@ def load_embedder(path: str | Path, **options: object) -> Embedder:
 def open_exported(path: Path, rewrite: bool = True) -> Embedder:
     """Load a `.pb` or SavedModel folder; see `session.new_session` for `rewrite`."""
     if path.is_dir():
-        return Embedder(*_load_saved_model(path, rewrite))
+        return Embedder(*load_saved_model(path, rewrite))
     return Embedder(session_of(read_graph_def(path), path, rewrite), path)
 
 
@@ -185,68 +183,3 @@ def session_of_checkpoint(
     session = new_session(graph)
     checkpoints.restore(session, checkpoint, variables)
     return session
-
-
-def read_graph_def(path: Path) -> tf.GraphDef:
-    """Read a frozen graph.
-
-    Raises:
-        InputError: missing, truncated or something else.
-    """
-    graph_def = tf.GraphDef()
-    try:
-        graph_def.ParseFromString(Path(path).read_bytes())
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
-    except Exception as error:  # protobuf's DecodeError differs between its implementations
-        raise InputError(
-            f"{path}: not a frozen graph, or truncated ({type(error).__name__}); export it again"
-        ) from None
-    if not graph_def.node:
-        raise InputError(f"{path}: an empty graph; export it again")
-    return graph_def
-
-
-def session_of(graph_def: tf.GraphDef, where: object, rewrite: bool = True) -> tf.Session:
-    """A session on a frozen graph; `where` names its file in the error."""
-    with tf.Graph().as_default() as graph:
-        try:
-            tf.import_graph_def(graph_def, name="")
-        except ValueError as error:
-            raise InputError(f"{where}: not a usable graph ({str(error).splitlines()[0][:200]})") from None
-    return new_session(graph, rewrite)
-
-
-def metadata_of(graph_def: tf.GraphDef) -> dict:
-    """What the graph says of itself; empty if it was not made by this toolkit."""
-    for node in graph_def.node:
-        if node.name == METADATA:
-            return json.loads(node.attr["value"].tensor.string_val[0])
-    return {}
-
-
-def saved_model_folder(path: Path) -> Path | None:
-    """The SavedModel that `path` is or, in a folder of numbered versions, the newest; None if neither."""
-    if (path / "saved_model.pb").is_file():
-        return path
-    versions = [p.parent for p in path.glob("*/saved_model.pb") if p.parent.name.isdigit()]
-    return max(versions, key=lambda p: int(p.name), default=None)
-
-
-def _load_saved_model(folder: Path, rewrite: bool) -> tuple[tf.Session, Path, str, str]:
-    """A session, the folder, and the names of the tensors that its signature serves."""
-    session = new_session(tf.Graph(), rewrite)
-    try:
-        with session.graph.as_default():
-            loaded = tf.saved_model.loader.load(session, [tf.saved_model.tag_constants.SERVING], str(folder))
-    except Exception as error:  # whatever its parser raises on damaged files
-        session.close()
-        raise InputError(
-            f"{folder}: not a readable SavedModel ({str(error).splitlines()[0][:200]})"
-        ) from None
-    signature = loaded.signature_def.get(SERVING_SIGNATURE)
-    if signature is None or not ("input_image" in signature.inputs and "reid_embedding" in signature.outputs):
-        session.close()
-        raise InputError(f"{folder}: has no signature {SERVING_SIGNATURE} from input_image to reid_embedding")
-    served = signature.inputs["input_image"].name, signature.outputs["reid_embedding"].name
-    return session, folder, *served

@@ -11,8 +11,8 @@ NO_GPU = (
 def new_session(graph: tf.Graph, rewrite: bool = True) -> tf.Session:
     """A session on `graph` that takes GPU memory as it needs it, not all at once.
 
-    Without `rewrite`, TensorFlow leaves the graph as it is. Rewriting makes a frozen graph a fifth faster,
-    and takes five seconds for each output that is asked for: too long for a few pictures.
+    Without `rewrite`, TensorFlow leaves the graph as it is. Rewriting makes a frozen graph faster,
+    and takes seconds for each output that is asked for: too long for a few pictures.
     """
     config = tf.ConfigProto()
     config.gpu_options.allow_growth = True

@@ -14,7 +14,7 @@ import pytest
 import tensorflow.compat.v1 as tf
 from conftest import REFERENCE, relative, seeded_variables, write_checkpoint
 
-from mgn import checkpoints, export, inference
+from mgn import checkpoints, export, frozen, inference
 from mgn.config import NetworkOptions
 from mgn.errors import CheckError, InputError
 from mgn.images import PictureReader
@@ -104,7 +104,7 @@ def test_every_kind_of_file_embeds_alike(tmp_path, small_checkpoint, small_pb):
 
 
 def test_inner_tensors_of_the_pre_post_graph(small_pb):
-    with inference.session_of(inference.read_graph_def(small_pb / "pre_post.pb"), "pre_post.pb") as session:
+    with frozen.session_of(frozen.read_graph_def(small_pb / "pre_post.pb"), "pre_post.pb") as session:
         names = [f"{name}_embedding:0" for name in ("original", "flip", "result")]
         batch = np.stack(pictures()[:2]).astype(np.float32)
         original, flip, result = session.run(names, {"image_tensor:0": batch})
@@ -116,7 +116,7 @@ def test_inner_tensors_of_the_pre_post_graph(small_pb):
 
 @pytest.mark.parametrize("form", [PLAIN, PRE_POST])
 def test_the_graph_holds_what_inference_needs_and_its_description(small_pb, small_checkpoint, form):
-    graph_def = inference.read_graph_def(small_pb / f"{form}.pb")
+    graph_def = frozen.read_graph_def(small_pb / f"{form}.pb")
     nodes = {node.name: node for node in graph_def.node}
     reached, queue = set(), [inference.OUTPUTS[form]]
     while queue:
@@ -124,7 +124,7 @@ def test_the_graph_holds_what_inference_needs_and_its_description(small_pb, smal
         if name not in reached:
             reached.add(name)
             queue += [i.split(":")[0].lstrip("^") for i in nodes[name].input]
-    assert set(nodes) - reached == {inference.METADATA}
+    assert set(nodes) - reached == {frozen.METADATA}
     kinds = {node.op for node in graph_def.node}
     assert not [
         k for k in kinds if "Variable" in k or "Grad" in k or k.startswith(("Assign", "Save", "Restore"))
@@ -133,7 +133,7 @@ def test_the_graph_holds_what_inference_needs_and_its_description(small_pb, smal
     for node in graph_def.node:
         if node.op == "FusedBatchNormV3":
             assert not node.attr["is_training"].b
-    described = inference.metadata_of(graph_def)
+    described = frozen.metadata_of(graph_def)
     assert (described["form"], described["num_classes"], described["height"], described["width"]) == (
         form,
         10,
@@ -167,7 +167,7 @@ def test_saved_model_signatures(tmp_path, small_pb, form):
             rows.append(session.run(made_tensor, {given: batch}))
     assert rows[0].shape == (2, 2048)  # one row a picture: the reproduced repository's gave two
     assert np.array_equal(rows[0], rows[1])
-    with inference.session_of(inference.read_graph_def(small_pb / f"{form}.pb"), form) as session:
+    with frozen.session_of(frozen.read_graph_def(small_pb / f"{form}.pb"), form) as session:
         assert (
             relative(rows[0], session.run(f"{inference.OUTPUTS[form]}:0", {"image_tensor:0": batch})) <= 1e-5
         )

@@ -3,11 +3,12 @@
 import json
 import re
 import shutil
+from contextlib import closing
 
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
-from conftest import refused, run, save_torch, seeded
+from conftest import refused, relative, run, save_torch, seeded
 
 import convert_pytorch_weights
 import evaluate
@@ -16,6 +17,8 @@ import export_pb_with_pre_post
 import export_tf_serving_model
 import export_tf_serving_with_pre_post
 import train
+from mgn.images import PictureReader
+from mgn.inference import load_embedder
 
 QUICK = ["--recipe", "scratch", "--batch_ids", "4", "--batch_images", "2"]
 
@@ -58,6 +61,9 @@ def test_lists_of_pictures_and_kept_features(small_checkpoint, converted, datase
         assert (output / "heads.png").exists() == ("--model" in arguments)
         assert (output / "report.html").stat().st_size > 10_000
     assert len({result["mAP"] for result in results}) == 1 and results[0]["queries"] == 8
+    with closing(load_embedder(small_checkpoint)) as embed, closing(PictureReader()) as read:
+        both = embed([read(dataset / "query" / "0009_c1s1_000000_00.jpg")], flip=True)[0]
+    assert relative(np.load(features)["query_features"][0], both) < 1e-5  # the flip test is on by default
     for arguments, expected in (
         (
             ["--dataset", dataset, "--model", converted / "seathiefwang", "--features", features],
@@ -74,6 +80,24 @@ def test_lists_of_pictures_and_kept_features(small_checkpoint, converted, datase
         (["--dataset", dataset, *model, "--output_dir", tmp_path / "0"], "cmc.png exists"),
     ):
         assert expected in refused(capsys, evaluate, *arguments)
+
+
+def test_damaged_pictures_and_the_mirror_image_are_left_out_only_when_asked(
+    small_checkpoint, dataset, tmp_path, capsys
+):
+    root, features = shutil.copytree(dataset, tmp_path / "data"), tmp_path / "features.npz"
+    damaged = root / "query" / "0010_c1s1_000000_00.jpg"
+    damaged.write_bytes(b"")
+    arguments = ["--dataset", root, "--model", small_checkpoint, "--output_dir", tmp_path / "out"]
+    assert "0010_c1s1_000000_00.jpg: not a whole JPEG" in refused(capsys, evaluate, *arguments)
+    assert not (tmp_path / "out").exists()
+    assert run(evaluate, *arguments, "--skip_unreadable", "--no_flip", "--features", features) == 0
+    stored = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert stored["skipped"] == [str(damaged)] and stored["queries"] == 7
+    with closing(load_embedder(small_checkpoint)) as embed, closing(PictureReader()) as read:
+        first = read(root / "query" / "0009_c1s1_000000_00.jpg")
+        alone, both = embed([first], flip=False)[0], embed([first])[0]
+    assert relative(np.load(features)["query_features"][0], alone) < 1e-5 < relative(both, alone)
 
 
 @pytest.fixture(scope="module")
