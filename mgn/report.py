@@ -147,11 +147,6 @@ def _write_heads(report: Report, folder: Path, read: Read, checkpoint: Checkpoin
 
 def ranked_rows(report: Report, queries: Sequence[int]) -> list[sheets.Row]:
     """The nearest gallery pictures of some queries."""
-    e = report.embedded
-    indices, distances = sheets.nearest(e.query_features[queries], e.gallery_features, _TOP)
-    precision = report.scores.plain.average_precision[queries]
-    rows = []
-    for query, ap, near, far in zip(queries, precision, indices, distances, strict=True):
-        entries = [(e.gallery.records[i], float(d)) for i, d in zip(near, far, strict=True)]
-        rows.append(sheets.Row(e.query.records[query], float(ap), entries))
-    return rows
+    e, precision = report.embedded, report.scores.plain.average_precision[queries]
+    records, features = [e.query.records[i] for i in queries], e.query_features[queries]
+    return sheets.ranked_rows(records, features, e.gallery.records, e.gallery_features, _TOP, precision)

@@ -19,7 +19,6 @@ if TYPE_CHECKING:  # `--help` is quicker without numpy
     import numpy as np
 
     from mgn.data import Record, Split
-    from mgn.sheets import Row
 
 OUTPUTS = ("search-*.png",)
 _OWN = re.compile(r"search-\d+\.png")  # no pictures of people
@@ -40,7 +39,7 @@ def main(arguments: list[str]) -> int:
     from mgn.embedding import embed_split
     from mgn.images import PictureReader
     from mgn.inference import load_embedder, model_hash, resolve
-    from mgn.sheets import write_sheets
+    from mgn.sheets import ranked_rows, write_sheets
 
     options, model = cli.network_options(flags), resolve(flags.model)
     made_by = model_hash(model, **options)
@@ -49,7 +48,7 @@ def main(arguments: list[str]) -> int:
     with closing(load_embedder(model, **options)) as embed, closing(PictureReader()) as read:
         gallery, features = embed_what_is_new(embed, read, gallery, flags.gallery, known, (cache, made_by))
         query, query_features, _ = embed_split(embed, query, read, "query")
-        rows = rank(query, query_features, gallery, features, flags.count)
+        rows = ranked_rows(query.records, query_features, gallery.records, features, flags.count)
         for row in rows:
             print(row.query.path)
             for place, (entry, distance) in enumerate(row.entries, start=1):
@@ -82,17 +81,6 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     add("--overwrite", action="store_true", help="replace sheets in --output_dir")
     cli.add_network_options(parser)
     return parser.parse_args(arguments)
-
-
-def rank(query: "Split", query_features, gallery: "Split", gallery_features, count: int) -> "list[Row]":
-    """The `count` nearest gallery pictures of each query."""
-    from mgn.sheets import Row, nearest
-
-    indices, distances = nearest(query_features, gallery_features, count)
-    return [
-        Row(record, None, [(gallery.records[i], float(d)) for i, d in zip(near, far, strict=True)])
-        for record, near, far in zip(query.records, indices, distances, strict=True)
-    ]
 
 
 def embed_what_is_new(

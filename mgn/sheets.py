@@ -92,6 +92,23 @@ def _preselect(queries: np.ndarray, block: np.ndarray, limits: np.ndarray, count
     return [np.flatnonzero(row <= limit) for row, limit in zip(rough, limits + rounding, strict=True)]
 
 
+def ranked_rows(
+    queries: Sequence[Record],
+    query_features: np.ndarray,
+    gallery: Sequence[Record],
+    gallery_features: np.ndarray,
+    count: int,
+    precision: Sequence[float] | None = None,
+) -> list[Row]:
+    """A row a query with its `count` nearest; `precision` [Q] is their AP, where they were scored."""
+    indices, distances = nearest(query_features, gallery_features, count)
+    aps = [None] * len(queries) if precision is None else map(float, precision)
+    return [
+        Row(query, ap, [(gallery[i], float(d)) for i, d in zip(near, far, strict=True)])
+        for query, ap, near, far in zip(queries, aps, indices, distances, strict=True)
+    ]
+
+
 def write_sheets(
     rows: Sequence[Row], title: str, folder: Path, name: str, read: Reader, rows_per_sheet: int = 10
 ) -> list[Path]:
