@@ -1,48 +1,111 @@
-"""Port PyTorch weights (MGN-pytorch and its relatives, a ResNet-50) to a TensorFlow checkpoint."""
+"""Port PyTorch weights (MGN-pytorch and its relatives, a ResNet-50) to a TensorFlow checkpoint, or back."""
 
+import argparse
+import json
 import sys
+from pathlib import Path
 
 from mgn import cli
-from mgn.config import POOLS
+from mgn.config import REDUCTION_ORDERS
+from mgn.errors import CheckError
 from mgn.files import refuse_existing
+
+_ONLY_FORWARD = ("reduction_order", "verify", "allow_missing", "allow_extra", "dry_run", "json")
 
 
 def main(arguments: list[str]) -> int:
-    """Parse, check, convert, print the coverage."""
+    """Parse, check, convert, print the coverage and the proof."""
+    flags = parse(arguments)
+    return to_pytorch(flags) if flags.to_pytorch else from_pytorch(flags)
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    """Parse, and check what can be checked before TensorFlow is loaded."""
     parser = cli.Parser(
-        "Port PyTorch weights to a TensorFlow checkpoint, and prove it with a picture through both."
+        "Port PyTorch weights to a TensorFlow checkpoint, or back with --to_pytorch, and prove it with"
+        " pictures through both networks."
     )
-    parser.add_argument(
-        "--pt_model_path", type=cli.existing_path, required=True, help="PyTorch file, .pt or .pth"
+    add = parser.add_argument
+    add(
+        "--pt_model_path",
+        type=Path,
+        required=True,
+        help="PyTorch file (.pt, .pth, .safetensors), or a TensorFlow checkpoint of MGN-ReId",
     )
-    parser.add_argument("--checkpoint", required=True, help="prefix of the checkpoint to make")
-    parser.add_argument(
-        "--pool",
-        choices=POOLS,
-        help="pooling it was trained with, not in the weights; omitted: the authors'",
+    add("--checkpoint", help="prefix of the checkpoint to make; with --to_pytorch: a train_dir or prefix")
+    add("--to_pytorch", action="store_true", help="write --pt_model_path from --checkpoint")
+    add("--overwrite", action="store_true", help="replace what is there")
+    add("--dry_run", action="store_true", help="do all but write")
+    add("--json", action="store_true", help="print one JSON object, with every tensor")
+    add(
+        "--verify",
+        nargs="?",
+        const=True,
+        default=False,
+        type=cli.existing_path,
+        metavar="PICTURES",
+        help="judge the order of the reductions by a folder of pictures like those of the training; without"
+        " PICTURES by batch norms alone. The order that fits is taken",
     )
-    parser.add_argument("--overwrite", action="store_true", help="replace an existing checkpoint")
+    add("--reduction_order", choices=REDUCTION_ORDERS, help="how the file numbers its reductions")
+    add("--allow_missing", action="append", default=[], metavar="PATTERN", help="of keys, such as 'fc_*'")
+    add(
+        "--allow_extra", action="append", default=[], metavar="PATTERN", help="the same; both can be repeated"
+    )
+    cli.add_network_options(parser, "what weights do not tell; omitted: what the authors trained with")
     flags = parser.parse_args(arguments)
-    for suffix in (".index", ".json"):  # what TensorFlow is not needed for; the conversion looks closer
-        refuse_existing(f"{flags.checkpoint}{suffix}", flags.overwrite)
+    if not flags.checkpoint and not flags.dry_run:
+        parser.error("the following arguments are required: --checkpoint")
+    unfit = [f"--{name}" for name in _ONLY_FORWARD if flags.to_pytorch and getattr(flags, name)]
+    if unfit:
+        parser.error(f"{', '.join(unfit)}: not with --to_pytorch")
+    if flags.to_pytorch:
+        cli.model_path(flags.checkpoint)
+        refuse_existing(flags.pt_model_path, flags.overwrite)
+    elif not flags.dry_run:
+        for suffix in (".index", ".json"):  # what TensorFlow is not needed for; the conversion looks closer
+            refuse_existing(f"{flags.checkpoint}{suffix}", flags.overwrite)
+    if not flags.to_pytorch:
+        cli.model_path(str(flags.pt_model_path))
+    return flags
 
-    from mgn import conversion
 
-    done = conversion.convert(flags.pt_model_path, flags.checkpoint, flags.pool, flags.overwrite)
-    print(f"{flags.pt_model_path}: {done.family}, every weight mapped, none left over")
-    print(conversion.coverage_table(done))
-    if done.kind == "mgn":
-        options = done.options
-        other = next(pool for pool in POOLS if pool != options.pool)
-        said = "as given" if flags.pool else f"the authors', as the file does not tell; else --pool {other}"
-        print(f"{options.num_classes} classes, {options.reduction} heads, {options.pool} pooling ({said})")
-    print(f"largest difference between PyTorch and TensorFlow: {done.difference:.1e} of the largest value")
-    use = (
-        "evaluate, export or train from it"
-        if done.kind == "mgn"
-        else "a start for train.py --init_checkpoint"
-    )
-    print(f"{flags.checkpoint}: {use}")
+def from_pytorch(flags: argparse.Namespace) -> int:
+    """Convert, and print what is done as it is known."""
+    from mgn import conversion, conversionreport
+
+    patterns = {"allow_missing": flags.allow_missing, "allow_extra": flags.allow_extra}
+    options = cli.network_options(flags)
+    source = conversion.read(flags.pt_model_path, order=flags.reduction_order, **patterns, **options)
+    if not flags.json:
+        print(conversionreport.coverage_text(source))
+    prefix = None if flags.dry_run else flags.checkpoint
+    try:
+        done = conversion.convert(source, prefix, flags.overwrite, flags.verify, bool(flags.reduction_order))
+    except CheckError as error:
+        if flags.json:
+            print(json.dumps(conversionreport.record(source, error=str(error)), indent=2))
+        raise
+    if flags.json:
+        print(json.dumps(conversionreport.record(done.source, done, written=prefix), indent=2))
+        return cli.DONE
+    print(conversionreport.proof_text(done, "pool" in options))
+    print(conversionreport.use_text(done.source, prefix) if prefix else "dry run: nothing was written")
+    return cli.DONE
+
+
+def to_pytorch(flags: argparse.Namespace) -> int:
+    """The way back."""
+    from mgn import parity
+    from mgn.to_pytorch import convert
+
+    options = cli.network_options(flags)
+    done = convert(flags.checkpoint, flags.pt_model_path, flags.overwrite, **options)
+    print(f"{done.checkpoint.prefix}: {done.tensors} tensors as MGN-pytorch names them, equal bit for bit")
+    print("largest difference between TensorFlow and PyTorch, over the largest value:")
+    print(parity.table(done.differences))
+    kept = done.checkpoint.options
+    print(f"{flags.pt_model_path}: for a network with {kept.pool} pooling and {kept.reduction} heads")
     return cli.DONE
 
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import tensorflow.compat.v1 as tf
 
 from mgn.config import HEIGHT, MEAN, STD, WIDTH, NetworkOptions, check_network_options
@@ -67,7 +68,7 @@ def find(path: Path, **given: object) -> Checkpoint:
     Raises:
         InputError: nothing complete there, not a checkpoint of this network, or a contradiction.
     """
-    prefix = newest(path) if Path(path).is_dir() else _prefix_of(path)
+    prefix = newest(path) if Path(path).is_dir() else prefix_of(path)
     if prefix is None:
         raise InputError(f"{path}: no complete checkpoint {NAME}-STEP in this folder")
     if not _file(prefix, ".index").is_file():
@@ -108,7 +109,7 @@ def restore(session: tf.Session, checkpoint: Checkpoint, variables: Sequence[tf.
     Raises:
         InputError: a variable is missing there or has another shape (they are named), or the file is damaged.
     """
-    shapes = _stored_shapes(checkpoint.prefix)
+    shapes = stored_shapes(checkpoint.prefix)
     missing = [v.op.name for v in variables if v.op.name not in shapes]
     if missing:
         raise InputError(
@@ -208,28 +209,39 @@ def _file(prefix: Path, suffix: str) -> Path:
     return Path(f"{prefix}{suffix}")
 
 
-def _prefix_of(path: Path) -> Path:
+def prefix_of(path: Path) -> Path:
+    """The prefix that a checkpoint's file belongs to; anything else as it is."""
     return Path(re.sub(r"\.(index|json|meta|data-\d+-of-\d+)$", "", str(path)))
 
 
-def _stored_shapes(prefix: Path) -> dict[str, list[int]]:
+def stored_shapes(prefix: Path) -> dict[str, list[int]]:
+    """{name: shape} of what a checkpoint holds; anything else is an `InputError`."""
     try:
         return tf.train.load_checkpoint(str(prefix)).get_variable_to_shape_map()
     except _TENSORFLOW_ERRORS as error:
         raise InputError(f"{prefix}: not a readable TensorFlow checkpoint ({_first_line(error)})") from None
 
 
+def read(prefix: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
+    """Values by name, without a graph; a damaged file is an `InputError`."""
+    reader = tf.train.load_checkpoint(str(prefix))
+    try:
+        return {name: reader.get_tensor(name) for name in names}
+    except _TENSORFLOW_ERRORS as error:
+        raise InputError(f"{prefix}: damaged checkpoint ({_first_line(error)})") from None
+
+
 def _options_without_json(prefix: Path, given: Mapping) -> NetworkOptions:
-    shapes = _stored_shapes(prefix)
-    classifier = shapes.get(f"{HEADS[0].classifier}/bias")
-    if classifier is None:
+    shapes = stored_shapes(prefix)
+    if f"{HEADS[0].reduction}/0/weight" not in shapes:
         raise InputError(f"{prefix}: a TensorFlow checkpoint, but not of this network")
     if "pool" not in given:
         raise InputError(f"{prefix} has no .json beside it, and weights do not tell the pooling: add --pool")
     reduction = "prelu" if f"{HEADS[0].reduction}/2/weight" in shapes else "relu"
     options = {"reduction": reduction, "height": HEIGHT, "width": WIDTH, **given}
     check_network_options(**options)
-    return NetworkOptions(num_classes=classifier[0], **options)
+    (num_classes,) = shapes.get(f"{HEADS[0].classifier}/bias", [0])
+    return NetworkOptions(num_classes=num_classes, **options)
 
 
 def _first_line(error: Exception) -> str:

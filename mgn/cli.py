@@ -102,7 +102,7 @@ def existing_path(text: str) -> Path:
 
 
 def model_path(text: str) -> str:
-    """Flag type: a model file or folder, or the prefix of a checkpoint."""
+    """Flag type, and a check: a model file or folder, or the prefix of a checkpoint."""
     if not (Path(text).exists() or Path(f"{text}.index").is_file()):
         raise argparse.ArgumentTypeError(f"{text}: no such file, folder or checkpoint")
     return text
@@ -134,9 +134,11 @@ def add_dataclass_options(
         )
 
 
-def add_network_options(parser: argparse.ArgumentParser) -> None:
-    """Flags that only a checkpoint without its `.json` needs."""
-    group = parser.add_argument_group("only for a checkpoint without its .json file")
+def add_network_options(
+    parser: argparse.ArgumentParser, when: str = "only for a checkpoint without its .json file"
+) -> None:
+    """Flags for what weights do not tell."""
+    group = parser.add_argument_group(when)
     group.add_argument("--pool", choices=POOLS, help="pooling of the heads, which weights do not tell")
     group.add_argument("--height", type=positive_int, help="picture height, pixels")
     group.add_argument("--width", type=positive_int, help="picture width, pixels")

@@ -11,6 +11,7 @@ EMBEDDING_SIZE = 2048  # eight heads of 256
 HEIGHT, WIDTH = 384, 128  # pixels; arXiv:1804.01438, section 4
 POOLS = ("avg", "max")
 REDUCTIONS = ("relu", "prelu")
+REDUCTION_ORDERS = ("pytorch", "mgn-reid")  # how a file may number the heads' reductions
 OPTIMIZERS = ("sgd", "adam", "amsgrad")
 PRECISIONS = ("float32",)
 _MANY = 10**9
@@ -44,7 +45,7 @@ def _option(default: object, text: str) -> object:
 class NetworkOptions:
     """What a checkpoint's weights are for; stored beside each one, in `PREFIX.json`."""
 
-    num_classes: int
+    num_classes: int  # 0: without classifiers
     pool: str = "avg"
     reduction: str = "relu"
     height: int = HEIGHT

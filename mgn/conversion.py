@@ -1,127 +1,144 @@
-"""A PyTorch checkpoint file to a TensorFlow checkpoint, proven by a picture through both networks."""
+"""A checkpoint of another program to one of this toolkit's, proven by pictures through both networks."""
 
-import logging
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow.compat.v1 as tf
-import torch
 
-from mgn import checkpoints, weights
-from mgn.config import NetworkOptions
+from mgn import checkpoints, headorder, parity, torchfiles, weights
+from mgn.config import HEIGHT, WIDTH, NetworkOptions
+from mgn.coverage import Coverage, cover, options_in
+from mgn.data import picture_files
 from mgn.errors import CheckError, InputError
-from mgn.families import Family, mgn_pytorch_key, recognise
-from mgn.network import HEADS, mgn
+from mgn.families import BODIES, mgn_pytorch_key, recognise
+from mgn.images import PictureReader
+from mgn.layouts import to_tf_layout, to_torch_layout
 from mgn.session import new_session
-from mgn.torch_mgn import TorchMGN
 
-_CONTAINERS = ("state_dict", "model", "net", "model_state_dict")
-_PREFIXES = ("module.", "model.", "net.")
-_TOLERANCE = 1e-4  # largest difference over largest value
-log = logging.getLogger(__name__)
+_PICTURES = 256  # at most, to judge the order of heads by
+
+
+class Source(NamedTuple):
+    """A file that was read, and what is to become of its weights."""
+
+    path: Path
+    state_dict: dict[str, np.ndarray]
+    options: NetworkOptions
+    graph: tf.Graph
+    variables: list[tf.Variable]
+    coverage: Coverage
+    allowed: tuple[Sequence[str], Sequence[str]]  # patterns of what may be missing, and left over
+
+    def in_order(self, order: str) -> "Source":
+        """The same with its reductions taken to be numbered in another order."""
+        return self._replace(coverage=_cover(self.state_dict, self.variables, order, self.allowed))
 
 
 class Conversion(NamedTuple):
     """What was done: shown to the user, and stored with the checkpoint."""
 
-    family: str
-    kind: str
-    options: NetworkOptions
-    coverage: list[tuple[str, int, int]]  # (part of the network, tensors, values)
-    difference: float  # largest, over the largest value
+    source: Source
+    evidence: headorder.Evidence | None  # of the order of the reductions
+    differences: dict[str, parity.Difference]
 
 
-def read_state_dict(path: Path) -> dict[str, np.ndarray]:
-    """Read a PyTorch file to a bare {key: array}, without running code from it.
-
-    State dicts may lie under `state_dict`, `model`, `net` or `model_state_dict`, and keys may carry
-    `module.`, `model.` or `net.` before them.
-
-    Raises:
-        InputError: not a PyTorch file, truncated, a pickled module, or no tensors in it.
-    """
-    try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
-    except Exception as error:  # pickle, zip and runtime errors alike
-        # A zip of pickles, or a pickle: the two formats of torch.save.
-        pickled = Path(path).read_bytes()[:2].startswith((b"PK", b"\x80"))
-        if pickled and ("weights_only" in str(error) or "Unsupported" in str(error)):
-            raise InputError(
-                f"{path}: holds more than weights (a pickled module?), which could run code; at its origin,"
-                " save it again with torch.save(model.state_dict(), ...)"
-            ) from None
-        raise InputError(f"{path}: not a readable PyTorch checkpoint ({type(error).__name__})") from None
-    while isinstance(loaded, Mapping):
-        inner = next((loaded[name] for name in _CONTAINERS if isinstance(loaded.get(name), Mapping)), None)
-        if inner is None:
-            break
-        loaded = inner
-    items = loaded.items() if isinstance(loaded, Mapping) else ()
-    tensors = {k: v for k, v in items if isinstance(k, str) and isinstance(v, torch.Tensor)}
-    if not tensors:
-        raise InputError(f"{path}: no weights in it")
-    while prefix := next((p for p in _PREFIXES if all(key.startswith(p) for key in tensors)), None):
-        tensors = {key.removeprefix(prefix): value for key, value in tensors.items()}
-    return {key: _to_numpy(value) for key, value in tensors.items()}
-
-
-def _to_numpy(value: torch.Tensor) -> np.ndarray:
-    value = value.detach().to_dense() if value.is_sparse else value.detach()
-    return value.float().numpy() if value.is_floating_point() else value.numpy()
-
-
-def convert(path: Path, prefix: Path, pool: str | None = None, overwrite: bool = False) -> Conversion:
-    """Convert a PyTorch checkpoint and put it in place at `prefix`, with its `.json`.
+def read(
+    path: Path,
+    pool: str | None = None,
+    order: str | None = None,
+    allow_missing: Sequence[str] = (),
+    allow_extra: Sequence[str] = (),
+    height: int = HEIGHT,
+    width: int = WIDTH,
+) -> Source:
+    """Read a checkpoint of one of `families.FAMILIES` and say where its weights go.
 
     Args:
-        path: of one of `families.FAMILIES`.
-        prefix: of the TensorFlow checkpoint to make.
+        path: see `torchfiles.read`.
         pool: "avg" or "max"; weights do not tell. None: what the family's authors trained with.
-        overwrite: replace what is at `prefix`.
+        order: "pytorch" or "mgn-reid", how the file numbers its reductions; None: as its family does.
+        allow_missing: patterns (as of a shell) of keys that may be missing; they keep initial values, or, if
+            all classifiers are missing, there will be none.
+        allow_extra: patterns of keys that may be left over.
+        height: of the pictures it was trained with, pixels.
+        width: the same.
 
     Raises:
-        InputError: not such a file, or `prefix` exists.
-        CheckError: missing, left-over or wrongly shaped weights, or the networks differ; nothing is written.
+        InputError: not such a file, or an order for a file that has none.
     """
-    checkpoints.refuse_existing_checkpoint(prefix, overwrite)
-    state_dict = read_state_dict(path)
+    state_dict = torchfiles.read(path)
     family = recognise(state_dict)
-    arrays = weights.from_pytorch(state_dict)
-    found = (
-        weights.options_of(state_dict) if family.kind == "mgn" else {"num_classes": 0, "reduction": "relu"}
+    if order and not family.order:
+        raise InputError(f"--reduction_order: {path} is of {family.name}, which has no reductions to order")
+    options = NetworkOptions(
+        **options_in(state_dict, family), pool=pool or family.pool, height=height, width=width
     )
-    options = NetworkOptions(pool=pool or family.pool, **found)
-    session, variables = _session_with(arrays, options)
-    with session:
-        difference = _prove(session, state_dict, family, options)
-        with session.graph.as_default():
-            saver = checkpoints.new_saver(variables)
-        source = {"file": Path(path).name, "sha256": checkpoints.sha256(path), "family": family.name}
-        description = {**checkpoints.describe(options, family.kind), "source": source}
-        checkpoints.save(session, saver, prefix, description, overwrite)
-    return Conversion(family.name, family.kind, options, _coverage(arrays), difference)
+    graph, variables = parity.build_graph(options)
+    allowed = allow_missing, allow_extra
+    coverage = _cover(state_dict, variables, order, allowed)
+    return Source(Path(path), state_dict, options, graph, variables, coverage, allowed)
 
 
-def _session_with(
-    arrays: Mapping[str, np.ndarray], options: NetworkOptions
-) -> tuple[tf.Session, list[tf.Variable]]:
-    with tf.Graph().as_default() as graph:
-        images = tf.placeholder(tf.float32, [None, options.height, options.width, 3], name="images")
-        outputs = mgn(images, max(options.num_classes, 1), False, options.pool, options.reduction)
-        for head, feature, logits in zip(HEADS, outputs.features, outputs.logits, strict=True):
-            tf.identity(feature, f"feature_{head.name}")
-            tf.identity(logits, f"logits_{head.name}")
-        variables = [v for v in weights.model_variables() if v.op.name in arrays]
-        others = [v for v in weights.model_variables() if v.op.name not in arrays]
-    session = new_session(graph)
-    weights.assign_some(session, variables, arrays)
-    weights.assign_some(session, others, _stand_ins(others))
-    return session, variables
+def _cover(
+    state_dict: Mapping, variables: Sequence[tf.Variable], order: str | None, allowed: tuple
+) -> Coverage:
+    shapes = {v.op.name: tuple(v.shape.as_list()) for v in variables}
+    return cover(state_dict, recognise(state_dict), shapes, order, *allowed)
+
+
+def convert(
+    source: Source,
+    prefix: Path | None,
+    overwrite: bool = False,
+    verify: bool | Path = False,
+    given_order: bool = False,
+) -> Conversion:
+    """Set the network's variables, prove them, and put a checkpoint in place.
+
+    Args:
+        source: what `read` found.
+        prefix: of the checkpoint to make, with its `.json`; None: prove only.
+        overwrite: replace what is at `prefix`.
+        verify: judge the order of the reductions by a folder of pictures like those it was trained with, or
+            by nothing but its batch norms (True). The order that fits is taken.
+        given_order: the user named the order, so another one is an error.
+
+    Raises:
+        InputError: `prefix` exists, or there is no order to verify.
+        CheckError: missing, left-over or wrongly shaped weights, another order than the given one fits, or
+            the networks differ; nothing is written.
+    """
+    if prefix is not None:
+        checkpoints.refuse_existing_checkpoint(prefix, overwrite)
+    source.coverage.check()
+    with new_session(source.graph, rewrite=False) as session:
+        _assign(session, source)
+        evidence = _judge(session, source, verify) if verify else None
+        if evidence and evidence.order and evidence.order != source.coverage.order:
+            if given_order:
+                raise CheckError(
+                    f"--reduction_order {source.coverage.order} does not fit {source.path}, judged by"
+                    f" {evidence.basis}: {evidence.order} is {evidence.margin:.1f} times nearer; not kept"
+                )
+            source = source.in_order(evidence.order)
+            _assign(session, source)
+        differences = parity.compare(session, _for_pytorch(session, source), source.options)
+        if prefix is not None:
+            _save(session, source, prefix, overwrite)
+    return Conversion(source, evidence, differences)
+
+
+def _assign(session: tf.Session, source: Source) -> None:
+    keys = source.coverage.keys
+    arrays = {name: to_tf_layout(source.state_dict[key]) for name, key in keys.items()}
+    weights.assign_some(session, [v for v in source.variables if v.op.name in keys], arrays)
+    others = [v for v in source.variables if v.op.name not in keys]
+    if source.coverage.family.kind == "mgn":
+        session.run([v.initializer for v in others])
+    else:
+        weights.assign_some(session, others, _stand_ins(others))
 
 
 def _stand_ins(variables: list[tf.Variable]) -> dict[str, np.ndarray]:
@@ -130,57 +147,55 @@ def _stand_ins(variables: list[tf.Variable]) -> dict[str, np.ndarray]:
     return {v.op.name: rng.uniform(0.01, 0.03, v.shape.as_list()).astype(np.float32) for v in variables}
 
 
-def _prove(session: tf.Session, state_dict: Mapping, family: Family, options: NetworkOptions) -> float:
-    """Largest difference of any head's feature or logits between the networks, over its largest value."""
-    rng = np.random.default_rng(0)
-    picture = rng.standard_normal((1, options.height, options.width, 3)).astype(np.float32)
-    names = [f"{kind}_{head.name}:0" for kind in ("feature", "logits") for head in HEADS]
-    got = session.run(names, {"images:0": picture})
-    network = TorchMGN(max(options.num_classes, 1), options.pool, options.reduction).eval()
-    network.load_state_dict(_torch_weights(session, state_dict, family), strict=True)
-    with torch.no_grad():
-        _, features, logits = network(torch.from_numpy(picture.transpose(0, 3, 1, 2).copy()))
-    differences = {
-        name: float(np.abs(a - b.numpy()).max() / np.abs(b.numpy()).max())
-        for name, a, b in zip(names, got, [*features, *logits], strict=True)
-    }
-    worst = max(differences, key=lambda name: np.nan_to_num(differences[name], nan=np.inf))
-    if not differences[worst] <= _TOLERANCE:
-        raise CheckError(
-            f"{worst} differs from PyTorch's by {differences[worst]:.1e} of its largest value; not kept"
-        )
-    return differences[worst]
+def _judge(session: tf.Session, source: Source, verify: bool | Path) -> headorder.Evidence:
+    family, state_dict = source.coverage.family, source.state_dict
+    if not family.order:
+        raise InputError(f"--verify: {source.path} is of {family.name}, which has no reductions to order")
+    if verify is True:
+        if source.options.pool != "avg":
+            raise InputError(
+                "--verify: maxima cannot be judged by batch norms alone; add a folder of pictures"
+            )
+        inputs = headorder.inputs_from_statistics(state_dict, family)
+        return headorder.judge(inputs, state_dict, family, "its batch norms")
+    images = _normalised(session, picture_files(verify).paths)
+    inputs = headorder.inputs_from_pictures(session, images)
+    return headorder.judge(inputs, state_dict, family, f"{len(images)} pictures")
 
 
-def _torch_weights(session: tf.Session, state_dict: Mapping, family: Family) -> dict[str, torch.Tensor]:
-    """State dict for `TorchMGN`: the file's own arrays, never those that went through TensorFlow's layout."""
-    given = {}
-    with session.graph.as_default():
-        variables = weights.model_variables()
-    for variable in variables:
-        key = family.key_of(variable.op.name)
-        value = state_dict[key] if key else weights.to_torch_layout(session.run(variable))
-        name = mgn_pytorch_key(variable.op.name)
-        given[name] = torch.from_numpy(np.array(value))
-        if name.endswith("running_var"):
-            given[name.replace("running_var", "num_batches_tracked")] = torch.tensor(0)
-    return given
-
-
-def _coverage(arrays: Mapping[str, np.ndarray]) -> list[tuple[str, int, int]]:
-    parts = [name.split("/")[0] for name in arrays]
-    tensors, values = Counter(parts), Counter()
-    for part, array in zip(parts, arrays.values(), strict=True):
-        values[part] += array.size
-    return [(part, tensors[part], values[part]) for part in tensors]
-
-
-def coverage_table(conversion: Conversion) -> str:
-    """The parts of the network with how many tensors and values came in."""
-    rows = [
-        *conversion.coverage,
-        ("total", *(sum(column) for column in list(zip(*conversion.coverage, strict=True))[1:])),
-    ]
-    return "\n".join(
-        [f"{'part':<16}{'tensors':>9}{'values':>13}"] + [f"{p:<16}{t:>9}{v:>13,}" for p, t, v in rows]
+def _normalised(session: tf.Session, paths: Sequence[str]) -> np.ndarray:
+    """Pictures evenly chosen among `paths`: float32 [N, height, width, 3]."""
+    chosen = paths[:: max(1, -(-len(paths) // _PICTURES))]
+    read_picture = PictureReader()
+    try:
+        pictures = [read_picture(path)[None] for path in chosen]
+    finally:
+        read_picture.close()
+    return np.concatenate(
+        [session.run(f"{parity.IMAGES}:0", {"pictures:0": picture}) for picture in pictures]
     )
+
+
+def _for_pytorch(session: tf.Session, source: Source) -> dict[str, np.ndarray]:
+    """A state dict for `TorchMGN`: the file's own arrays, which never went through TensorFlow."""
+    keys = source.coverage.keys
+    absent = {v.op.name: v for v in source.variables if v.op.name not in keys}
+    given = {name: to_torch_layout(value) for name, value in session.run(absent).items()}
+    given |= {name: source.state_dict[key] for name, key in keys.items()}
+    return {mgn_pytorch_key(name): value for name, value in given.items()}
+
+
+def _save(session: tf.Session, source: Source, prefix: Path, overwrite: bool) -> None:
+    coverage = source.coverage
+    kept = [v for v in source.variables if coverage.family.kind == "mgn" or v.op.name.split("/")[0] in BODIES]
+    with source.graph.as_default():
+        saver = checkpoints.new_saver(kept)
+    origin = {
+        "file": source.path.name,
+        "sha256": checkpoints.sha256(torchfiles.checkpoint_at(source.path) or source.path),
+        "family": coverage.family.name,
+        "reduction_order": coverage.order,
+        "initial": coverage.initial,
+    }
+    description = {**checkpoints.describe(source.options, coverage.family.kind), "source": origin}
+    checkpoints.save(session, saver, prefix, description, overwrite)

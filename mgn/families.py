@@ -1,4 +1,4 @@
-"""The published kinds of PyTorch checkpoints: how to know each, and where in it a variable's value is."""
+"""The published kinds of checkpoints: how to know each, and where in it a variable's value is."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mgn.errors import InputError
+from mgn.foreign import differences, looks_like
 from mgn.network import BRANCHES, HEADS
 
 BODIES = ("backbone", *(branch.name for branch in BRANCHES))
@@ -19,6 +20,10 @@ _CUT = (  # how MGN-pytorch renumbered the pieces when it cut ResNet; applied in
     (r"^(p\d)/layer3/(\d)/", lambda m: f"{m[1]}.0.{int(m[2]) - 1}."),
     (r"^(p\d)/layer4/", r"\1.1."),
 )
+_NUMBERS = {  # of the reductions 0 to 7 of `HEADS`, in a file of this order
+    "pytorch": "01234567",
+    "mgn-reid": "01423567",  # branch by branch: 2 and 3 are p2's stripes, 4 is the whole of p3
+}
 
 
 class Family(NamedTuple):
@@ -26,10 +31,18 @@ class Family(NamedTuple):
 
     name: str
     kind: str
-    key_of: Callable[[str], str | None]  # variable name -> PyTorch key; None: not in this family
-    marks: tuple[str, ...]  # keys by which it is known
+    key_of: Callable[[str], str | None]  # variable name -> key in the file; None: not in this family
+    marks: tuple[str, ...]  # beginnings of keys by which it is known: some key begins with each
     pool: str = "avg"  # what its authors trained with; weights do not tell
-    unused: tuple[str, ...] = ()  # beginnings of keys that this network has no place for
+    order: str | None = "pytorch"  # of its reductions; None: there is nothing to order
+    unused: tuple[tuple[str, str], ...] = ()  # (pattern of keys without a place here, what they are)
+
+    def key(self, variable: str, order: str | None) -> str | None:
+        """The key of a variable in a file whose reductions are numbered in `order`."""
+        number = re.match(r"reduction_(\d)/", variable)
+        if number and order:
+            variable = f"reduction_{_NUMBERS[order][int(number[1])]}/{variable[number.end() :]}"
+        return self.key_of(variable)
 
 
 def mgn_pytorch_key(name: str) -> str:
@@ -61,78 +74,99 @@ def base_key(name: str) -> str | None:
     return key and f"base.{key}"
 
 
-_HEADS_OF_OTHERS = ("fc.", "classifier.", "bottleneck.")
-FAMILIES = (  # the first whose marks are all there
-    Family("MGN-pytorch", "mgn", mgn_pytorch_key, ("backone.0.weight", "reduction_0.0.weight")),
+_GRAPH_BLOCKS = (  # of MGN-ReId's graph; slim built block1, its own code the rest under automatic names
+    (r"^backbone/layer1/(\d)/", lambda m: f"resnet_v1_50/block1/unit_{int(m[1]) + 1}/bottleneck_v1/"),
+    (
+        r"^backbone/layer(\d)/(\d)/",
+        lambda m: f"resnet_v1_50/sd_block{m[1]}/unit_{int(m[2]) + 1}/bottleneck_v1/",
+    ),
+    (r"^backbone/", "resnet_v1_50/"),
+    (r"^(p\d)/layer3/(\d)/", lambda m: f"{m[1]}/block_0/bottleneck_v{int(m[2]) - 1}/"),
+    (r"^(p\d)/layer4/", r"\1/block_1/bottleneck_v"),
+    (r"^reduction_(\d)/", lambda m: f"{_GRAPH_BRANCHES[int(m[1])]}/reduction_{m[1]}/"),
+    (r"^(fc_id_\w+)/weight$", r"\1/kernel"),
+    (r"^(fc_id_\w+)/", lambda m: f"{_CLASSIFIER_BRANCH[m[1]]}/{m[1]}/"),
+    (r"(reduction_\d)/2/weight$", r"\1/Prelu_alpha"),
+    (r"(reduction_\d)/0/", r"\1/Conv/"),
+    (r"(reduction_\d)/1/", r"\1/Conv/BatchNorm/"),
+    (r"/downsample/0/", "/downsample/"),
+    (r"/downsample/1/", "/downsample/BatchNorm/"),
+    (r"/bn(\d)/", r"/conv\1/BatchNorm/"),
+    (r"(block1/.*)/downsample/", r"\1/shortcut/"),
+    (r"(block[_23].*)/conv1/", r"\1/Conv/"),
+    (r"(block[_23].*)/conv2/", r"\1/Conv_1/"),
+    (r"(block[_23].*)/conv3/", r"\1/Conv_2/"),
+    (r"/BatchNorm/weight$", "/BatchNorm/gamma"),
+    (r"/BatchNorm/bias$", "/BatchNorm/beta"),
+    (r"/running_mean$", "/moving_mean"),
+    (r"/running_var$", "/moving_variance"),
+    (r"/weight$", "/weights"),
+)
+_GRAPH_BRANCHES = ("p1", "p2", "p2", "p2", "p3", "p3", "p3", "p3")  # where its reductions 0 to 7 are
+_CLASSIFIER_BRANCH = {head.classifier: head.branch for head in HEADS}
+
+
+def mgn_reid_key(name: str) -> str:
+    """`p2/layer4/0/conv1/weight` -> `p2/block_1/bottleneck_v0/Conv/weights`, of TensorFlow checkpoints."""
+    for pattern, replacement in _GRAPH_BLOCKS:
+        name = re.sub(pattern, replacement, name)
+    return name
+
+
+_CLASSIFIERS = ((r"fc\.|classifier\.", "a classifier of other classes"), (r"bottleneck\.", "a neck"))
+FAMILIES = (
+    Family("MGN-pytorch", "mgn", mgn_pytorch_key, ("backone.", "reduction_")),
+    Family("MGN in levyfan's layout", "mgn", spelled_key, ("backbone.", "reduction_"), "max"),
     Family(
-        "MGN in levyfan's layout", "mgn", spelled_key, ("backbone.0.weight", "reduction_0.0.weight"), "max"
+        "GNAYUOHZ's ReID-MGN", "mgn", shared_reduction_key, ("backbone.", "reduction."), "max", order=None
     ),
     Family(
-        "GNAYUOHZ's ReID-MGN", "mgn", shared_reduction_key, ("backbone.0.weight", "reduction.0.weight"), "max"
+        "MGN-ReId's TensorFlow checkpoint",
+        "mgn",
+        mgn_reid_key,
+        ("resnet_v1_50/sd_block2/", "p2/reduction_"),
+        order="mgn-reid",
+        unused=((r"resnet_v1_50/block[234]/", "slim's blocks that its graph never used"),),
     ),
     Family(
         "ResNet-50 of torchvision or torchreid",
         "backbone",
         imagenet_key,
-        ("conv1.weight", "layer1.0.conv1.weight"),
-        unused=_HEADS_OF_OTHERS,
+        ("conv1.", "layer1.0.conv3.", "layer4.0.conv3."),
+        order=None,
+        unused=_CLASSIFIERS,
     ),
     Family(
         "ResNet-50 of reid-strong-baseline",
         "backbone",
         base_key,
-        ("base.conv1.weight", "base.layer1.0.conv1.weight"),
-        unused=_HEADS_OF_OTHERS,
+        ("base.conv1.", "base.layer1.0.conv3.", "base.layer4.0.conv3."),
+        order=None,
+        unused=_CLASSIFIERS,
     ),
 )
 
 
 def recognise(state_dict: Mapping[str, np.ndarray]) -> Family:
-    """Tell the family of a bare state dict from its keys and shapes.
+    """Tell the family of a bare state dict from its keys.
 
     Raises:
-        InputError: a network that is not this one, with the reasons, or one that this project does not know.
+        InputError: a network that is not this one, with the reasons; two families mixed; or something that
+            this project does not know, with what it looks like.
     """
-    if differences := _differences(state_dict):
-        raise InputError(f"another network than this MGN: {'; '.join(differences)}")
-    for family in FAMILIES:
-        if all(mark in state_dict for mark in family.marks):
-            return family
-    raise InputError(
-        f"no MGN or ResNet-50 that is known here: keys begin {', '.join(sorted(state_dict)[:3])};"
-        f" known are {', '.join(family.name for family in FAMILIES)}"
-    )
-
-
-def _differences(state_dict: Mapping[str, np.ndarray]) -> list[str]:
-    """What of a state dict this network cannot hold, each by its term; empty if nothing shows."""
-    keys = set(state_dict)
-    found = {
-        "IBN-a (half of each first batch norm is an InstanceNorm)": any(".IN." in key for key in keys),
-        "GeM pooling with a learned power": any(
-            re.search(r"(_pool\.0|\.pool_layer)\.p$", key) for key in keys
-        ),
-        "BNNeck, one more batch norm after the reduction": any(".bnneck." in key for key in keys),
-        "one more batch norm before the heads (LUPerson)": any("heads_extra_bn" in key for key in keys),
-    }
-    differences = [term for term, there in found.items() if there]
-    if any(key.startswith("b1_head.") for key in keys):
-        differences += _fast_reid(keys)
-    classifier = state_dict.get(f"{HEADS[0].classifier}.weight")
-    if classifier is not None and np.ndim(classifier) == 2 and np.shape(classifier)[1] == 2048:
-        differences.append("the classifiers of whole maps take the pooled 2048 numbers, not the reduced 256")
-    return differences
-
-
-def _fast_reid(keys: set[str]) -> list[str]:
-    """What else is different in fast-reid's MGN and LUPerson's, whose heads are called b1_head and so on."""
-    differences = ["fast-reid's cosine classifier without bias"]
-    if "b1_head.bottleneck.0.weight" in keys:
-        differences.append("no ReLU after the reduction")
-    if "pixel_mean" in keys:
-        differences.append("its own mean and deviation inside the model, for values from 0 to 255")
-    return [
-        *differences,
-        "stem pooling without padding",
-        "stride 1 in layer4 of p1 (both by fast-reid's code)",
+    if found := differences(state_dict):
+        raise InputError(f"another network than this MGN: {'; '.join(found)}")
+    known = [
+        family
+        for family in FAMILIES
+        if all(any(key.startswith(mark) for key in state_dict) for mark in family.marks)
     ]
+    if len(known) > 1:
+        told = " and ".join(f"{family.name} ({family.marks[0]}...)" for family in known)
+        raise InputError(f"keys of two families mixed, {told}: save the one network that you mean by itself")
+    if not known:
+        raise InputError(
+            f"no MGN or ResNet-50 that is known here; it looks like {looks_like(state_dict)}: keys begin"
+            f" {', '.join(sorted(state_dict)[:3])}; known are {', '.join(family.name for family in FAMILIES)}"
+        )
+    return known[0]

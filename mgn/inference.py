@@ -40,8 +40,8 @@ def build_pre_post(options: NetworkOptions, input_type: str) -> tf.Tensor:
 
 
 def _embedding(images: tf.Tensor, options: NetworkOptions) -> tf.Tensor:
-    # The classifiers are no part of an embedding: what is built of them is left behind by freezing.
-    return mgn(images, options.num_classes, False, options.pool, options.reduction).embedding
+    no_classifiers = 0  # they are no part of an embedding
+    return mgn(images, no_classifiers, False, options.pool, options.reduction).embedding
 
 
 class Embedder:

@@ -50,7 +50,7 @@ class Outputs(NamedTuple):
 
     embedding: tf.Tensor  # float32 [N, 2048]: `features` side by side
     features: list[tf.Tensor]  # eight times float32 [N, 256], in the order of HEADS
-    logits: list[tf.Tensor]  # eight times float32 [N, num_classes]
+    logits: list[tf.Tensor]  # eight times float32 [N, num_classes]; none without classifiers
 
 
 def mgn(
@@ -65,7 +65,7 @@ def mgn(
 
     Args:
         images: float32 [N, H, W, 3], normalised RGB; H a multiple of 96, W of 32.
-        num_classes: people that the classifiers tell apart.
+        num_classes: people that the classifiers tell apart; 0: no classifiers.
         training: batch statistics (True) or running statistics (False).
         pool: "avg" or "max" over a map or stripe.
         reduction: "relu" or "prelu" at the end of each head.
@@ -76,7 +76,8 @@ def mgn(
     for h in HEADS:
         feature = head(seen[h.name], h.reduction, training, pool, reduction)
         features.append(feature)
-        logits.append(linear(feature, h.classifier, num_classes))
+        if num_classes:
+            logits.append(linear(feature, h.classifier, num_classes))
     return Outputs(tf.concat(features, axis=1), features, logits)
 
 

@@ -34,7 +34,10 @@ def _layer(inputs: int, width: int, blocks: int, stride: int) -> nn.Sequential:
 
 
 class TorchMGN(nn.Module):
-    """MGN with the keys and shapes of MGN-pytorch's checkpoints (with PReLU: of lwplw's)."""
+    """MGN with the keys and shapes of MGN-pytorch's checkpoints (with PReLU: of lwplw's).
+
+    With 0 classes it has no classifiers.
+    """
 
     def __init__(self, num_classes: int, pool: str = "avg", reduction: str = "relu"):
         super().__init__()
@@ -49,7 +52,8 @@ class TorchMGN(nn.Module):
             parts = [nn.Conv2d(2048, 256, 1, bias=False), nn.BatchNorm2d(256)]
             activation = nn.PReLU(256) if reduction == "prelu" else nn.ReLU()
             setattr(self, head.reduction, nn.Sequential(*parts, activation))
-            setattr(self, head.classifier, nn.Linear(256, num_classes))
+            if num_classes:
+                setattr(self, head.classifier, nn.Linear(256, num_classes))
 
     def forward(self, images):
         """float32 [N, 3, H, W] to (embedding [N, 2048], eight features [N, 256], eight logits [N, C])."""
@@ -64,5 +68,6 @@ class TorchMGN(nn.Module):
                 x = x.chunk(stripes[head.branch], dim=2)[head.stripe]
             feature = getattr(self, head.reduction)(pool(x, dim=(2, 3), keepdim=True)).flatten(1)
             features.append(feature)
-            logits.append(getattr(self, head.classifier)(feature))
+            if hasattr(self, head.classifier):
+                logits.append(getattr(self, head.classifier)(feature))
         return torch.cat(features, dim=1), features, logits

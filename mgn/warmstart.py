@@ -30,7 +30,7 @@ def find_start(
             raise InputError(f"--init_checkpoint {found.prefix} has {name} {theirs}: add --{name} {theirs}")
     if found.options.num_classes != num_classes and not fresh_classifier:
         raise InputError(
-            f"--init_checkpoint {found.prefix} has {found.options.num_classes} classes, this data set"
+            f"--init_checkpoint {found.prefix} has {found.options.num_classes or 'no'} classes, this data set"
             f" {num_classes}: add --fresh_classifier to start the classifiers anew"
         )
     return found

@@ -1,0 +1,97 @@
+"""The proof of a conversion: the same pictures through PyTorch's network and TensorFlow's."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+import torch
+
+from mgn.config import NetworkOptions
+from mgn.demo import draw_picture
+from mgn.errors import CheckError
+from mgn.images import normalise, resize
+from mgn.network import HEADS, mgn
+from mgn.torch_mgn import TorchMGN
+
+_TOLERANCE = 1e-4  # largest difference over largest value
+IMAGES = "images"  # float32 [N, height, width, 3], normalised
+
+
+class Difference(NamedTuple):
+    """Of one head: the largest difference over the largest value; of the logits None without classifiers."""
+
+    feature: float
+    logits: float | None
+
+
+def build_graph(options: NetworkOptions) -> tuple[tf.Graph, list[tf.Variable]]:
+    """The network for inference, with names for `compare`; and its variables."""
+    with tf.Graph().as_default() as graph:
+        pictures = tf.placeholder(tf.uint8, [None, None, None, 3], name="pictures")
+        images = tf.identity(normalise(resize(pictures, options.height, options.width)), IMAGES)
+        images.set_shape([None, options.height, options.width, 3])
+        tf.set_random_seed(0)  # for a variable that a file lacks, as allowed
+        outputs = mgn(images, options.num_classes, False, options.pool, options.reduction)
+        for kind, tensors in (("feature", outputs.features), ("logits", outputs.logits)):
+            for head, tensor in zip(HEADS, tensors or [None] * len(HEADS), strict=True):
+                if tensor is not None:
+                    tf.identity(tensor, f"{kind}_{head.name}")
+        return graph, tf.global_variables()
+
+
+def compare(
+    session: tf.Session, state_dict: Mapping[str, np.ndarray], options: NetworkOptions
+) -> dict[str, Difference]:
+    """Send two drawn pedestrians through both networks.
+
+    Args:
+        session: of `build_graph(options)`, its variables set.
+        state_dict: {MGN-pytorch's key: array}, complete but for counters of batches; they never went
+            through TensorFlow.
+        options: of both.
+
+    Returns:
+        {head's name: difference}.
+
+    Raises:
+        CheckError: a head differs by more than 1e-4 of its largest value.
+    """
+    pictures = np.stack([draw_picture(0, person, 1, 0) for person in (1, 2)])
+    kinds = ("feature", "logits") if options.num_classes else ("feature",)
+    names = [f"{kind}_{head.name}:0" for kind in kinds for head in HEADS]
+    images, *ours = session.run([f"{IMAGES}:0", *names], {"pictures:0": pictures})
+    with torch.inference_mode():
+        network = _torch_network(state_dict, options)
+        _, features, logits = network(torch.from_numpy(images.transpose(0, 3, 1, 2).copy()))
+    theirs = [value.numpy() for value in (*features, *logits)]
+    pairs = zip(names, ours, theirs, strict=True)
+    found = {name: float(np.abs(a - b).max() / np.abs(b).max()) for name, a, b in pairs}
+    worst = max(found, key=lambda name: np.nan_to_num(found[name], nan=np.inf))
+    if not found[worst] <= _TOLERANCE:
+        raise CheckError(
+            f"{worst} differs from PyTorch's by {found[worst]:.1e} of its largest value; not kept"
+        )
+    return {h.name: Difference(found[f"feature_{h.name}:0"], found.get(f"logits_{h.name}:0")) for h in HEADS}
+
+
+def _torch_network(state_dict: Mapping[str, np.ndarray], options: NetworkOptions) -> TorchMGN:
+    with torch.device("meta"):  # no memory, no random start: every value is given
+        network = TorchMGN(options.num_classes, options.pool, options.reduction).eval()
+    given = {key: torch.from_numpy(np.asarray(value, np.float32)) for key, value in state_dict.items()}
+    counters = {k: torch.tensor(0) for k in network.state_dict() if k.endswith("num_batches_tracked")}
+    network.load_state_dict(given | counters, strict=True, assign=True)
+    return network
+
+
+def table(differences: Mapping[str, Difference]) -> str:
+    """A row for each head."""
+    rows = [f"{'head':<8}{'feature':>10}{'logits':>10}"]
+    for name, (feature, logits) in differences.items():
+        rows.append(f"{name:<8}{feature:>10.1e}{'-' if logits is None else format(logits, '.1e'):>10}")
+    return "\n".join(rows)
+
+
+def largest(differences: Mapping[str, Difference]) -> float:
+    """The largest of all heads'."""
+    return max(value for difference in differences.values() for value in difference if value is not None)

@@ -1,0 +1,73 @@
+"""The way back: a checkpoint of this toolkit to a PyTorch file as MGN-pytorch writes it."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from mgn import checkpoints, parity, torchfiles
+from mgn.errors import CheckError, InputError
+from mgn.families import mgn_pytorch_key
+from mgn.files import replacing
+from mgn.layouts import to_torch_layout
+from mgn.session import new_session
+
+
+class Written(NamedTuple):
+    """What was written: shown to the user."""
+
+    checkpoint: checkpoints.Checkpoint
+    tensors: int
+    differences: dict[str, parity.Difference]
+
+
+def convert(path: Path, pt_path: Path, overwrite: bool = False, **options: object) -> Written:
+    """Write a checkpoint's weights as MGN-pytorch's state dict (with PReLU: lwplw's), and prove the file.
+
+    Values are kept bit for bit. Counters of batches, which a checkpoint does not have, are 0; PyTorch uses
+    them only where batch norm has no momentum.
+
+    Args:
+        path: a train_dir, a checkpoint, or one of its files.
+        pt_path: of the PyTorch file to make.
+        overwrite: replace what is at `pt_path`.
+        options: `pool`, `height`, `width`, for a checkpoint without `.json`.
+
+    Raises:
+        InputError: no whole network there, or `pt_path` exists.
+        CheckError: it could not be written, reads back otherwise, or the networks differ.
+    """
+    found = checkpoints.find(path, **options)
+    if found.kind != "mgn":
+        raise InputError(f"{found.prefix}: holds a {found.kind} only, no whole MGN")
+    graph, variables = parity.build_graph(found.options)
+    with new_session(graph, rewrite=False) as session, replacing(pt_path, overwrite) as temporary:
+        checkpoints.restore(session, found, variables)
+        values = checkpoints.read(found.prefix, [v.op.name for v in variables])
+        state_dict = {mgn_pytorch_key(name): to_torch_layout(value) for name, value in values.items()}
+        torchfiles.write(temporary, _with_counters(state_dict))
+        back = torchfiles.read(temporary)
+        changed = [
+            key for key, value in state_dict.items() if not np.array_equal(_bits(back[key]), _bits(value))
+        ]
+        if changed:
+            raise CheckError(
+                f"{len(changed)} weights read back otherwise: {', '.join(changed[:5])}; not kept"
+            )
+        weights = {key: back[key] for key in state_dict}
+        return Written(found, len(back), parity.compare(session, weights, found.options))
+
+
+def _bits(value: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(value).view(np.uint32)
+
+
+def _with_counters(state_dict: dict[str, np.ndarray]) -> dict[str, torch.Tensor]:
+    """With a counter behind each batch norm's variance, as PyTorch has it."""
+    tensors = {}
+    for key, value in state_dict.items():
+        tensors[key] = torch.from_numpy(value)
+        if key.endswith(".running_var"):
+            tensors[key.replace("running_var", "num_batches_tracked")] = torch.tensor(0)
+    return tensors

@@ -1,0 +1,117 @@
+"""Files of weights, in and out: PyTorch's, safetensors, MGN-ReId's TensorFlow checkpoints; no code is run."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import safetensors.torch
+import tensorflow.compat.v1 as tf
+import torch
+
+from mgn import checkpoints
+from mgn.errors import CheckError, InputError
+from mgn.layouts import to_torch_layout
+
+_CONTAINERS = ("state_dict", "model", "net", "model_state_dict")
+_PREFIXES = ("module.", "model.", "net.", "backbone.")  # taken off while every key begins with one
+
+
+def read(path: Path) -> dict[str, np.ndarray]:
+    """Read weights to a bare {key: array}, in PyTorch's layout.
+
+    State dicts may lie under `state_dict`, `model`, `net` or `model_state_dict`, and all keys may carry
+    `module.`, `model.`, `net.` or `backbone.` before them, in any nesting. float16 and bfloat16 become
+    float32.
+
+    Args:
+        path: of a PyTorch file in either of its formats, a safetensors file, or a TensorFlow checkpoint
+            (prefix, one of its files, or a folder with a `checkpoint` file). Of the last the optimiser's
+            slots and scalars are not read.
+
+    Raises:
+        InputError: none of these, truncated, a pickled module, or no tensors in it.
+    """
+    prefix = checkpoint_at(path)
+    if prefix:
+        return _read_checkpoint(prefix)
+    loaded = _load(Path(path))
+    while isinstance(loaded, Mapping):
+        inner = next((loaded[name] for name in _CONTAINERS if isinstance(loaded.get(name), Mapping)), None)
+        if inner is None:
+            break
+        loaded = inner
+    items = loaded.items() if isinstance(loaded, Mapping) else ()
+    tensors = {k: v for k, v in items if isinstance(k, str) and isinstance(v, torch.Tensor)}
+    if not tensors:
+        raise InputError(f"{path}: no weights in it")
+    while prefix := next((p for p in _PREFIXES if all(key.startswith(p) for key in tensors)), None):
+        tensors = {key.removeprefix(prefix): value for key, value in tensors.items()}
+    return {key: _to_numpy(value) for key, value in tensors.items()}
+
+
+def _load(path: Path) -> object:
+    try:
+        with path.open("rb") as stream:
+            start = stream.read(9)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
+    pickled = start.startswith((b"PK", b"\x80"))  # the two formats of torch.save: a zip of pickles, a pickle
+    try:
+        if start[8:] == b"{" and not pickled:  # a safetensors header, after its length
+            return safetensors.torch.load_file(path)
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # pickle, zip, runtime and safetensors errors alike
+        if pickled and ("weights_only" in str(error) or "Unsupported" in str(error)):
+            raise InputError(
+                f"{path}: holds more than weights (a pickled module?), which could run code; at its origin,"
+                " save it again with torch.save(model.state_dict(), ...)"
+            ) from None
+        raise InputError(f"{path}: not a readable PyTorch checkpoint ({type(error).__name__})") from None
+
+
+def _to_numpy(value: torch.Tensor) -> np.ndarray:
+    value = value.detach().to_dense() if value.is_sparse else value.detach()
+    return value.float().numpy() if value.is_floating_point() else value.numpy()
+
+
+def checkpoint_at(path: Path) -> Path | None:
+    """Prefix of the TensorFlow checkpoint that `path` is or, of a folder, leads to; None: some other file.
+
+    Raises:
+        InputError: a folder that leads to none.
+    """
+    if Path(path).is_dir():
+        latest = tf.train.latest_checkpoint(str(path))
+        if latest is None:
+            raise InputError(f"{path}: a folder without a TensorFlow checkpoint; name a file")
+        return Path(latest)
+    prefix = checkpoints.prefix_of(path)
+    return prefix if Path(f"{prefix}.index").is_file() else None
+
+
+def _read_checkpoint(prefix: Path) -> dict[str, np.ndarray]:
+    shapes = checkpoints.stored_shapes(prefix)
+    if "backbone/conv1/weight" in shapes:
+        raise InputError(
+            f"{prefix}: is a checkpoint of this toolkit; --to_pytorch makes a PyTorch file of it"
+        )
+    weights = [name for name, shape in shapes.items() if shape and name.rpartition("/")[0] not in shapes]
+    return {name: _of_tensorflow(value) for name, value in checkpoints.read(prefix, weights).items()}
+
+
+def _of_tensorflow(value: np.ndarray) -> np.ndarray:
+    return to_torch_layout(value) if value.ndim in (1, 2, 4) else value
+
+
+def write(path: Path, state_dict: Mapping[str, torch.Tensor]) -> None:
+    """Write a PyTorch file of {key: tensor}.
+
+    Raises:
+        CheckError: it could not be written (disk full).
+    """
+    try:
+        torch.save(dict(state_dict), path)
+    except (OSError, RuntimeError) as error:
+        raise CheckError(
+            f"{path.name}: could not be written ({str(error).strip().splitlines()[0]})"
+        ) from None

@@ -1,0 +1,116 @@
+"""Files of weights in all their wrappings; what is refused, and that no code in them is run."""
+
+import os
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+from conftest import save_torch
+
+from mgn import torchfiles
+from mgn.errors import CheckError, InputError
+
+ARRAYS = {
+    "backone.0.weight": np.random.default_rng(0).standard_normal((4, 3, 7, 7)).astype(np.float32),
+    "reduction_0.1.running_var": np.linspace(0.1, 5, 256, dtype=np.float32),
+    "fc_id_2048_0.bias": np.array([1e-3, -3.25, 1e8], np.float32),
+}
+PREFIXES = "module.", "module.model.", "model.module.", "net.", "backbone."
+
+
+@pytest.mark.parametrize(
+    "wrapping",
+    [
+        "bare",
+        "parameters",
+        "legacy",
+        "counters",
+        *("state_dict", "model", "net", "model_state_dict", "model/state_dict"),
+        *PREFIXES,
+        *("half", "bfloat16"),
+        *("safetensors", "safetensors bfloat16", "safetensors module."),
+    ],
+)
+def test_wrappings(tmp_path, wrapping):
+    tensors = {k: torch.from_numpy(v.copy()) for k, v in ARRAYS.items()}
+    tolerance = {"half": 1e-3, "bfloat16": 1e-2}.get(wrapping.rpartition(" ")[2], 0)
+    if tolerance:
+        kind = torch.half if wrapping == "half" else torch.bfloat16
+        tensors = {k: v.clamp(-1e4, 1e4).to(kind) for k, v in tensors.items()}
+    elif wrapping.endswith("."):
+        tensors = {wrapping.rpartition(" ")[2] + k: v for k, v in tensors.items()}
+    elif wrapping == "parameters":
+        tensors = {k: torch.nn.Parameter(v) for k, v in tensors.items()} | {3: "an optimiser's number"}
+    elif wrapping == "counters":
+        tensors["backone.1.num_batches_tracked"] = torch.tensor(7)
+    elif not wrapping.startswith(("bare", "legacy", "safetensors")):
+        for name in reversed(wrapping.split("/")):
+            tensors = {name: tensors, "epoch": 3, "optimizer": {"state": {}}}
+    if wrapping.startswith("safetensors"):
+        safetensors.torch.save_file(tensors, tmp_path / "x")
+    else:
+        torch.save(tensors, tmp_path / "x", _use_new_zipfile_serialization=wrapping != "legacy")
+    got = torchfiles.read(tmp_path / "x")
+    assert set(got) - {"backone.1.num_batches_tracked"} == set(ARRAYS)
+    for key, value in ARRAYS.items():
+        assert got[key].dtype == np.float32
+        assert np.allclose(got[key], value.clip(-1e4, 1e4) if tolerance else value, rtol=tolerance, atol=0)
+
+
+class Hostile:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+def test_a_pickled_module_is_refused_and_never_run(tmp_path):
+    torch.save({"state_dict": Hostile(tmp_path / "made")}, tmp_path / "hostile.pt")
+    torch.save({"w": torch.zeros(1), "x": Hostile(tmp_path / "made")}, tmp_path / "beside.pt")
+    torch.save(torch.nn.Linear(2, 2), tmp_path / "module.pt")
+    for name in ("hostile.pt", "beside.pt", "module.pt"):
+        with pytest.raises(InputError, match=r"save it again with torch\.save\(model\.state_dict\(\)"):
+            torchfiles.read(tmp_path / name)
+    assert not (tmp_path / "made").exists()
+
+
+def test_files_that_hold_no_weights(tmp_path):
+    (tmp_path / "text").write_text("hello, world, this is no checkpoint")
+    torch.save({"weight": torch.zeros(1000)}, tmp_path / "whole")
+    safetensors.torch.save_file({"weight": torch.zeros(1000)}, tmp_path / "safe")
+    for name in ("whole", "safe"):
+        (tmp_path / f"truncated_{name}").write_bytes((tmp_path / name).read_bytes()[:1500])
+    torch.save({}, tmp_path / "empty")
+    torch.save({"state_dict": {}, "epoch": 1}, tmp_path / "nothing")
+    torch.save([torch.zeros(1)], tmp_path / "list")
+    (tmp_path / "letter").write_text("x")
+    (tmp_path / "no bytes").touch()
+    for name in ("text", "truncated_whole", "truncated_safe", "letter", "no bytes"):
+        with pytest.raises(InputError, match="not a readable PyTorch checkpoint"):
+            torchfiles.read(tmp_path / name)
+    for name in ("empty", "nothing", "list"):
+        with pytest.raises(InputError, match="no weights in it"):
+            torchfiles.read(tmp_path / name)
+    with pytest.raises(InputError, match="cannot be read"):
+        torchfiles.read(tmp_path / "missing")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(InputError, match="without a TensorFlow checkpoint"):
+        torchfiles.read(tmp_path / "folder")
+
+
+def test_a_checkpoint_of_this_toolkit_is_told_apart(small_checkpoint):
+    for name in (small_checkpoint, f"{small_checkpoint}.index"):
+        with pytest.raises(InputError, match=r"is a checkpoint of this toolkit; --to_pytorch"):
+            torchfiles.read(name)
+
+
+def test_a_failed_write_is_one_line(tmp_path):
+    tensors = {"w": torch.zeros(3)}
+    with pytest.raises(CheckError, match="could not be written"):
+        torchfiles.write(tmp_path / "none" / "x.pt", tensors)
+    torchfiles.write(tmp_path / "x.pt", tensors)
+    assert np.array_equal(torchfiles.read(tmp_path / "x.pt")["w"], np.zeros(3))
+    save_torch(tmp_path / "y.pt", {"w": np.zeros(3, np.float32)})
+    assert np.array_equal(torchfiles.read(tmp_path / "y.pt")["w"], np.zeros(3))
