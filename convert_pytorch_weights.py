@@ -60,13 +60,13 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     if unfit:
         parser.error(f"{', '.join(unfit)}: not with --to_pytorch")
     if flags.to_pytorch:
-        cli.model_path(flags.checkpoint)
+        cli.check_model_path("--checkpoint", flags.checkpoint)
         refuse_existing(flags.pt_model_path, flags.overwrite)
-    elif not flags.dry_run:
+        return flags
+    cli.check_model_path("--pt_model_path", flags.pt_model_path)
+    if not flags.dry_run:
         for suffix in (".index", ".json"):  # what TensorFlow is not needed for; the conversion looks closer
             refuse_existing(f"{flags.checkpoint}{suffix}", flags.overwrite)
-    if not flags.to_pytorch:
-        cli.model_path(str(flags.pt_model_path))
     return flags
 
 

@@ -102,10 +102,18 @@ def existing_path(text: str) -> Path:
 
 
 def model_path(text: str) -> str:
-    """Flag type, and a check: a model file or folder, or the prefix of a checkpoint."""
+    """Flag type: a model file or folder, or the prefix of a checkpoint."""
     if not (Path(text).exists() or Path(f"{text}.index").is_file()):
         raise argparse.ArgumentTypeError(f"{text}: no such file, folder or checkpoint")
     return text
+
+
+def check_model_path(flag: str, text: object) -> None:
+    """The same for a flag that is a path to read or to write, as another flag says."""
+    try:
+        model_path(str(text))
+    except argparse.ArgumentTypeError as error:
+        raise InputError(f"{flag}: {error}") from None
 
 
 def checked_dataset(dataset: Path | None, *splits: str) -> Path:

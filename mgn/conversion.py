@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from mgn import checkpoints, headorder, parity, torchfiles, weights
-from mgn.config import HEIGHT, WIDTH, NetworkOptions
+from mgn.config import HEIGHT, WIDTH, NetworkOptions, check_network_options
 from mgn.coverage import Coverage, cover, options_in
 from mgn.data import picture_files
 from mgn.errors import CheckError, InputError
@@ -66,7 +66,7 @@ def read(
         width: the same.
 
     Raises:
-        InputError: not such a file, or an order for a file that has none.
+        InputError: not such a file, an order for a file that has none, or a size that no network can have.
     """
     state_dict = torchfiles.read(path)
     family = recognise(state_dict)
@@ -75,6 +75,7 @@ def read(
     options = NetworkOptions(
         **options_in(state_dict, family), pool=pool or family.pool, height=height, width=width
     )
+    check_network_options(height, width, options.pool, options.reduction)
     graph, variables = parity.build_graph(options)
     allowed = allow_missing, allow_extra
     coverage = _cover(state_dict, variables, order, allowed)
@@ -151,6 +152,8 @@ def _judge(session: tf.Session, source: Source, verify: bool | Path) -> headorde
     family, state_dict = source.coverage.family, source.state_dict
     if not family.order:
         raise InputError(f"--verify: {source.path} is of {family.name}, which has no reductions to order")
+    if source.coverage.initial:
+        raise InputError("--verify: some of the weights are missing; judge a whole file")
     if verify is True:
         if source.options.pool != "avg":
             raise InputError(

@@ -66,21 +66,19 @@ def inputs_from_statistics(state_dict: Mapping[str, np.ndarray], family: Family)
     """
     means = {}
     for branch in BRANCHES:
-        read = _reader(state_dict, family, f"{branch.name}/layer4")
-        mean, variance = read("0/downsample/1")
+        layer = f"{branch.name}/layer4"
+        mean, variance = _moments(state_dict, family, f"{layer}/0/downsample/1")
         for block in range(3):
-            added = read(f"{block}/bn3")
+            added = _moments(state_dict, family, f"{layer}/{block}/bn3")
             mean, variance = _rectified(mean + added[0], variance + added[1])
         means[branch.name] = mean
     return {head.name: means[head.branch] for head in HEADS}
 
 
-def _reader(state_dict: Mapping, family: Family, scope: str):
-    def read(name: str) -> tuple[np.ndarray, np.ndarray]:
-        weight, bias = (state_dict[family.key_of(f"{scope}/{name}/{leaf}")] for leaf in ("weight", "bias"))
-        return bias.astype(np.float64), np.square(weight, dtype=np.float64)
-
-    return read
+def _moments(state_dict: Mapping, family: Family, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and variance of what a batch norm puts out."""
+    weight, bias = (state_dict[family.key_of(f"{name}/{leaf}")] for leaf in ("weight", "bias"))
+    return bias.astype(np.float64), np.square(weight, dtype=np.float64)
 
 
 def _rectified(mean: np.ndarray, variance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

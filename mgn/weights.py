@@ -1,5 +1,6 @@
 """PyTorch weights to variables, strictly; assignment by feed."""
 
+import functools
 from collections.abc import Iterable, Mapping
 
 import numpy as np
@@ -14,8 +15,9 @@ from mgn.network import HEADS, mgn
 _AT_ONCE = 50  # variables a run: what is fed is copied, and a whole network is 280 MB
 
 
+@functools.cache  # a graph takes a second
 def variable_shapes(num_classes: int, reduction: str) -> dict[str, tuple[int, ...]]:
-    """Name and shape of every variable of the network, from the network's own code."""
+    """Name and shape of every variable of the network, from the network's own code; not to be changed."""
     with tf.Graph().as_default():
         mgn(tf.placeholder(tf.float32, [None, 96, 32, 3]), num_classes, training=False, reduction=reduction)
         return {v.op.name: tuple(v.shape.as_list()) for v in tf.global_variables()}

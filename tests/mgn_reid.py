@@ -84,7 +84,8 @@ def published_pairs():
 
 def with_slots(shapes):
     """What else is in its checkpoints: Momentum's slots, a counter, slim's unused blocks."""
-    slots = {f"{name}/Momentum": shape for name, shape in shapes.items() if "moving" not in name}
+    slotted = (name for name in shapes if name.startswith("resnet") and "moving" not in name)
+    slots = {f"{name}/Momentum": shapes[name] for name in slotted}
     unused = {"resnet_v1_50/block4/unit_3/bottleneck_v1/conv3/weights": (1, 1, 512, 2048)}
     return {**shapes, **slots, **unused, "global_step": ()}
 

@@ -12,6 +12,7 @@ from mgn import checkpoints
 from mgn.config import NetworkOptions
 from mgn.errors import CheckError, InputError
 from mgn.inference import PLAIN, load_embedder, session_of_checkpoint
+from mgn.network import mgn
 
 DATA = ".data-00000-of-00001"
 
@@ -148,8 +149,12 @@ def test_not_a_checkpoint(tmp_path, tiny):
 
 def test_another_class_count_and_damage_are_named(small_checkpoint, tmp_path):
     found = checkpoints.find(small_checkpoint)
-    other = found._replace(options=NetworkOptions(11, height=96, width=32))
-    with pytest.raises(InputError, match=r"fc_id_2048_0/weight \[256, 10\] instead of \[256, 11\]"):
+    with tf.Session() as session:
+        mgn(tf.placeholder(tf.float32, [None, 96, 32, 3]), 11, False)
+        with pytest.raises(InputError, match=r"fc_id_2048_0/weight \[256, 10\] instead of \[256, 11\]"):
+            checkpoints.restore(session, found, tf.global_variables())
+    other = found._replace(options=NetworkOptions(10, "avg", "prelu", 96, 32))
+    with pytest.raises(InputError, match=r"8 variables missing, such as reduction_0/2/weight"):
         session_of_checkpoint(other, PLAIN)
     damaged = copy(small_checkpoint, tmp_path, "damaged")
     with Path(f"{damaged}{DATA}").open("r+b") as stream:

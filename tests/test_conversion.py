@@ -1,17 +1,22 @@
-"""PyTorch files in all their wrappings; what is refused, and that nothing is written then."""
+"""Conversions end to end, proven; what is refused, and that nothing is written then."""
 
 import json
-import os
 import re
 
+import cv2
+import mgn_reid
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 import torch
 from conftest import REFERENCE, relative, save_torch, seeded
+from test_headorder import remembering, renumbered
 
-from mgn import checkpoints, conversion, inference, weights
+from mgn import checkpoints, conversion, covertable, inference, parity, weights
+from mgn.config import NetworkOptions
 from mgn.errors import CheckError, InputError
+from mgn.families import mgn_pytorch_key
+from mgn.layouts import to_tf_layout, to_torch_layout
 from mgn.network import HEADS
 from mgn.torch_mgn import TorchMGN
 
@@ -19,6 +24,10 @@ from mgn.torch_mgn import TorchMGN
 def bare(state_dict):
     """Without counters, as PyTorch 0.4.0 wrote them; a new dictionary."""
     return {k: v for k, v in state_dict.items() if not k.endswith("num_batches_tracked")}
+
+
+def converted(path, prefix, **options):
+    return conversion.convert(conversion.read(path, **options), prefix)
 
 
 @pytest.mark.parametrize("pool", ["avg", "max"])
@@ -33,94 +42,71 @@ def test_our_pytorch_network_is_mgn_pytorchs(state_dict, pool):
     assert relative(torch.stack(logits), stored["logits"]) <= 1e-5
 
 
-@pytest.mark.parametrize(
-    "wrapping", ["bare", "state_dict", "model", "module.", "module.model.", "legacy", "half"]
-)
-def test_wrappings(tmp_path, state_dict, wrapping):
-    arrays = {k: v for k, v in bare(state_dict).items() if k.startswith(("backone.1", "reduction_0"))}
-    tensors = {k: torch.from_numpy(np.array(v)) for k, v in arrays.items()}
-    options = {}
-    if wrapping in ("state_dict", "model"):
-        tensors = {wrapping: tensors, "epoch": 3, "optimizer": {"state": {}}}
-    elif wrapping.endswith("."):
-        tensors = {wrapping + k: v for k, v in tensors.items()}
-    elif wrapping == "half":
-        tensors = {k: v.half() for k, v in tensors.items()}
-    elif wrapping == "parameters":
-        tensors = {k: torch.nn.Parameter(v) for k, v in tensors.items()} | {3: "an optimiser's number"}
-    elif wrapping == "legacy":
-        options = {"_use_new_zipfile_serialization": False}
-    torch.save(tensors, tmp_path / "x.pt", **options)
-    got = conversion.read_state_dict(tmp_path / "x.pt")
-    assert set(got) == set(arrays)
-    for key, value in got.items():
-        assert value.dtype == np.float32
-        assert np.allclose(value, arrays[key], rtol=1e-3 if wrapping == "half" else 0, atol=1e-6)
-
-
-class Hostile:
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return os.mkdir, (str(self.path),)
-
-
-def test_a_pickled_module_is_refused_and_never_run(tmp_path):
-    torch.save({"state_dict": Hostile(tmp_path / "made")}, tmp_path / "hostile.pt")
-    torch.save(torch.nn.Linear(2, 2), tmp_path / "module.pt")
-    for name in ("hostile.pt", "module.pt"):
-        with pytest.raises(InputError, match=r"save it again with torch\.save\(model\.state_dict\(\)"):
-            conversion.read_state_dict(tmp_path / name)
-    assert not (tmp_path / "made").exists()
-
-
-def test_files_that_hold_no_weights(tmp_path):
-    (tmp_path / "text.pt").write_text("hello, world, this is no checkpoint")
-    torch.save({"weight": torch.zeros(1000)}, tmp_path / "whole.pt")
-    (tmp_path / "truncated.pt").write_bytes((tmp_path / "whole.pt").read_bytes()[:2000])
-    torch.save({}, tmp_path / "empty.pt")
-    torch.save({"state_dict": {}, "epoch": 1}, tmp_path / "nothing.pt")
-    torch.save([torch.zeros(1)], tmp_path / "list.pt")
-    (tmp_path / "letter.pt").write_text("x")
-    for name in ("text", "truncated", "letter"):
-        with pytest.raises(InputError, match="not a readable PyTorch checkpoint"):
-            conversion.read_state_dict(tmp_path / f"{name}.pt")
-    for name in ("empty", "nothing", "list"):
-        with pytest.raises(InputError, match="no weights in it"):
-            conversion.read_state_dict(tmp_path / f"{name}.pt")
-    with pytest.raises(InputError, match="cannot be read"):
-        conversion.read_state_dict(tmp_path / "missing.pt")
-
-
 @pytest.mark.parametrize(("keys", "reduction"), [("seathiefwang", "relu"), ("lwplw_prelu", "prelu")])
 def test_an_mgn_checkpoint_converts(tmp_path, keys, reduction):
     save_torch(tmp_path / "x.pt", bare(seeded(keys, 10)))
-    done = conversion.convert(tmp_path / "x.pt", tmp_path / "made", pool="max")
-    print(f"{keys}: largest difference {done.difference:.1e}")
-    assert done.difference <= 1e-5
+    done = converted(tmp_path / "x.pt", tmp_path / "made", pool="max")
+    print(f"{keys}: largest difference {parity.largest(done.differences):.1e}")
+    assert list(done.differences) == [head.name for head in HEADS]
+    assert parity.largest(done.differences) <= 1e-5
     found = checkpoints.find(tmp_path / "made")
-    assert (found.kind, found.options.pool, found.options.reduction) == ("mgn", "max", reduction)
-    assert found.options.num_classes == 10
+    assert (found.kind, found.options) == ("mgn", NetworkOptions(10, "max", reduction))
     stored = json.loads((tmp_path / "made.json").read_text())
     assert stored["source"]["file"] == "x.pt" and re.fullmatch("[0-9a-f]{64}", stored["source"]["sha256"])
     assert stored["embedding_order"] == [head.name for head in HEADS]
-    total = conversion.coverage_table(done).splitlines()[-1].split()
+    assert stored["source"]["reduction_order"] == "pytorch"
+    total = covertable.table(done.source.coverage).splitlines()[-1].split()
     assert total[1] == {"relu": "571", "prelu": "579"}[reduction]
     with pytest.raises(InputError, match="exists"):
-        conversion.convert(tmp_path / "x.pt", tmp_path / "made")
+        converted(tmp_path / "x.pt", tmp_path / "made")
+
+
+def test_one_shared_reduction_reaches_all_heads(tmp_path):
+    arrays = bare(seeded("gnayuohz", 10))
+    save_torch(tmp_path / "x.pt", arrays)
+    done = converted(tmp_path / "x.pt", tmp_path / "made")
+    assert parity.largest(done.differences) <= 1e-5
+    assert checkpoints.find(tmp_path / "made").options.pool == "max"  # its authors'
+    assert conversion.read(tmp_path / "x.pt", pool="avg").options.pool == "avg"
+    names = [f"{head.reduction}/0/weight" for head in HEADS]
+    for value in checkpoints.read(tmp_path / "made", names).values():
+        assert np.array_equal(value[0, 0].T, arrays["reduction.0.weight"][:, :, 0, 0])
+    with pytest.raises(InputError, match="no reductions to order"):
+        conversion.read(tmp_path / "x.pt", order="mgn-reid")
+    with pytest.raises(InputError, match="no reductions to order"):
+        conversion.convert(conversion.read(tmp_path / "x.pt"), None, verify=True)
 
 
 def test_imagenet_weights_convert_to_a_backbone(tmp_path):
     state_dict = seeded("torchvision_resnet50")
     save_torch(tmp_path / "resnet50.pth", state_dict)
-    done = conversion.convert(tmp_path / "resnet50.pth", tmp_path / "made")
-    assert done.kind == "backbone" and done.difference <= 1e-5
+    done = converted(tmp_path / "resnet50.pth", tmp_path / "made")
+    assert parity.largest(done.differences) <= 1e-5
     reader = tf.train.load_checkpoint(str(tmp_path / "made"))
     assert len(reader.get_variable_to_shape_map()) == 515
     assert np.array_equal(reader.get_tensor("p3/layer4/0/bn1/bias"), state_dict["layer4.0.bn1.bias"])
     with pytest.raises(InputError, match="holds a backbone only"):
         inference.load_embedder(tmp_path / "made")
+
+
+def test_classifiers_that_do_not_fit_are_dropped_and_the_embedding_stays(tmp_path):
+    arrays = {k.replace("backone.", "backbone."): v for k, v in bare(seeded("seathiefwang", 10)).items()}
+    for i in range(3):
+        arrays[f"fc_id_2048_{i}.weight"] = np.ones((10, 2048), np.float32)
+    save_torch(tmp_path / "wide.pt", arrays)
+    done = converted(tmp_path / "wide.pt", tmp_path / "made", height=96, width=32)
+    assert all(found.logits is None and found.feature <= 1e-5 for found in done.differences.values())
+    found = checkpoints.find(tmp_path / "made")
+    assert found.options == NetworkOptions(0, "max", "relu", 96, 32)
+    picture = np.random.default_rng(0).integers(0, 256, (96, 32, 3), np.uint8)
+    embed = inference.load_embedder(tmp_path / "made")
+    network = TorchMGN(0, "max").eval()
+    kept = {k.replace("backbone.", "backone."): v for k, v in arrays.items() if not k.startswith("fc_")}
+    network.load_state_dict({k: torch.from_numpy(np.array(v)) for k, v in kept.items()}, strict=False)
+    mean, std = np.float32([0.485, 0.456, 0.406]), np.float32([0.229, 0.224, 0.225])
+    with torch.no_grad():
+        given = torch.from_numpy(((np.float32(picture) / 255 - mean) / std).transpose(2, 0, 1)[None])
+        assert relative(embed.original([picture])[0], network(given)[0][0]) <= 1e-5
 
 
 @pytest.mark.parametrize("fault", ["missing", "nan"])
@@ -134,22 +120,101 @@ def test_a_failed_check_writes_nothing(tmp_path, fault):
     with pytest.raises(
         CheckError, match=r"fc_id_2048_0\.weight" if fault == "missing" else "fg_p3:0 differs"
     ):
-        conversion.convert(tmp_path / "x.pt", tmp_path / "made")
+        converted(tmp_path / "x.pt", tmp_path / "made")
     assert [p.name for p in tmp_path.iterdir()] == ["x.pt"]
 
 
 def test_a_swapped_head_would_be_noticed(tmp_path, monkeypatch):
-    """The proof looks at each head: with two reductions exchanged it must fail."""
-    honest = weights.from_pytorch
+    """The proof looks at each head: with two reductions exchanged in TensorFlow it must fail."""
+    honest = weights.assign_some
 
-    def swapped(state_dict):
-        arrays = honest(state_dict)
+    def swapped(session, variables, arrays):
+        arrays = dict(arrays)
         for leaf in ("0/weight", "1/running_mean"):
             a, b = f"reduction_2/{leaf}", f"reduction_3/{leaf}"
             arrays[a], arrays[b] = arrays[b], arrays[a]
-        return arrays
+        honest(session, variables, arrays)
 
-    monkeypatch.setattr(weights, "from_pytorch", swapped)
+    monkeypatch.setattr(weights, "assign_some", swapped)
     save_torch(tmp_path / "x.pt", seeded("seathiefwang", 10))
     with pytest.raises(CheckError, match="differs from PyTorch's"):
-        conversion.convert(tmp_path / "x.pt", tmp_path / "made")
+        converted(tmp_path / "x.pt", tmp_path / "made")
+
+
+def test_allowed_gaps_keep_initial_values_and_are_stored(tmp_path):
+    arrays = bare(seeded("seathiefwang", 10))
+    gone = {key for key in arrays if key.startswith(("reduction_7.", "fc_id_256_2_2."))}
+    kept = {k: v for k, v in arrays.items() if k not in gone} | {
+        "center.weight": np.zeros((2, 3), np.float32)
+    }
+    save_torch(tmp_path / "x.pt", kept)
+    allowed = {"allow_missing": ["reduction_7.*", "fc_id_256_2_2.*"], "allow_extra": ["center.*"]}
+    converted(tmp_path / "x.pt", tmp_path / "made", **allowed)
+    initial = json.loads((tmp_path / "made.json").read_text())["source"]["initial"]
+    assert {mgn_pytorch_key(name) for name in initial} == gone
+    read = checkpoints.read(tmp_path / "made", ["reduction_7/1/running_var", "reduction_6/1/running_var"])
+    assert np.array_equal(read["reduction_7/1/running_var"], np.ones(256))
+    assert np.array_equal(read["reduction_6/1/running_var"], arrays["reduction_6.1.running_var"])
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A folder of pictures, and a network at 96x32 whose batch norms remember them."""
+    folder = tmp_path_factory.mktemp("trained")
+    rng, (mean, std) = np.random.default_rng(3), np.float32([[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]])
+    pictures = rng.integers(0, 256, (16, 96, 32, 3), np.uint8)
+    (folder / "pictures").mkdir()
+    for i, picture in enumerate(pictures):
+        assert cv2.imwrite(str(folder / "pictures" / f"{i}.png"), picture[:, :, ::-1])
+    return folder / "pictures", remembering(((pictures / np.float32(255) - mean) / std).transpose(0, 3, 1, 2))
+
+
+def test_pictures_decide_the_order_and_a_wrong_one_is_refused(trained, tmp_path):
+    pictures, state_dict = trained
+    save_torch(tmp_path / "x.pt", renumbered(state_dict))
+    source = conversion.read(tmp_path / "x.pt", height=96, width=32)
+    assert source.coverage.order == "pytorch"
+    done = conversion.convert(source, tmp_path / "made", verify=pictures)
+    assert done.evidence.order == done.source.coverage.order == "mgn-reid"
+    for name, value in checkpoints.read(tmp_path / "made", ["reduction_2/0/weight"]).items():
+        assert np.array_equal(value, to_tf_layout(state_dict[mgn_pytorch_key(name)]))
+    wrong = conversion.read(tmp_path / "x.pt", order="pytorch", height=96, width=32)
+    with pytest.raises(CheckError, match=r"--reduction_order pytorch does not fit .*, judged by 16 pictures"):
+        conversion.convert(wrong, tmp_path / "other", verify=pictures, given_order=True)
+    assert not (tmp_path / "other.index").exists()
+
+
+def save_graph_checkpoint(prefix, values):
+    """What the reproduced repository's Saver would leave, with plain variables of TensorFlow 1."""
+    with tf.Graph().as_default(), tf.Session() as session:
+        variables = [tf.get_variable(n, initializer=v, use_resource=False) for n, v in values.items()]
+        session.run(tf.global_variables_initializer())
+        tf.train.Saver(variables).save(session, str(prefix), write_meta_graph=False)
+
+
+def test_mgn_reids_own_checkpoint_converts(tmp_path):
+    """Heads as its graph has them; with PyTorch's numbers, as a file that it loaded by number."""
+    values = mgn_reid.seeded(mgn_reid.variables(10))
+    extra = {n: np.zeros(s, np.float32) for n, s in mgn_reid.with_slots(mgn_reid.variables(10)).items()}
+    save_graph_checkpoint(tmp_path / "reid_mgn_90.ckpt", extra | values)
+    done = converted(tmp_path, tmp_path / "made")  # its folder leads to its newest
+    assert parity.largest(done.differences) <= 1e-5
+    found = checkpoints.find(tmp_path / "made")
+    assert found.options == NetworkOptions(10, "avg", "prelu")
+    by_classifier = {head.classifier: head for head in HEADS}
+    for branch, number, classifier in mgn_reid.HEADS:
+        head = by_classifier[classifier]
+        names = [f"{head.reduction}/0/weight", f"{head.reduction}/2/weight", f"{classifier}/weight"]
+        theirs = [
+            f"reduction_{number}/Conv/weights",
+            f"reduction_{number}/Prelu_alpha",
+            f"{classifier}/kernel",
+        ]
+        read = checkpoints.read(tmp_path / "made", names)
+        for name, their in zip(names, theirs, strict=True):
+            assert np.array_equal(read[name], values[f"{branch}/{their}"])
+    given = conversion.read(tmp_path / "reid_mgn_90.ckpt.index", order="pytorch")
+    assert given.coverage.keys["reduction_2/0/weight"] == "p2/reduction_2/Conv/weights"
+    value = given.state_dict["p2/reduction_2/Conv/weights"]
+    assert np.array_equal(value, to_torch_layout(values["p2/reduction_2/Conv/weights"]))
+    assert "slim's blocks" in covertable.table(given.coverage)

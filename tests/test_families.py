@@ -1,14 +1,13 @@
 """Checkpoint families from their published key lists: what comes in, and what is refused and why."""
 
-import re
-
+import mgn_reid
 import numpy as np
 import pytest
-from conftest import REFERENCE, save_torch, seeded
+from conftest import REFERENCE
 from seeded import read_keys
 
-from mgn import checkpoints, conversion, families, weights
-from mgn.errors import CheckError, InputError
+from mgn import families, weights
+from mgn.errors import InputError
 from mgn.network import HEADS
 
 
@@ -52,19 +51,6 @@ def test_a_family_is_known_and_covered(make, name, kind, pool):
     )
 
 
-def test_one_shared_reduction_reaches_all_heads_and_the_proof_holds(tmp_path):
-    arrays = {k: v for k, v in seeded("gnayuohz", 10).items() if not k.endswith("num_batches_tracked")}
-    save_torch(tmp_path / "x.pt", arrays)
-    done = conversion.convert(tmp_path / "x.pt", tmp_path / "made")
-    assert done.difference <= 1e-5
-    assert checkpoints.find(tmp_path / "made").options.pool == "max"  # its authors'
-    assert conversion.convert(tmp_path / "x.pt", tmp_path / "other", pool="avg").options.pool == "avg"
-    variables = weights.from_pytorch(arrays)
-    for head in HEADS:
-        got = variables[f"{head.reduction}/0/weight"]
-        assert np.array_equal(got[0, 0].T, arrays["reduction.0.weight"][:, :, 0, 0])
-
-
 @pytest.mark.parametrize(
     ("keys", "terms", "absent"),
     [
@@ -89,19 +75,42 @@ def test_fast_reids_networks_are_refused_with_what_differs(keys, terms, absent):
     assert not any(term in str(refused.value) for term in absent), refused.value
 
 
-def test_wide_classifiers_ibn_and_strangers_are_refused():
-    wide = respelled()
-    for i in range(3):
-        wide[f"fc_id_2048_{i}.weight"] = np.zeros((10, 2048), "f")
-    with pytest.raises(InputError, match="take the pooled 2048 numbers"):
-        families.recognise(wide)
+def test_ibn_and_strangers_are_refused():
     with pytest.raises(InputError, match="IBN-a"):
         families.recognise({**shaped("torchvision_resnet50"), "layer1.0.bn1.IN.weight": np.zeros(32)})
-    with pytest.raises(InputError, match=re.escape("keys begin features.0.weight")):
+    with pytest.raises(InputError, match=r"it looks like a VGG or AlexNet: keys begin features\.0\.weight"):
         families.recognise({"features.0.weight": np.zeros(3)})
+    small = {f"layer{i}.0.conv{j}.weight": np.zeros(1) for i in (1, 2, 3, 4) for j in (1, 2)}
+    with pytest.raises(InputError, match="it looks like a ResNet-18 or ResNet-34"):
+        families.recognise({"conv1.weight": np.zeros(1), **small})
 
 
-def test_two_families_mixed_are_named_key_by_key():
-    mixed = {**shaped("seathiefwang"), "layer4.0.conv1.weight": np.zeros((512, 1024, 1, 1), "f")}
-    with pytest.raises(CheckError, match=r"1 left over \(layer4\.0\.conv1\.weight\)"):
-        weights.from_pytorch(mixed)
+def test_two_families_mixed_are_named():
+    for other, name in ((respelled(), "levyfan"), (shaped("torchvision_resnet50"), "torchvision")):
+        with pytest.raises(InputError, match=rf"keys of two families mixed, MGN-pytorch \(.*{name}"):
+            families.recognise({**shaped("seathiefwang"), **other})
+
+
+def test_mgn_reids_variables_are_found_by_rule():
+    """Against its published names, and the pairs of its name files."""
+    (family,) = (f for f in families.FAMILIES if "MGN-ReId" in f.name)
+    listed = mgn_reid.variables(751)
+    assert len(listed) == 579
+    ours = weights.variable_shapes(751, "prelu")
+    for order in ("mgn-reid", "pytorch"):
+        found = {family.key(name, order): shape for name, shape in ours.items()}
+        assert found == listed
+    by_number = {family.key(name, "pytorch"): families.mgn_pytorch_key(name) for name in ours}
+    pairs = mgn_reid.published_pairs()
+    assert {name: by_number[name] for name in pairs} == pairs
+
+
+def test_the_reproduced_repositorys_numbers_go_to_the_heads_of_its_graph():
+    (family,) = (f for f in families.FAMILIES if "MGN-ReId" in f.name)
+    heads = {head.classifier: head for head in HEADS}
+    for branch, number, classifier in mgn_reid.HEADS:
+        head = heads[classifier]
+        key = f"{branch}/reduction_{number}/Conv/weights"
+        assert family.key(f"{head.reduction}/0/weight", "mgn-reid") == key
+        torch_key = families.FAMILIES[0].key(f"{head.reduction}/0/weight", "mgn-reid")
+        assert torch_key == f"reduction_{number}.0.weight"

@@ -200,15 +200,3 @@ def test_wrong_flags_to_the_others(small_checkpoint, converted, dataset, tmp_pat
     ):
         assert expected in refused(capsys, script, *arguments)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["metrics.json", "mgn.pb"]
-
-
-def test_weights_that_do_not_cover_the_network_end_in_1(tmp_path, capsys):
-    arrays = dict(seeded("seathiefwang", 10))
-    del arrays["p3.1.2.bn3.weight"]
-    save_torch(tmp_path / "x.pt", arrays)
-    assert (
-        run(convert_pytorch_weights, "--pt_model_path", tmp_path / "x.pt", "--checkpoint", tmp_path / "x")
-        == 1
-    )
-    line = capsys.readouterr().err.strip().splitlines()[-1]
-    assert line.startswith("error: ") and "p3.1.2.bn3.weight" in line

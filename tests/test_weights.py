@@ -35,15 +35,6 @@ def test_names(name, mgn_key, imagenet_key):
     assert families.imagenet_key(name) == imagenet_key
 
 
-def test_layouts():
-    convolution, matrix = np.arange(24.0).reshape(4, 3, 2, 1), np.arange(6.0).reshape(3, 2)
-    assert weights.to_tf_layout(convolution)[1, 0, 2, 3] == convolution[3, 2, 1, 0]
-    assert weights.to_tf_layout(matrix)[1, 2] == matrix[2, 1]
-    assert weights.to_tf_layout(convolution).dtype == np.float32
-    assert np.array_equal(weights.to_torch_layout(weights.to_tf_layout(convolution)), convolution)
-    assert weights.torch_shape((7, 7, 3, 64)) == (64, 3, 7, 7)
-
-
 def test_imagenet_weights_go_into_trunk_and_all_three_branches():
     state_dict = seeded("torchvision_resnet50")
     arrays = weights.from_pytorch(state_dict)

@@ -1,0 +1,133 @@
+"""`convert_pytorch_weights.py` as people run it: what it prints, leaves behind and refuses."""
+
+import json
+import resource
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from conftest import refused, run, save_torch, seeded
+
+import convert_pytorch_weights as script
+from mgn import checkpoints
+from mgn.families import HEADS
+
+
+@pytest.fixture(scope="module")
+def torch_file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("torch") / "x.pt"
+    save_torch(path, seeded("seathiefwang", 10))
+    return path
+
+
+def listing(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_there_and_back(torch_file, tmp_path, capsys):
+    made, back = tmp_path / "made", tmp_path / "back.pt"
+    assert run(script, "--pt_model_path", torch_file, "--checkpoint", made) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == f"{torch_file}: MGN-pytorch"
+    assert any(line.startswith("f0_p2") and "reduction_3.* fc_id_256_1_0.*" in line for line in lines)
+    assert "10 classes (sorted ids), relu heads, avg pooling (the authors', as the file" in "\n".join(lines)
+    assert "reduction order: pytorch (not verified; --verify PICTURES judges it by pictures)" in lines
+    assert [line.split()[0] for line in lines[-10:-2]] == [head.name for head in HEADS]
+    assert all(float(value) <= 1e-5 for line in lines[-10:-2] for value in line.split()[1:])
+    assert lines[-1] == f"{made}: evaluate, export or train from it"
+    assert run(script, "--to_pytorch", "--checkpoint", made, "--pt_model_path", back) == 0
+    assert "682 tensors as MGN-pytorch names them, equal bit for bit" in capsys.readouterr().out
+    first, second = (torch.load(path, weights_only=True) for path in (torch_file, back))
+    assert all(torch.equal(first[key], second[key]) for key in first) and len(first) == len(second)
+
+
+def test_a_dry_run_writes_nothing_and_json_has_it_all(torch_file, tmp_path, capsys):
+    assert run(script, "--pt_model_path", torch_file, "--dry_run") == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "dry run: nothing was written"
+    arguments = "--checkpoint", tmp_path / "made", "--dry_run", "--json", "--verify"
+    assert run(script, "--pt_model_path", torch_file, *arguments) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["family"], told["kind"], told["written"]) == ("MGN-pytorch", "mgn", None)
+    assert told["options"] == {
+        "num_classes": 10,
+        "pool": "avg",
+        "reduction": "relu",
+        "height": 384,
+        "width": 128,
+    }
+    assert len(told["tensors"]) == 571
+    assert told["tensors"]["reduction_3/0/weight"] == {
+        "key": "reduction_3.0.weight",
+        "shape": [256, 2048, 1, 1],
+    }
+    assert told["evidence"]["order"] is None and set(told["evidence"]["distances"]) == {"pytorch", "mgn-reid"}
+    assert max(found["logits"] for found in told["differences"].values()) <= 1e-5
+    assert len(told["notes"]["passed over, counters of batches"]) == 111
+    assert listing(tmp_path) == []
+
+
+def test_weights_that_do_not_cover_the_network_end_in_1(tmp_path, capsys):
+    arrays = dict(seeded("seathiefwang", 10))
+    del arrays["p3.1.2.bn3.weight"]
+    save_torch(tmp_path / "x.pt", {**arrays, "center.weight": np.zeros((2, 3), np.float32)})
+    arguments = "--pt_model_path", tmp_path / "x.pt", "--checkpoint", tmp_path / "x"
+    assert run(script, *arguments) == 1
+    done = capsys.readouterr()
+    assert "missing: 1 (p3.1.2.bn3.weight)" in done.out and "left over: 1 (center.weight)" in done.out
+    line = done.err.strip().splitlines()[-1]
+    assert line.startswith("error: ") and "p3.1.2.bn3.weight" in line and "center.weight" in line
+    assert run(script, *arguments, "--json", "--allow_extra", "center.*") == 1
+    told = json.loads(capsys.readouterr().out)
+    assert told["notes"]["missing"] == ["p3.1.2.bn3.weight"] and "1 missing" in told["error"]
+    assert listing(tmp_path) == ["x.pt"]
+    allowed = "--allow_extra", "center.*", "--allow_missing", "p3.1.2.bn3.*", "--overwrite"
+    assert run(script, *arguments, *allowed) == 0
+    assert "missing, as allowed, so at initial values: 1 (p3/layer4/2/bn3/weight)" in capsys.readouterr().out
+    read = checkpoints.read(tmp_path / "x", ["p3/layer4/2/bn3/weight"])
+    assert np.array_equal(read["p3/layer4/2/bn3/weight"], np.ones(2048))
+
+
+def test_wrong_flags(torch_file, small_checkpoint, tmp_path, capsys):
+    (tmp_path / "there.pt").write_text("mine")
+    (tmp_path / "there.json").write_text("mine")
+    shutil.copy(torch_file, tmp_path / "x.pt")
+    pt, back = ("--pt_model_path", torch_file), ("--to_pytorch", "--checkpoint", small_checkpoint)
+    for arguments, expected in (
+        (pt, "required: --checkpoint"),
+        (("--pt_model_path", tmp_path / "none", "--dry_run"), "none: no such file"),
+        ((*pt, "--checkpoint", tmp_path / "there"), "there.json exists"),
+        ((*pt, "--dry_run", "--verify", tmp_path / "none"), "--verify"),
+        ((*pt, "--dry_run", "--reduction_order", "caffe"), "--reduction_order"),
+        ((*pt, "--dry_run", "--height", "100"), "--height 100: must be a multiple of 96"),
+        ((*pt, "--dry_run", "--verify", "--pool", "max"), "add a folder of pictures"),
+        (("--pt_model_path", small_checkpoint, "--dry_run"), "is a checkpoint of this toolkit; --to_pytorch"),
+        ((*back, "--pt_model_path", tmp_path / "there.pt"), "there.pt exists"),
+        ((*back, "--pt_model_path", tmp_path / "y.pt", "--verify", "--json"), "--verify, --json: not with"),
+        ((*back, "--pt_model_path", tmp_path / "y.pt", "--pool", "max"), "was made with pool avg"),
+        (
+            ("--to_pytorch", "--checkpoint", tmp_path / "none", "--pt_model_path", tmp_path / "y.pt"),
+            "--checkpoint: none: no such file",
+        ),
+    ):
+        line = refused(capsys, script, *arguments).replace(f"{tmp_path}/", "")
+        assert expected in line, line
+    assert listing(tmp_path) == ["there.json", "there.pt", "x.pt"]
+    assert (tmp_path / "there.pt").read_text() == (tmp_path / "there.json").read_text() == "mine"
+
+
+@pytest.mark.parametrize("back", [False, True])
+def test_a_full_disk_is_one_line_and_leaves_nothing(torch_file, small_checkpoint, tmp_path, capsys, back):
+    """A limit on the size of files stands for the disk: writing ends in the middle, as there."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    arguments = ["--pt_model_path", torch_file, "--checkpoint", tmp_path / "made"]
+    if back:
+        arguments = ["--to_pytorch", "--pt_model_path", tmp_path / "x.pt", "--checkpoint", small_checkpoint]
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000_000, limits[1]))
+    try:
+        status = run(script, *arguments)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    line = capsys.readouterr().err.strip().splitlines()[-1]
+    assert status == 1 and line.startswith("error: ") and "could not be written" in line, line
+    assert listing(tmp_path) == []

@@ -1,0 +1,101 @@
+"""Where every weight goes: allowed gaps, what is passed over, and the table of it."""
+
+import numpy as np
+import pytest
+from test_families import respelled, shaped, under_base
+
+from mgn import covertable, weights
+from mgn.coverage import cover, options_in
+from mgn.errors import CheckError
+from mgn.families import recognise
+
+
+def covered(state_dict, **allowed):
+    family = recognise(state_dict)
+    return cover(state_dict, family, weights.variable_shapes(**options_in(state_dict, family)), **allowed)
+
+
+def test_all_parts_of_a_whole_network():
+    groups = covertable.groups(covered(shaped("lwplw_prelu")))
+    counts = {group.name: group.tensors for group in groups}
+    assert counts.pop("stem") == 140 and sum(group.values for group in groups) == 70_486_840
+    assert all(counts.pop(branch) == 125 for branch in ("p1", "p2", "p3"))
+    assert set(counts.values()) == {8} and len(counts) == 8
+    (head,) = (group for group in groups if group.name == "f0_p2")
+    assert head.sources == ["reduction_3.*", "fc_id_256_1_0.*"]
+    assert head.shapes == [(256, 2048, 1, 1), (751, 256)]
+
+
+def test_the_table_ends_with_its_total():
+    lines = covertable.table(covered(shaped("gnayuohz"))).splitlines()
+    assert lines[0].split() == ["part", "tensors", "values", "largest", "from"]
+    assert lines[13].split() == ["total", "571", "70,484,792", "536", "tensors", "of", "the", "file"]
+    assert lines[14].startswith("passed over, counters of batches: 104 (")
+
+
+def test_a_resnet_says_what_is_passed_over():
+    found = covered(under_base())
+    found.check()
+    assert covertable.groups(found)[0].sources[:2] == ["base.conv1.*", "base.bn1.*"]
+    found = covered({**shaped("torchvision_resnet50"), "bottleneck.weight": np.ones(2048, "f")})
+    found.check()
+    assert found.passed_over["a classifier of other classes"] == ["fc.bias", "fc.weight"]
+    assert found.passed_over["a neck"] == ["bottleneck.weight"]
+    assert [group.name for group in covertable.groups(found)] == ["stem", "p1", "p2", "p3"]
+
+
+def test_what_may_be_missing_and_left_over():
+    broken = {key: v for key, v in shaped("seathiefwang").items() if not key.startswith("reduction_7.1.")}
+    broken |= {"ema.decay": np.zeros(1, "f"), "center.weight": np.zeros((2, 2), "f")}
+    with pytest.raises(
+        CheckError, match=r"4 missing \(reduction_7\.1\.bias.*; 2 left over \(center\.weight, ema"
+    ):
+        covered(broken).check()
+    with pytest.raises(
+        CheckError, match=r"not a whole MGN-pytorch checkpoint: 1 left over \(center\.weight\)"
+    ):
+        covered(broken, allow_missing=["reduction_7.*"], allow_extra=["ema.*"]).check()
+    found = covered(broken, allow_missing=["reduction_7.*"], allow_extra=["ema.*", "center.*"])
+    found.check()
+    assert found.initial == [
+        f"reduction_7/1/{leaf}" for leaf in ("weight", "bias", "running_mean", "running_var")
+    ]
+    text = covertable.table(found)
+    assert "left over, as allowed: 2 (center.weight, ema.decay)" in text
+    assert "missing, as allowed, so at initial values: 4 (reduction_7/1/weight" in text
+
+
+def test_without_classifiers_only_if_allowed():
+    bare = {key: value for key, value in shaped("seathiefwang").items() if not key.startswith("fc_")}
+    with pytest.raises(CheckError, match=r"16 missing \(fc_id_2048_0\.bias"):
+        covered(bare).check()
+    found = covered(bare, allow_missing=["fc_id_*"])
+    found.check()
+    assert len(found.keys) == 555 and not found.initial
+    some = {key: value for key, value in shaped("seathiefwang").items() if not key.startswith("fc_id_256_1")}
+    found = covered(some, allow_missing=["fc_*"])
+    found.check()
+    assert len(found.keys) == 567 and len(found.initial) == 4
+
+
+@pytest.mark.parametrize("make", [respelled, lambda: shaped("gnayuohz")])
+def test_classifiers_of_pooled_maps_are_dropped_and_named(make):
+    wide = make()
+    for i in range(3):
+        wide[f"fc_id_2048_{i}.weight"] = np.zeros((751, 2048), "f")
+    found = covered(wide)
+    found.check()
+    assert len(found.keys) == 555
+    (why,) = (why for why in found.passed_over if "2048" in why)
+    assert len(found.passed_over[why]) == 16
+
+
+def test_shapes_are_told_with_the_networks():
+    odd = {**shaped("seathiefwang"), "p1.1.0.conv1.weight": np.zeros((512, 1000, 1, 1), "f")}
+    with pytest.raises(
+        CheckError, match=r"p1\.1\.0\.conv1\.weight \(512, 1000, 1, 1\) instead of \(512, 1024"
+    ):
+        covered(odd).check()
+    other = {**shaped("seathiefwang"), "fc_id_256_2_2.bias": np.zeros(702, "f")}
+    with pytest.raises(CheckError, match=r"fc_id_256_2_2\.bias \(702,\) instead of \(751,\)"):
+        covered(other).check()

@@ -1,0 +1,95 @@
+"""Which numbering fits: on a network whose batch norms remember what they saw, by pictures and without."""
+
+import numpy as np
+import pytest
+import torch
+from conftest import seeded
+from scipy.stats import norm
+
+from mgn import headorder, parity, weights
+from mgn.config import NetworkOptions
+from mgn.families import FAMILIES, mgn_pytorch_key
+from mgn.session import new_session
+from mgn.torch_mgn import TorchMGN
+
+FAMILY = FAMILIES[0]
+TO_GRAPH = dict(
+    zip("01234567", "01423567", strict=True)
+)  # a head's number, in the reproduced repository's order
+
+
+def remembering(pictures, pool="avg"):
+    """The seeded network with the running statistics of these pictures: float32 [N, 3, H, W]."""
+    network = TorchMGN(10, pool)
+    network.load_state_dict({k: torch.from_numpy(np.array(v)) for k, v in seeded("seathiefwang", 10).items()})
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.momentum = 1.0
+    network.train()
+    with torch.no_grad():
+        network(torch.from_numpy(pictures))
+    return {k: v.numpy() for k, v in network.state_dict().items() if not k.endswith("num_batches_tracked")}
+
+
+def renumbered(state_dict):
+    """The same weights under the reproduced repository's numbers."""
+    return {
+        f"reduction_{TO_GRAPH[key[10]]}{key[11:]}" if key.startswith("reduction_") else key: value
+        for key, value in state_dict.items()
+    }
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    return np.random.default_rng(0).standard_normal((12, 3, 192, 64)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def state_dict(pictures):
+    return remembering(pictures)
+
+
+def test_pictures_of_the_training_tell_the_order(pictures, state_dict):
+    options = NetworkOptions(10, height=192, width=64)
+    graph, variables = parity.build_graph(options)
+    arrays = weights.from_pytorch(state_dict)
+    with new_session(graph, rewrite=False) as session:
+        weights.assign_some(session, variables, arrays)
+        inputs = headorder.inputs_from_pictures(session, pictures.transpose(0, 2, 3, 1))
+    for file, order in ((state_dict, "pytorch"), (renumbered(state_dict), "mgn-reid")):
+        found = headorder.judge(inputs, file, FAMILY, "pictures")
+        print(order, found.distances)
+        assert found.order == order and found.margin > 5 and found.distances[order] < 0.2
+
+
+def test_batch_norms_alone_tell_it_where_channels_differ(state_dict):
+    inputs = headorder.inputs_from_statistics(state_dict, FAMILY)
+    for file, order in ((state_dict, "pytorch"), (renumbered(state_dict), "mgn-reid")):
+        found = headorder.judge(inputs, file, FAMILY, "batch norms")
+        print(order, found.distances)
+        assert found.order == order and found.margin > 2
+
+
+def test_what_cannot_be_told_is_not():
+    """Statistics that were never trained are as far from one order as from the other."""
+    untrained = {k: v for k, v in seeded("seathiefwang", 10).items() if not k.endswith("num_batches_tracked")}
+    inputs = headorder.inputs_from_statistics(untrained, FAMILY)
+    assert headorder.judge(inputs, untrained, FAMILY, "batch norms").order is None
+    assert headorder.Evidence("", {"pytorch": 0.41, "mgn-reid": 4.0}).order is None  # near enough to neither
+    assert headorder.Evidence("", {"pytorch": 0.3, "mgn-reid": 0.38}).order is None
+    assert headorder.Evidence("", {"pytorch": 0.3, "mgn-reid": 0.2}).order == "mgn-reid"
+
+
+def test_moments_of_the_positive_part():
+    rng = np.random.default_rng(0)
+    mean, deviation = np.array([-1.5, 0.0, 0.3, 2.0]), np.array([1.0, 0.5, 2.0, 0.1])
+    drawn = np.maximum(mean + deviation * rng.standard_normal((400_000, 4)), 0)
+    first, second = headorder._rectified(mean, deviation**2)
+    assert np.allclose(first, drawn.mean(axis=0), atol=5e-3)
+    assert np.allclose(second, drawn.var(axis=0), atol=1e-2)
+    assert np.isclose(first[1], 0.5 * norm.pdf(0))
+
+
+def test_key_names_for_the_renumbered_file(state_dict):
+    assert mgn_pytorch_key("reduction_2/0/weight") == "reduction_2.0.weight"
+    assert renumbered(state_dict)["reduction_4.0.weight"] is state_dict["reduction_2.0.weight"]  # fg_p3
