@@ -105,7 +105,10 @@ def to_pytorch(flags: argparse.Namespace) -> int:
     print("largest difference between TensorFlow and PyTorch, over the largest value:")
     print(parity.table(done.differences))
     kept = done.checkpoint.options
-    print(f"{flags.pt_model_path}: for a network with {kept.pool} pooling and {kept.reduction} heads")
+    print(
+        f"{flags.pt_model_path}: for {kept.height}×{kept.width} pictures, {kept.pool} pooling and"
+        f" {kept.reduction} heads, which it does not tell"
+    )
     return cli.DONE
 
 

@@ -47,8 +47,8 @@ def compare(
 
     Args:
         session: of `build_graph(options)`, its variables set.
-        state_dict: {MGN-pytorch's key: array}, complete but for counters of batches; they never went
-            through TensorFlow.
+        state_dict: {MGN-pytorch's key: array}, complete; these never went through TensorFlow. Counters of
+            batches may be there or not.
         options: of both.
 
     Returns:

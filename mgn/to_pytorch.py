@@ -45,22 +45,20 @@ def convert(path: Path, pt_path: Path, overwrite: bool = False, **options: objec
     with new_session(graph, rewrite=False) as session, replacing(pt_path, overwrite) as temporary:
         checkpoints.restore(session, found, variables)
         values = checkpoints.read(found.prefix, [v.op.name for v in variables])
-        state_dict = {mgn_pytorch_key(name): to_torch_layout(value) for name, value in values.items()}
+        # Popped, so that 280 MB are there once, not twice.
+        state_dict = {mgn_pytorch_key(name): to_torch_layout(values.pop(name)) for name in list(values)}
         torchfiles.write(temporary, _with_counters(state_dict))
         back = torchfiles.read(temporary)
-        changed = [
-            key for key, value in state_dict.items() if not np.array_equal(_bits(back[key]), _bits(value))
-        ]
+        changed = [key for key in list(state_dict) if _bits(back[key]) != _bits(state_dict.pop(key))]
         if changed:
             raise CheckError(
                 f"{len(changed)} weights read back otherwise: {', '.join(changed[:5])}; not kept"
             )
-        weights = {key: back[key] for key in state_dict}
-        return Written(found, len(back), parity.compare(session, weights, found.options))
+        return Written(found, len(back), parity.compare(session, back, found.options))
 
 
-def _bits(value: np.ndarray) -> np.ndarray:
-    return np.ascontiguousarray(value).view(np.uint32)
+def _bits(value: np.ndarray) -> bytes:
+    return np.ascontiguousarray(value).tobytes()
 
 
 def _with_counters(state_dict: dict[str, np.ndarray]) -> dict[str, torch.Tensor]:

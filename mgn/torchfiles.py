@@ -1,5 +1,6 @@
 """Files of weights, in and out: PyTorch's, safetensors, MGN-ReId's TensorFlow checkpoints; no code is run."""
 
+import argparse
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,6 +14,14 @@ from mgn.errors import CheckError, InputError
 from mgn.layouts import to_torch_layout
 
 _CONTAINERS = ("state_dict", "model", "net", "model_state_dict")
+_SCALAR = np._core.multiarray.scalar
+_HARMLESS = [  # what training programs leave beside weights, torchreid for one: data, no code
+    (_SCALAR, "numpy.core.multiarray.scalar"),  # its name before numpy 2
+    _SCALAR,
+    np.dtype,
+    *{type(np.dtype(kind)) for kind in (np.float64, np.float32, np.int64, np.int32, np.bool_)},
+    argparse.Namespace,
+]
 _PREFIXES = ("module.", "model.", "net.", "backbone.")  # taken off while every key begins with one
 
 
@@ -59,7 +68,8 @@ def _load(path: Path) -> object:
     try:
         if start[8:] == b"{" and not pickled:  # a safetensors header, after its length
             return safetensors.torch.load_file(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals(_HARMLESS):
+            return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # pickle, zip, runtime and safetensors errors alike
         if pickled and ("weights_only" in str(error) or "Unsupported" in str(error)):
             raise InputError(

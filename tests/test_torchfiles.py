@@ -1,5 +1,6 @@
 """Files of weights in all their wrappings; what is refused, and that no code in them is run."""
 
+import argparse
 import os
 
 import numpy as np
@@ -56,6 +57,16 @@ def test_wrappings(tmp_path, wrapping):
     for key, value in ARRAYS.items():
         assert got[key].dtype == np.float32
         assert np.allclose(got[key], value.clip(-1e4, 1e4) if tolerance else value, rtol=tolerance, atol=0)
+
+
+def test_what_training_programs_leave_beside_weights(tmp_path):
+    """torchreid's `.pth.tar` has scores as numpy scalars, others their flags."""
+    scores = {"rank1": np.float64(0.9), "mAP": np.float32(0.5), "epoch": np.int64(3), "best": np.bool_(True)}
+    beside = {**scores, "args": argparse.Namespace(lr=0.1), "optimizer": {"state": {}}}
+    for legacy in (False, True):
+        tensors = {"state_dict": {"module.w": torch.ones(2)}, **beside}
+        torch.save(tensors, tmp_path / "x", _use_new_zipfile_serialization=not legacy)
+        assert np.array_equal(torchfiles.read(tmp_path / "x")["w"], np.ones(2))
 
 
 class Hostile:
