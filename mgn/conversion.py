@@ -127,7 +127,7 @@ def convert(
             _assign(session, source)
         differences = parity.compare(session, _for_pytorch(session, source), source.options)
         if prefix is not None:
-            _save(session, source, prefix, overwrite)
+            _save(session, source, evidence, prefix, overwrite)
     return Conversion(source, evidence, differences)
 
 
@@ -135,11 +135,10 @@ def _assign(session: tf.Session, source: Source) -> None:
     keys = source.coverage.keys
     arrays = {name: to_tf_layout(source.state_dict[key]) for name, key in keys.items()}
     weights.assign_some(session, [v for v in source.variables if v.op.name in keys], arrays)
-    others = [v for v in source.variables if v.op.name not in keys]
-    if source.coverage.family.kind == "mgn":
-        session.run([v.initializer for v in others])
-    else:
-        weights.assign_some(session, others, _stand_ins(others))
+    initial = set(source.coverage.initial)
+    session.run([v.initializer for v in source.variables if v.op.name in initial])
+    others = [v for v in source.variables if v.op.name not in initial | keys.keys()]
+    weights.assign_some(session, others, _stand_ins(others))
 
 
 def _stand_ins(variables: list[tf.Variable]) -> dict[str, np.ndarray]:
@@ -188,7 +187,13 @@ def _for_pytorch(session: tf.Session, source: Source) -> dict[str, np.ndarray]:
     return {mgn_pytorch_key(name): value for name, value in given.items()}
 
 
-def _save(session: tf.Session, source: Source, prefix: Path, overwrite: bool) -> None:
+def _save(
+    session: tf.Session,
+    source: Source,
+    evidence: headorder.Evidence | None,
+    prefix: Path,
+    overwrite: bool,
+) -> None:
     coverage = source.coverage
     kept = [v for v in source.variables if coverage.family.kind == "mgn" or v.op.name.split("/")[0] in BODIES]
     with source.graph.as_default():
@@ -198,6 +203,7 @@ def _save(session: tf.Session, source: Source, prefix: Path, overwrite: bool) ->
         "sha256": checkpoints.sha256(torchfiles.checkpoint_at(source.path) or source.path),
         "family": coverage.family.name,
         "reduction_order": coverage.order,
+        "order_evidence": evidence._asdict() if evidence else None,
         "initial": coverage.initial,
     }
     description = {**checkpoints.describe(source.options, coverage.family.kind), "source": origin}

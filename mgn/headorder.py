@@ -16,10 +16,12 @@ from scipy.stats import norm
 from mgn.config import REDUCTION_ORDERS
 from mgn.families import Family
 from mgn.network import BRANCHES, HEADS
+from mgn.progress import Progress
 
 _CLEAR = 1.3  # how many times nearer one order must be, to be taken for the right one
 _NEAR = 0.4  # and how near at least; pictures unlike those of the training are far from both orders
 _EPSILON = 1e-5  # batch norm's
+_BATCH = 16  # pictures a forward
 Inputs = dict[str, np.ndarray]  # {head's name: mean of its pooled map, [2048]}
 _MOVED = {head.name for head in HEADS if head.reduction in ("reduction_2", "reduction_3", "reduction_4")}
 
@@ -52,9 +54,12 @@ def inputs_from_pictures(session: tf.Session, images: np.ndarray) -> Inputs:
     """
     pooled = [session.graph.get_operation_by_name(f"{h.reduction}/0/Conv2D").inputs[0] for h in HEADS]
     total = np.zeros((len(HEADS), pooled[0].shape[-1]))
-    for start in range(0, len(images), 16):
-        for i, some in enumerate(session.run(pooled, {"images:0": images[start : start + 16]})):
-            total[i] += some.sum(axis=(0, 1, 2))
+    with Progress(len(images), "judging the order of heads", "pictures") as progress:
+        for start in range(0, len(images), _BATCH):
+            some = images[start : start + _BATCH]
+            for i, maps in enumerate(session.run(pooled, {"images:0": some})):
+                total[i] += maps.sum(axis=(0, 1, 2))
+            progress.advance(len(some))
     return {head.name: mean for head, mean in zip(HEADS, total / len(images), strict=True)}
 
 

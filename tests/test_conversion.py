@@ -157,6 +157,15 @@ def test_allowed_gaps_keep_initial_values_and_are_stored(tmp_path):
     assert np.array_equal(read["reduction_6/1/running_var"], arrays["reduction_6.1.running_var"])
 
 
+def test_a_gap_in_a_backbone_keeps_its_initial_value(tmp_path):
+    arrays = {k: v for k, v in seeded("torchvision_resnet50").items() if k != "layer4.2.bn3.running_mean"}
+    save_torch(tmp_path / "x.pth", arrays)
+    converted(tmp_path / "x.pth", tmp_path / "made", allow_missing=["layer4.2.bn3.running_mean"])
+    for branch in ("p1", "p2", "p3"):
+        name = f"{branch}/layer4/2/bn3/running_mean"
+        assert not checkpoints.read(tmp_path / "made", [name])[name].any()
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     """A folder of pictures, and a network at 96x32 whose batch norms remember them."""
@@ -176,6 +185,8 @@ def test_pictures_decide_the_order_and_a_wrong_one_is_refused(trained, tmp_path)
     assert source.coverage.order == "pytorch"
     done = conversion.convert(source, tmp_path / "made", verify=pictures)
     assert done.evidence.order == done.source.coverage.order == "mgn-reid"
+    stored = json.loads((tmp_path / "made.json").read_text())["source"]
+    assert (stored["reduction_order"], stored["order_evidence"]["basis"]) == ("mgn-reid", "16 pictures")
     for name, value in checkpoints.read(tmp_path / "made", ["reduction_2/0/weight"]).items():
         assert np.array_equal(value, to_tf_layout(state_dict[mgn_pytorch_key(name)]))
     wrong = conversion.read(tmp_path / "x.pt", order="pytorch", height=96, width=32)
