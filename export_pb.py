@@ -14,11 +14,11 @@ def main(arguments: list[str]) -> int:
     cli.add_export_options(parser)
     flags = cli.parse_export(parser, arguments)
 
-    from mgn.export import export_pb
+    from mgn.freezing import export_pb
     from mgn.inference import PLAIN
 
-    difference = export_pb(flags.checkpoint, flags.pb_path, PLAIN, **cli.export_options(flags))
-    print(f"{flags.pb_path}: image_tensor to person_embedding; {difference:.1e} from the checkpoint")
+    found = export_pb(flags.checkpoint, flags.pb_path, PLAIN, **cli.export_options(flags))
+    print(f"{flags.pb_path}: image_tensor to person_embedding; against the checkpoint: {found}")
     return cli.DONE
 
 

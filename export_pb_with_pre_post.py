@@ -18,12 +18,12 @@ def main(arguments: list[str]) -> int:
     )
     flags = cli.parse_export(parser, arguments)
 
-    from mgn.export import export_pb
+    from mgn.freezing import export_pb
     from mgn.inference import PRE_POST
 
     options = cli.export_options(flags)
-    difference = export_pb(flags.checkpoint, flags.pb_path, PRE_POST, flags.input, **options)
-    print(f"{flags.pb_path}: image_tensor to result_embedding; {difference:.1e} from the checkpoint")
+    found = export_pb(flags.checkpoint, flags.pb_path, PRE_POST, flags.input, **options)
+    print(f"{flags.pb_path}: image_tensor to result_embedding; against the checkpoint: {found}")
     return cli.DONE
 
 

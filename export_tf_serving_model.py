@@ -9,13 +9,11 @@ def main(arguments: list[str]) -> int:
     """Parse, check, export, print what was made."""
     flags = cli.parse_serving("Wrap a .pb made by export_pb.py into DIR/N for TensorFlow Serving.", arguments)
 
-    from mgn.export import export_saved_model
     from mgn.inference import PLAIN
+    from mgn.serving import export_saved_model
 
-    made, difference = export_saved_model(
-        flags.pb_path, flags.export_path, PLAIN, flags.version, flags.overwrite
-    )
-    print(f"{made}: input_image to reid_embedding; {difference:.1e} from the .pb")
+    made, found = export_saved_model(flags.pb_path, flags.export_path, PLAIN, flags.version, flags.overwrite)
+    print(f"{made}: input_image to reid_embedding; against the .pb: {found}")
     return cli.DONE
 
 

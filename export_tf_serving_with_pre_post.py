@@ -12,13 +12,13 @@ def main(arguments: list[str]) -> int:
         arguments,
     )
 
-    from mgn.export import export_saved_model
     from mgn.inference import PRE_POST
+    from mgn.serving import export_saved_model
 
-    made, difference = export_saved_model(
+    made, found = export_saved_model(
         flags.pb_path, flags.export_path, PRE_POST, flags.version, flags.overwrite
     )
-    print(f"{made}: input_image to reid_embedding; {difference:.1e} from the .pb")
+    print(f"{made}: input_image to reid_embedding; against the .pb: {found}")
     return cli.DONE
 
 

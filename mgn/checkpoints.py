@@ -32,17 +32,18 @@ class Checkpoint(NamedTuple):
     options: NetworkOptions
     training_set: str | None = None  # `Split.fingerprint`, of a run's own checkpoints
 
+    def check_whole(self) -> None:
+        """Raise `InputError` if it is a backbone."""
+        if self.kind != "mgn":
+            raise InputError(f"{self.prefix}: holds a {self.kind} only, a start for train.py")
+
 
 def describe(options: NetworkOptions, kind: str = "mgn") -> dict:
     """What every artefact says of itself, as JSON values."""
     order = [head.name for head in HEADS]
     preprocessing = {"steps": PREPROCESSING, "mean": MEAN, "std": STD}
-    return {
-        "kind": kind,
-        **dataclasses.asdict(options),
-        "embedding_order": order,
-        "preprocessing": preprocessing,
-    }
+    said = {"embedding_order": order, "preprocessing": preprocessing}
+    return {"kind": kind} | dataclasses.asdict(options) | said
 
 
 def options_from(description: Mapping, where: object) -> NetworkOptions:

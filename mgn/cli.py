@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from mgn.config import POOLS, PRECISIONS
+from mgn.config import EXPORT_PRECISIONS, POOLS
 from mgn.errors import CheckError, InputError, Stopped
 from mgn.files import refuse_existing
 
@@ -164,7 +164,12 @@ def add_export_options(parser: argparse.ArgumentParser) -> None:
         "--checkpoint", type=model_path, required=True, help="train_dir, or prefix of a checkpoint"
     )
     parser.add_argument("--pb_path", type=Path, required=True, help="file to make")
-    parser.add_argument("--precision", choices=PRECISIONS, default=PRECISIONS[0], help="type of the weights")
+    parser.add_argument(
+        "--precision",
+        choices=EXPORT_PRECISIONS,
+        default=EXPORT_PRECISIONS[0],
+        help="type of the weights: bfloat16 for CPUs with AVX-512 BF16 or AMX and new GPUs, float16 for GPUs",
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace --pb_path")
     add_network_options(parser)
 
@@ -179,8 +184,8 @@ def parse_export(parser: argparse.ArgumentParser, arguments: list[str]) -> argpa
 
 
 def export_options(flags: argparse.Namespace) -> dict:
-    """What `export.export_pb` takes from these flags."""
-    return {"overwrite": flags.overwrite, **network_options(flags)}
+    """What `freezing.export_pb` takes from these flags."""
+    return {"precision": flags.precision, "overwrite": flags.overwrite, **network_options(flags)}
 
 
 def parse_serving(description: str, arguments: list[str]) -> argparse.Namespace:

@@ -13,7 +13,8 @@ POOLS = ("avg", "max")
 REDUCTIONS = ("relu", "prelu")
 REDUCTION_ORDERS = ("pytorch", "mgn-reid")  # how a file may number the heads' reductions
 OPTIMIZERS = ("sgd", "adam", "amsgrad")
-PRECISIONS = ("float32",)
+PRECISIONS = ("float32",)  # of training
+EXPORT_PRECISIONS = ("float32", "bfloat16", "float16")
 _MANY = 10**9
 _RANGES = {  # of TrainConfig's numbers
     "learning_rate": (1e-12, 1e6),

@@ -1,6 +1,6 @@
 """The inference graph, with or without pre- and postprocessing, and any model file as `embed(pictures)`."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,28 +20,31 @@ INPUTS = {"float32": tf.float32, "uint8": tf.uint8}  # what a pre-and-post graph
 _BATCH = 32  # pictures a forward, when a caller gives many
 
 
-def build_plain(options: NetworkOptions) -> tf.Tensor:
-    """Add `image_tensor` float32 [N, height, width, 3], normalised RGB, to `person_embedding` [N, 2048]."""
-    images = tf.placeholder(tf.float32, [None, options.height, options.width, 3], name="image_tensor")
-    return tf.identity(_embedding(images, options), name="person_embedding")
+def build(
+    form: str, options: NetworkOptions, input_type: str, network: Callable[[tf.Tensor], tf.Tensor]
+) -> tf.Tensor:
+    """Add an inference graph to the current graph.
 
+    Plain: `image_tensor` float32 [N, height, width, 3], normalised RGB, to `person_embedding` [N, 2048].
+    With pre- and postprocessing: `image_tensor`, RGB 0 to 255 [N, H, W, 3] of any size, to `result_embedding`
+    float32 [N, 2048]: resize, normalise, forward of image (`original_embedding`) and mirror image
+    (`flip_embedding`) in one batch, sum, L2.
 
-def build_pre_post(options: NetworkOptions, input_type: str) -> tf.Tensor:
-    """Add `image_tensor`, RGB 0 to 255 [N, H, W, 3] of any size, to `result_embedding` float32 [N, 2048].
-
-    Resize, normalise, forward of image (`original_embedding`) and mirror image (`flip_embedding`), sum, L2.
+    Args:
+        form: "plain" or "pre_post".
+        options: of the network.
+        input_type: of a pre_post graph's `image_tensor`, one of `INPUTS`.
+        network: normalised images to embeddings.
     """
+    if form == PLAIN:
+        images = tf.placeholder(tf.float32, [None, options.height, options.width, 3], name="image_tensor")
+        return tf.identity(network(images), name=OUTPUTS[PLAIN])
     images = tf.placeholder(INPUTS[input_type], [None, None, None, 3], name="image_tensor")
     prepared = normalise(resize(images, options.height, options.width))
-    both = _embedding(tf.concat([prepared, mirror(prepared)], axis=0), options)
+    both = network(tf.concat([prepared, mirror(prepared)], axis=0))
     original, flipped = tf.split(both, 2)
     total = tf.identity(original, "original_embedding") + tf.identity(flipped, "flip_embedding")
-    return tf.nn.l2_normalize(total, axis=1, name="result_embedding")
-
-
-def _embedding(images: tf.Tensor, options: NetworkOptions) -> tf.Tensor:
-    no_classifiers = 0  # they are no part of an embedding
-    return mgn(images, no_classifiers, False, options.pool, options.reduction).embedding
+    return tf.nn.l2_normalize(total, axis=1, name=OUTPUTS[PRE_POST])
 
 
 class Embedder:
@@ -57,13 +60,13 @@ class Embedder:
             session.close()
             raise InputError(f"{where}: has no tensor {' and no '.join(missing)}; not an export of MGN")
         self._session = session
-        self._input = session.graph.get_tensor_by_name(input_name or "image_tensor:0")
-        self._result = session.graph.get_tensor_by_name(output_name or f"{OUTPUTS[self.form]}:0")
+        self.input = session.graph.get_tensor_by_name(input_name or "image_tensor:0")
+        self.result = session.graph.get_tensor_by_name(output_name or f"{OUTPUTS[self.form]}:0")
         if self.form == PRE_POST:
             self._original = session.graph.get_tensor_by_name(f"{inner}:0")
             return
-        self._original = self._result
-        shape = self._input.shape.as_list()
+        self._original = self.result
+        shape = self.input.shape.as_list()
         with session.graph.as_default():
             self._picture = tf.placeholder(tf.uint8, [None, None, 3])
             self._prepared = normalise(resize(self._picture, shape[1] or HEIGHT, shape[2] or WIDTH))
@@ -79,7 +82,7 @@ class Embedder:
             float32 [N, 2048], of length 1.
         """
         if flip and self.form == PRE_POST:
-            return self._each(pictures, self._result)
+            return self._each(pictures, self.result)
         total = self.original(pictures)
         if flip:
             total = total + self.original([picture[:, ::-1] for picture in pictures])
@@ -99,7 +102,7 @@ class Embedder:
             for start in range(0, len(indices), _BATCH):
                 chosen = indices[start : start + _BATCH]
                 batch = np.stack([prepared[i] for i in chosen])
-                result[chosen] = self._session.run(output, {self._input: batch})
+                result[chosen] = self._session.run(output, {self.input: batch})
         return result
 
     def _prepare(self, picture: np.ndarray) -> np.ndarray:
@@ -123,7 +126,7 @@ def load_embedder(path: str | Path, **options: object) -> Embedder:
     path = Path(path)
     exported = _exported(path)
     if exported is None:
-        return Embedder(session_of_checkpoint(checkpoints.find(path, **options), PLAIN), path)
+        return Embedder(session_of_checkpoint(checkpoints.find(path, **options)), path)
     if options:
         raise InputError(f"{path}: describes itself; leave out --{', --'.join(options)}")
     return open_exported(exported)
@@ -165,20 +168,17 @@ def _exported(path: Path) -> Path | None:
     return None if checkpoints.newest(path) else saved_model_folder(path)
 
 
-def session_of_checkpoint(
-    checkpoint: checkpoints.Checkpoint, form: str, input_type: str = "float32"
-) -> tf.Session:
-    """A session on a fresh inference graph, with the checkpoint's weights."""
-    if checkpoint.kind != "mgn":
-        raise InputError(
-            f"{checkpoint.prefix}: holds a {checkpoint.kind} only,"
-            " a start for train.py; it has no embedding yet"
-        )
+def session_of_checkpoint(checkpoint: checkpoints.Checkpoint) -> tf.Session:
+    """A session on a fresh plain graph, with the checkpoint's weights."""
+    checkpoint.check_whole()
+    options, no_classifiers = checkpoint.options, 0
     with tf.Graph().as_default() as graph:
-        if form == PRE_POST:
-            build_pre_post(checkpoint.options, input_type)
-        else:
-            build_plain(checkpoint.options)
+        build(
+            PLAIN,
+            options,
+            "float32",
+            lambda images: mgn(images, no_classifiers, False, options.pool, options.reduction).embedding,
+        )
         variables = tf.global_variables()
     session = new_session(graph)
     checkpoints.restore(session, checkpoint, variables)

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from mgn import checkpoints, parity, torchfiles
-from mgn.errors import CheckError, InputError
+from mgn.errors import CheckError
 from mgn.families import mgn_pytorch_key
 from mgn.files import replacing
 from mgn.layouts import to_torch_layout
@@ -39,8 +39,7 @@ def convert(path: Path, pt_path: Path, overwrite: bool = False, **options: objec
         CheckError: it could not be written, reads back otherwise, or the networks differ.
     """
     found = checkpoints.find(path, **options)
-    if found.kind != "mgn":
-        raise InputError(f"{found.prefix}: holds a {found.kind} only, no whole MGN")
+    found.check_whole()
     graph, variables = parity.build_graph(found.options)
     with new_session(graph, rewrite=False) as session, replacing(pt_path, overwrite) as temporary:
         checkpoints.restore(session, found, variables)

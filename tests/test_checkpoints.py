@@ -11,7 +11,7 @@ import tensorflow.compat.v1 as tf
 from mgn import checkpoints
 from mgn.config import NetworkOptions
 from mgn.errors import CheckError, InputError
-from mgn.inference import PLAIN, load_embedder, session_of_checkpoint
+from mgn.inference import load_embedder, session_of_checkpoint
 from mgn.network import mgn
 
 DATA = ".data-00000-of-00001"
@@ -155,9 +155,9 @@ def test_another_class_count_and_damage_are_named(small_checkpoint, tmp_path):
             checkpoints.restore(session, found, tf.global_variables())
     other = found._replace(options=NetworkOptions(10, "avg", "prelu", 96, 32))
     with pytest.raises(InputError, match=r"8 variables missing, such as reduction_0/2/weight"):
-        session_of_checkpoint(other, PLAIN)
+        session_of_checkpoint(other)
     damaged = copy(small_checkpoint, tmp_path, "damaged")
     with Path(f"{damaged}{DATA}").open("r+b") as stream:
         stream.truncate(1_000_000)
     with pytest.raises(InputError, match="damaged checkpoint"):
-        session_of_checkpoint(checkpoints.find(damaged), PLAIN)
+        session_of_checkpoint(checkpoints.find(damaged))

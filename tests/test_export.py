@@ -14,7 +14,7 @@ import pytest
 import tensorflow.compat.v1 as tf
 from conftest import REFERENCE, relative, seeded_variables, write_checkpoint
 
-from mgn import checkpoints, export, frozen, inference
+from mgn import checkpoints, freezing, frozen, inference, serving
 from mgn.config import NetworkOptions
 from mgn.errors import CheckError, InputError
 from mgn.images import PictureReader
@@ -55,7 +55,7 @@ def small_pb(tmp_path_factory, small_checkpoint):
     """Both forms of the small checkpoint."""
     folder = tmp_path_factory.mktemp("pb")
     for form in (PLAIN, PRE_POST):
-        assert export.export_pb(small_checkpoint, folder / f"{form}.pb", form) <= 1e-5
+        assert freezing.export_pb(small_checkpoint, folder / f"{form}.pb", form).difference <= 1e-5
     return folder
 
 
@@ -67,7 +67,7 @@ def pictures():
 
 
 def test_a_plain_pb_alone_gives_the_published_embedding(tmp_path, full_checkpoint):
-    export.export_pb(full_checkpoint, tmp_path / "mgn.pb", PLAIN)
+    freezing.export_pb(full_checkpoint, tmp_path / "mgn.pb", PLAIN)
     batch = (
         np.random.RandomState(7).standard_normal((2, 3, 384, 128)).astype(np.float32).transpose(0, 2, 3, 1)
     )
@@ -80,7 +80,7 @@ def test_a_plain_pb_alone_gives_the_published_embedding(tmp_path, full_checkpoin
 
 
 def test_a_pre_post_pb_alone_gives_its_sources_embedding(tmp_path, full_checkpoint):
-    export.export_pb(full_checkpoint, tmp_path / "mgn.pb", PRE_POST)
+    freezing.export_pb(full_checkpoint, tmp_path / "mgn.pb", PRE_POST)
     batch = np.stack(pictures()[:2])
     sizes = {"one": batch[:1], "both": batch, "odd": pictures()[2][None], "wide": pictures()[3][None]}
     got = run_as_stranger(tmp_path, tmp_path / "mgn.pb", "result_embedding", **sizes)
@@ -93,7 +93,7 @@ def test_a_pre_post_pb_alone_gives_its_sources_embedding(tmp_path, full_checkpoi
 
 
 def test_every_kind_of_file_embeds_alike(tmp_path, small_checkpoint, small_pb):
-    served, _ = export.export_saved_model(small_pb / "plain.pb", tmp_path / "served", PLAIN)
+    served, _ = serving.export_saved_model(small_pb / "plain.pb", tmp_path / "served", PLAIN)
     source = load_embedder(small_checkpoint)
     expected, unflipped = source(pictures()), source(pictures(), flip=False)
     assert relative(unflipped, expected) > 1e-3
@@ -130,9 +130,10 @@ def test_the_graph_holds_what_inference_needs_and_its_description(small_pb, smal
         k for k in kinds if "Variable" in k or "Grad" in k or k.startswith(("Assign", "Save", "Restore"))
     ]
     assert not any(name.startswith("fc_id") for name in nodes)
-    for node in graph_def.node:
-        if node.op == "FusedBatchNormV3":
-            assert not node.attr["is_training"].b
+    assert "FusedBatchNormV3" not in kinds
+    identities = {name for name, node in nodes.items() if node.op == "Identity"}
+    assert len(identities) <= 3  # nothing but names of the contract
+    assert ("StridedSlice" in kinds) == (form == PRE_POST)  # of resizing: how large the pictures are
     described = frozen.metadata_of(graph_def)
     assert (described["form"], described["num_classes"], described["height"], described["width"]) == (
         form,
@@ -148,10 +149,10 @@ def test_the_graph_holds_what_inference_needs_and_its_description(small_pb, smal
 @pytest.mark.parametrize("form", [PLAIN, PRE_POST])
 def test_saved_model_signatures(tmp_path, small_pb, form):
     (tmp_path / "served" / "6").mkdir(parents=True)  # an earlier version, which stays as it is
-    made, difference = export.export_saved_model(small_pb / f"{form}.pb", tmp_path / "served", form)
-    assert made == tmp_path / "served" / "7" and difference <= 1e-5
-    assert export.next_version(tmp_path / "served") == 8
-    assert export.next_version(tmp_path / "new") == 1
+    made, found = serving.export_saved_model(small_pb / f"{form}.pb", tmp_path / "served", form)
+    assert made == tmp_path / "served" / "7" and found.difference <= 1e-5
+    assert serving.next_version(tmp_path / "served") == 8
+    assert serving.next_version(tmp_path / "new") == 1
     with tf.Session(graph=tf.Graph()) as session:
         loaded = tf.saved_model.loader.load(session, ["serve"], str(made))
         batch = np.stack(pictures()[:2]).astype(np.float32)
@@ -190,7 +191,7 @@ def opencv_difference(pb, expected):
 )
 def test_opencv_gives_the_published_embedding(tmp_path, keys, pool, reduction, expected):
     write_checkpoint(tmp_path / "x", seeded_variables(keys), NetworkOptions(751, pool, reduction))
-    graph_def = export.freeze(checkpoints.find(tmp_path / "x"), PLAIN, "float32")
+    graph_def = freezing.freeze(checkpoints.find(tmp_path / "x"), PLAIN, "float32")
     (tmp_path / "mgn.pb").write_bytes(graph_def.SerializeToString())
     assert opencv_difference(tmp_path / "mgn.pb", expected) <= 1e-5
 
@@ -203,15 +204,15 @@ def test_a_file_that_differs_is_not_put_in_place(tmp_path, small_checkpoint, mon
         lambda self, p: honest(self, p) * (1.001 if self.form == PRE_POST else 1),
     )
     with pytest.raises(CheckError, match="differs by"):
-        export.export_pb(small_checkpoint, tmp_path / "x.pb", PRE_POST)
+        freezing.export_pb(small_checkpoint, tmp_path / "x.pb", PRE_POST)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_wrong_input(tmp_path, small_checkpoint, small_pb):
     with pytest.raises(InputError, match="exists"):
-        export.export_pb(small_checkpoint, small_pb / "plain.pb", PLAIN)
+        freezing.export_pb(small_checkpoint, small_pb / "plain.pb", PLAIN)
     with pytest.raises(InputError, match=r"a plain graph; use export_tf_serving_model\.py"):
-        export.export_saved_model(small_pb / "plain.pb", tmp_path / "served", PRE_POST)
+        serving.export_saved_model(small_pb / "plain.pb", tmp_path / "served", PRE_POST)
     (tmp_path / "cut.pb").write_bytes((small_pb / "plain.pb").read_bytes()[:5_000_000])
     (tmp_path / "text.pb").write_text("hello")
     (tmp_path / "empty.pb").touch()
@@ -219,7 +220,7 @@ def test_wrong_input(tmp_path, small_checkpoint, small_pb):
         with pytest.raises(InputError, match=rf"{name}\.pb"):
             load_embedder(tmp_path / f"{name}.pb")
         with pytest.raises(InputError, match=rf"{name}\.pb"):
-            export.export_saved_model(tmp_path / f"{name}.pb", tmp_path / "served", PLAIN)
+            serving.export_saved_model(tmp_path / f"{name}.pb", tmp_path / "served", PLAIN)
     tf.constant(1.0, name="something")
     (tmp_path / "other.pb").write_bytes(tf.get_default_graph().as_graph_def().SerializeToString())
     with pytest.raises(InputError, match="no tensor image_tensor"):

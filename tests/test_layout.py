@@ -55,14 +55,14 @@ def test_importing_the_package_changes_nothing_in_the_process():
     code = (
         "import logging, os, signal, tensorflow as tf\n"
         "before = dict(os.environ), signal.getsignal(signal.SIGTERM)\n"
-        "from mgn import export, run\n"
+        "from mgn import run, serving\n"
         "assert tf.executing_eagerly() and not logging.root.handlers\n"
         "assert before == (dict(os.environ), signal.getsignal(signal.SIGTERM))\n"
     )
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
 
-MODULES = [ROOT / "mgn" / f"{name}.py" for name in ("doctor", "search")]
+MODULES = [ROOT / "mgn" / f"{name}.py" for name in ("doctor", "search", "export")]
 
 
 @pytest.mark.parametrize("script", [*SCRIPTS, *MODULES], ids=lambda path: path.name)

@@ -1,0 +1,121 @@
+"""What an exported file is, told from the file alone."""
+
+from collections import Counter
+from contextlib import closing
+from pathlib import Path
+from typing import NamedTuple
+
+import tensorflow.compat.v1 as tf
+
+from mgn.config import HEIGHT, WIDTH
+from mgn.errors import InputError
+from mgn.frozen import (
+    METADATA,
+    load_saved_model,
+    metadata_of,
+    read_graph_def,
+    saved_model_folder,
+    session_of,
+)
+from mgn.inference import Embedder
+
+
+class Artefact(NamedTuple):
+    """An exported file; `description` is empty in files that others made."""
+
+    path: Path
+    kind: str  # "frozen graph" or "SavedModel"
+    form: str  # "plain" or "pre_post"
+    inputs: dict[str, str]  # name -> type and shape
+    outputs: dict[str, str]
+    megabytes: float
+    operations: dict[str, int]  # kind -> how many, most first
+    weights: dict[str, int]  # type -> how many numbers
+    gigaflops: float  # multiplications and additions of one picture
+    description: dict
+
+
+def describe(path: Path) -> Artefact:
+    """Describe a `.pb`, or a SavedModel folder or folder of versions (its newest).
+
+    Raises:
+        InputError: neither, damaged, or not of this network.
+    """
+    path = Path(path)
+    folder = None if path.suffix == ".pb" else saved_model_folder(path)
+    if path.is_dir() and not folder:
+        raise InputError(f"{path}: a folder without a SavedModel; name a .pb or a SavedModel")
+    if folder:
+        embedder = Embedder(*load_saved_model(folder, rewrite=False))
+    else:
+        embedder = Embedder(session_of(read_graph_def(path), path, rewrite=False), path)
+    with closing(embedder):
+        graph_def = embedder.input.graph.as_graph_def()
+        given, result = embedder.input, embedder.result
+        names = ("input_image", "reid_embedding") if folder else (given.op.name, result.op.name)
+        size = [n or default for n, default in zip(given.shape[1:3].as_list(), (HEIGHT, WIDTH), strict=True)]
+        files = [p for p in folder.rglob("*") if p.is_file()] if folder else [path]
+        kinds = Counter(node.op for node in graph_def.node if node.name != METADATA)
+        return Artefact(
+            folder or path,
+            "SavedModel" if folder else "frozen graph",
+            embedder.form,
+            {names[0]: _shown(given)},
+            {names[1]: _shown(result)},
+            sum(p.stat().st_size for p in files) / 1e6,
+            dict(kinds.most_common()),
+            _weights(graph_def),
+            _gigaflops(graph_def, given, result, size),
+            metadata_of(graph_def),
+        )
+
+
+def _shown(tensor: tf.Tensor) -> str:
+    first, *others = tensor.shape.as_list()
+    sizes = ["N" if first is None else str(first), *("any" if n is None else str(n) for n in others)]
+    return f"{tensor.dtype.name} [{', '.join(sizes)}]"
+
+
+def _weights(graph_def: tf.GraphDef) -> dict[str, int]:
+    counts: Counter = Counter()
+    for node in graph_def.node:
+        if node.op == "Const":
+            value = node.attr["value"].tensor
+            counts[tf.as_dtype(value.dtype).name] += tf.TensorShape(value.tensor_shape).num_elements()
+    return {name: count for name, count in counts.most_common() if count > 1000}
+
+
+def _gigaflops(graph_def: tf.GraphDef, given: tf.Tensor, result: tf.Tensor, size: list[int]) -> float:
+    """Of one picture, as TensorFlow's profiler counts."""
+    with tf.Graph().as_default() as graph:
+        one = tf.placeholder(given.dtype, [1, *size, 3])
+        tf.import_graph_def(graph_def, {given.name: one}, [result.name], name="one")
+        options = tf.profiler.ProfileOptionBuilder(tf.profiler.ProfileOptionBuilder.float_operation())
+        counted = tf.profiler.profile(graph, options=options.with_empty_output().build())
+        return counted.total_float_ops / 1e9
+
+
+def as_text(artefact: Artefact) -> str:
+    """A few lines for people."""
+    about, most = artefact.description, list(artefact.operations.items())[:6]
+    weights = ", ".join(f"{count / 1e6:.1f} M {name}" for name, count in artefact.weights.items())
+    operations = ", ".join(f"{count} {name}" for name, count in most)
+    lines = [
+        f"{artefact.path}: {artefact.kind}, {artefact.form}, {artefact.megabytes:.1f} MB",
+        *(f"input   {name}: {shown}" for name, shown in artefact.inputs.items()),
+        *(f"output  {name}: {shown}" for name, shown in artefact.outputs.items()),
+        f"weights {weights}",
+        f"work    {artefact.gigaflops:.1f} GFLOP a picture",
+        f"graph   {sum(artefact.operations.values())} operations: {operations}, ...",
+    ]
+    if not about:
+        return "\n".join([*lines, "no description inside: made by another program"])
+    size = f"{about['height']}×{about['width']}"
+    heads = f"{about['pool']} pooling, {about['reduction']} heads"
+    lines += [
+        f"network {size} pictures, {heads}, {about['num_classes']} classes in training, {about['precision']}",
+        f"order   {' '.join(about['embedding_order'])}",
+        f"before  {about['preprocessing']['steps']}",
+        f"source  sha256 {about['source_sha256']}, by TensorFlow {about['tensorflow']}",
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,79 @@
+"""A checkpoint frozen into a `.pb`, compared with its source before it is put in place."""
+
+import json
+from contextlib import closing
+from pathlib import Path
+
+import tensorflow.compat.v1 as tf
+
+from mgn import checkpoints, folding
+from mgn.comparison import Comparison, compare
+from mgn.files import refuse_existing, replacing
+from mgn.frozen import METADATA
+from mgn.inference import OUTPUTS, build, load_embedder, open_exported
+
+
+def export_pb(
+    path: Path,
+    pb_path: Path,
+    form: str,
+    input_type: str = "float32",
+    precision: str = "float32",
+    overwrite: bool = False,
+    **options: object,
+) -> Comparison:
+    """Freeze a checkpoint into one file.
+
+    Args:
+        path: train_dir or checkpoint prefix.
+        pb_path: file to make.
+        form: "plain" or "pre_post".
+        input_type: of a pre_post graph's `image_tensor`, "float32" or "uint8".
+        precision: "float32", "bfloat16" or "float16", of the weights and of what flows between them;
+            input and output stay float32.
+        overwrite: replace `pb_path`.
+        options: `pool`, `height`, `width`, for a checkpoint without `.json`.
+
+    Returns:
+        how its embeddings differ from the checkpoint's.
+
+    Raises:
+        InputError: not a checkpoint of a whole network, or `pb_path` exists.
+        CheckError: the file differs from the checkpoint by more than `comparison` allows; it is not kept.
+    """
+    refuse_existing(pb_path, overwrite)
+    checkpoint = checkpoints.find(path, **options)
+    checkpoint.check_whole()
+    graph_def = freeze(checkpoint, form, input_type, precision)
+    with replacing(pb_path, overwrite) as temporary:
+        temporary.write_bytes(graph_def.SerializeToString(deterministic=True))
+        with (
+            closing(load_embedder(checkpoint.prefix, **options)) as source,
+            closing(open_exported(temporary, rewrite=False)) as made,
+        ):
+            exact = precision == "float32"
+            return compare(source, made, f"{pb_path} against {checkpoint.prefix}", exact)
+
+
+def freeze(
+    checkpoint: checkpoints.Checkpoint, form: str, input_type: str, precision: str = "float32"
+) -> tf.GraphDef:
+    """The inference graph with the checkpoint's weights as constants, and its own description."""
+    description = checkpoints.describe(checkpoint.options) | {
+        "form": form,
+        "input": input_type,
+        "precision": precision,
+        "source_sha256": checkpoints.sha256(checkpoint.prefix),
+        "tensorflow": tf.__version__,
+    }
+    frozen = folding.frozen_network(checkpoint, precision)
+
+    def network(images: tf.Tensor) -> tf.Tensor:
+        given = {folding.INPUT: images}
+        (embedding,) = tf.import_graph_def(frozen, given, [f"{folding.OUTPUT}:0"], name="network")
+        return embedding
+
+    with tf.Graph().as_default() as graph:
+        build(form, checkpoint.options, input_type, network)
+        tf.constant(json.dumps(description, sort_keys=True), name=METADATA)
+    return tf.graph_util.extract_sub_graph(graph.as_graph_def(), [OUTPUTS[form], METADATA])

@@ -1,0 +1,156 @@
+"""Folding against its definition, channel by channel; smaller types; the same bytes from a fresh process."""
+
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+from conftest import relative
+from tensorflow.python.framework import tensor_util
+
+from mgn import checkpoints, folding, freezing, frozen
+from mgn.comparison import compare
+from mgn.errors import CheckError
+from mgn.inference import PLAIN, PRE_POST, load_embedder
+
+
+def constants(graph_def):
+    values = (node for node in graph_def.node if node.op == "Const")
+    return {node.name: tensor_util.MakeNdarray(node.attr["value"].tensor) for node in values}
+
+
+@pytest.fixture(scope="module")
+def folded(small_checkpoint):
+    return folding.frozen_network(checkpoints.find(small_checkpoint), "float32")
+
+
+def test_kernels_and_biases_are_what_the_definition_says(folded, small_arrays):
+    found = constants(folded)
+    for convolution, norm in (
+        ("p2/layer4/0/conv2", "p2/layer4/0/bn2"),
+        ("backbone/conv1", "backbone/bn1"),
+        ("p1/layer4/0/downsample/0", "p1/layer4/0/downsample/1"),
+        ("reduction_6/0", "reduction_6/1"),
+    ):
+        weight, bias, mean, variance = (
+            small_arrays[f"{norm}/{leaf}"].astype(np.float64)
+            for leaf in ("weight", "bias", "running_mean", "running_var")
+        )
+        scale = weight / np.sqrt(variance + 1e-5)
+        kernel = (small_arrays[f"{convolution}/weight"] * scale).astype(np.float32)
+        assert relative(found[f"{convolution}/weight"], kernel) <= 1e-7
+        assert relative(found[f"{convolution}/Conv2D/bias"], bias - mean * scale) <= 1e-6
+
+
+def test_nothing_is_left_but_convolutions_and_biases(folded):
+    kinds = Counter(node.op for node in folded.node)
+    assert kinds["Conv2D"] == kinds["BiasAdd"] == 111 and kinds["Const"] == 238
+    assert not kinds.keys() & {"FusedBatchNormV3", "StridedSlice", "Switch", "ReadVariableOp"}
+    assert kinds["Identity"] == 1  # the name of the output
+
+
+def test_a_batch_norm_that_feeds_two_and_a_kernel_of_its_own():
+    """A network of two layers, small enough to compute by hand."""
+    rng = np.random.default_rng(0)
+    kernels = rng.standard_normal((2, 1, 1, 3, 3)).astype(np.float32)
+    statistics = rng.uniform(0.5, 2, (2, 4, 3)).astype(np.float32)  # weight, bias, mean, variance
+    with tf.Graph().as_default() as graph, tf.Session() as session:
+        x = tf.placeholder(tf.float32, [None, 2, 2, 3], name="images")
+        for kernel, (weight, bias, mean, variance) in zip(kernels, statistics, strict=True):
+            y = tf.nn.conv2d(x, tf.constant(kernel), 1, "SAME")
+            y = tf.nn.fused_batch_norm(y, weight, bias, mean, variance, 1e-3, is_training=False)[0]
+            x = tf.nn.relu(y) + y
+        tf.identity(x, "embedding")
+        given = rng.standard_normal((1, 2, 2, 3)).astype(np.float32)
+        expected = session.run("embedding:0", {"images:0": given})
+        made = folding.fold_batch_norms(graph.as_graph_def())
+    with frozen.session_of(made, "folded", rewrite=False) as session:
+        assert relative(session.run("embedding:0", {"images:0": given}), expected) <= 1e-6
+    by_hand = given
+    for kernel, (weight, bias, mean, variance) in zip(kernels, statistics.astype(np.float64), strict=True):
+        y = (by_hand @ kernel[0, 0] - mean) / np.sqrt(variance + 1e-3) * weight + bias
+        by_hand = np.maximum(y, 0) + y
+    assert relative(expected, by_hand) <= 1e-6
+
+
+@pytest.mark.parametrize(("precision", "megabytes"), [("bfloat16", 138), ("float16", 138)])
+def test_smaller_types_are_half_as_large_and_near(small_checkpoint, tmp_path, precision, megabytes):
+    found = freezing.export_pb(small_checkpoint, tmp_path / "x.pb", PLAIN, precision=precision)
+    print(f"{precision}: {found}")
+    assert found.cosine >= 0.999 and 1e-5 < found.difference < 0.05 and found.distance_change < 0.05
+    graph_def = frozen.read_graph_def(tmp_path / "x.pb")
+    assert (tmp_path / "x.pb").stat().st_size / 1e6 == pytest.approx(megabytes, abs=1)
+    assert frozen.metadata_of(graph_def)["precision"] == precision
+    kind = folding.DTYPES[precision].as_datatype_enum
+    assert {n.attr["T"].type for n in graph_def.node if n.op in ("Conv2D", "BiasAdd", "Relu")} == {kind}
+    with frozen.session_of(graph_def, "", rewrite=False) as session:
+        tensors = [session.graph.get_tensor_by_name(f"{n}:0") for n in ("image_tensor", "person_embedding")]
+        assert [tensor.dtype for tensor in tensors] == [tf.float32, tf.float32]
+
+
+def test_a_smaller_type_that_is_too_far_is_not_kept(small_checkpoint, tmp_path, monkeypatch):
+    honest = folding.in_type
+
+    def blunted(graph_def, dtype):
+        made = honest(graph_def, dtype)
+        for node in made.node:
+            if node.op == "Const" and node.name.endswith("/0/weight") and "reduction_" in node.name:
+                value = tensor_util.MakeNdarray(node.attr["value"].tensor).astype(np.float32)
+                rounded = np.sign(value).astype(dtype.as_numpy_dtype)
+                node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(rounded, dtype))
+        return made
+
+    monkeypatch.setattr(folding, "in_type", blunted)
+    with pytest.raises(CheckError, match=r"have cosine 0\.\d+, less than 0\.999; not kept"):
+        freezing.export_pb(small_checkpoint, tmp_path / "x.pb", PLAIN, precision="bfloat16")
+    assert list(tmp_path.iterdir()) == []
+
+
+class Given:
+    """Embeddings made up, as a model's."""
+
+    def __init__(self, change):
+        self.change = change
+
+    def original(self, pictures):
+        rows = [np.linspace(1, 2, 2048) * (1 + i) for i, _ in enumerate(pictures)]
+        return self.change(np.array(rows, np.float32))
+
+    def __call__(self, pictures):
+        rows = self.original(pictures)
+        return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def test_what_a_comparison_says():
+    same = Given(lambda rows: rows)
+    found = compare(same, Given(lambda rows: rows), "x")
+    assert (found.difference, found.distance_change) == (0, 0) and found.cosine == pytest.approx(1)
+    found = compare(same, Given(lambda rows: rows * np.float32(1.001)), "x", exact=False)
+    assert found.difference == pytest.approx(1e-3, rel=1e-2) and found.distance_change < 1e-6
+    for change in (lambda rows: rows * np.float32(1.001), lambda rows: rows * np.float32(np.nan)):
+        with pytest.raises(CheckError, match="differs by"):
+            compare(same, Given(change), "x")
+    for change in (lambda rows: rows[:, ::-1], lambda rows: rows * np.float32(np.nan)):
+        with pytest.raises(CheckError, match="have cosine"):
+            compare(same, Given(change), "x", exact=False)
+
+
+SAME_BYTES = """
+import sys
+from mgn import checkpoints, freezing
+made = freezing.freeze(checkpoints.find(sys.argv[1]), sys.argv[2], "uint8", "bfloat16")
+open(sys.argv[3], "wb").write(made.SerializeToString(deterministic=True))
+"""
+
+
+def test_the_same_bytes_from_two_fresh_processes(small_checkpoint, tmp_path):
+    root = Path(__file__).parent.parent
+    for name in ("a", "b"):
+        command = [sys.executable, "-c", SAME_BYTES, small_checkpoint, PRE_POST, tmp_path / name]
+        subprocess.run(command, cwd=root, check=True)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    with load_embedder(small_checkpoint)._session as session:
+        assert len(session.graph.get_operations()) > 1000  # the source is another graph than what is compared
