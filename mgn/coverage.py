@@ -35,8 +35,9 @@ class Coverage(NamedTuple):
             told = "; ".join(f"{len(keys)} {what} ({', '.join(keys)})" for what, keys in parts if keys)
             raise CheckError(f"not a whole {self.family.name} checkpoint: {told}")
         if self.wrong:
+            listed = ", ".join(self.wrong[:10])
             raise CheckError(
-                f"{len(self.wrong)} weights of another shape than the network's: {', '.join(self.wrong[:10])}"
+                f"{len(self.wrong)} weights of another shape or type than the network's: {listed}"
             )
 
 
@@ -47,7 +48,7 @@ def options_in(state_dict: Mapping[str, np.ndarray], family: Family) -> dict:
     """
     slopes = family.key(f"{HEADS[0].reduction}/2/weight", family.order)
     biases = [family.key_of(f"{head.classifier}/bias") for head in HEADS]
-    counts = [len(state_dict[key]) for key in biases if key in state_dict]
+    counts = [len(state_dict[key]) for key in biases if np.ndim(state_dict.get(key, 0)) == 1]
     usable = family.kind == "mgn" and counts and not _is_wide(state_dict, family)
     return {
         "reduction": "prelu" if slopes in state_dict else "relu",
@@ -123,5 +124,10 @@ def _why_unused(key: str, family: Family, allow_extra: Sequence[str]) -> str | N
 
 
 def _wrong_shapes(state_dict: Mapping, keys: Mapping[str, str], variables: Mapping) -> list[str]:
-    pairs = {key: (state_dict[key].shape, torch_shape(variables[name])) for name, key in keys.items()}
-    return [f"{key} {got} instead of {want}" for key, (got, want) in pairs.items() if got != want]
+    pairs = {key: (state_dict[key], torch_shape(variables[name])) for name, key in keys.items()}
+    wrong = [
+        f"{key} {got.shape} instead of {want}" for key, (got, want) in pairs.items() if got.shape != want
+    ]
+    return wrong + [
+        f"{key} {got.dtype} instead of float" for key, (got, _) in pairs.items() if got.dtype.kind != "f"
+    ]

@@ -1,7 +1,7 @@
 """Files of weights, in and out: PyTorch's, safetensors, MGN-ReId's TensorFlow checkpoints; no code is run."""
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,8 @@ from mgn.errors import CheckError, InputError
 from mgn.layouts import to_torch_layout
 
 _CONTAINERS = ("state_dict", "model", "net", "model_state_dict")
+_DEPTH = 4  # of containers in containers
+_NEARLY = 0.9
 _SCALAR = np._core.multiarray.scalar
 _HARMLESS = [  # what training programs leave beside weights, torchreid for one: data, no code
     (_SCALAR, "numpy.core.multiarray.scalar"),  # its name before numpy 2
@@ -22,13 +24,13 @@ _HARMLESS = [  # what training programs leave beside weights, torchreid for one:
     *{type(np.dtype(kind)) for kind in (np.float64, np.float32, np.int64, np.int32, np.bool_)},
     argparse.Namespace,
 ]
-_PREFIXES = ("module.", "model.", "net.", "backbone.")  # taken off while every key begins with one
+_PREFIXES = ("module.", "model.", "net.", "backbone.")  # taken off while nearly all keys begin with one
 
 
 def read(path: Path) -> dict[str, np.ndarray]:
     """Read weights to a bare {key: array}, in PyTorch's layout.
 
-    State dicts may lie under `state_dict`, `model`, `net` or `model_state_dict`, and all keys may carry
+    State dicts may lie under `state_dict`, `model`, `net` or `model_state_dict`, and keys may all carry
     `module.`, `model.`, `net.` or `backbone.` before them, in any nesting. float16 and bfloat16 become
     float32.
 
@@ -44,18 +46,21 @@ def read(path: Path) -> dict[str, np.ndarray]:
     if prefix:
         return _read_checkpoint(prefix)
     loaded = _load(Path(path))
-    while isinstance(loaded, Mapping):
-        inner = next((loaded[name] for name in _CONTAINERS if isinstance(loaded.get(name), Mapping)), None)
-        if inner is None:
-            break
-        loaded = inner
+    for _ in range(_DEPTH):
+        inner = (loaded.get(name) for name in _CONTAINERS) if isinstance(loaded, Mapping) else ()
+        loaded = next((found for found in inner if isinstance(found, Mapping) and found), loaded)
     items = loaded.items() if isinstance(loaded, Mapping) else ()
     tensors = {k: v for k, v in items if isinstance(k, str) and isinstance(v, torch.Tensor)}
     if not tensors:
         raise InputError(f"{path}: no weights in it")
-    while prefix := next((p for p in _PREFIXES if all(key.startswith(p) for key in tensors)), None):
+    while prefix := next((p for p in _PREFIXES if _wraps(p, tensors)), None):
         tensors = {key.removeprefix(prefix): value for key, value in tensors.items()}
-    return {key: _to_numpy(value) for key, value in tensors.items()}
+    return {key: _to_numpy(f"{path}: {key}", value) for key, value in tensors.items()}
+
+
+def _wraps(prefix: str, keys: Collection[str]) -> bool:
+    """Nearly all: beside a wrapped network there may be a counter, or the centres of a loss."""
+    return sum(key.startswith(prefix) for key in keys) > _NEARLY * len(keys)
 
 
 def _load(path: Path) -> object:
@@ -79,9 +84,15 @@ def _load(path: Path) -> object:
         raise InputError(f"{path}: not a readable PyTorch checkpoint ({type(error).__name__})") from None
 
 
-def _to_numpy(value: torch.Tensor) -> np.ndarray:
-    value = value.detach().to_dense() if value.is_sparse else value.detach()
-    return value.float().numpy() if value.is_floating_point() else value.numpy()
+def _to_numpy(where: str, value: torch.Tensor) -> np.ndarray:
+    try:
+        value = value.detach().to_dense() if value.is_sparse else value.detach()
+        if value.is_complex():
+            raise TypeError("complex")
+        return value.float().numpy() if value.is_floating_point() else value.numpy()
+    except (RuntimeError, TypeError, NotImplementedError, AttributeError):
+        kind = f"{value.dtype}, {value.layout}, on {value.device}"
+        raise InputError(f"{where}: a tensor that is no plain array of real numbers ({kind})") from None
 
 
 def checkpoint_at(path: Path) -> Path | None:

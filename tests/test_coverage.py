@@ -96,6 +96,11 @@ def test_shapes_are_told_with_the_networks():
         CheckError, match=r"p1\.1\.0\.conv1\.weight \(512, 1000, 1, 1\) instead of \(512, 1024"
     ):
         covered(odd).check()
+    odd = {**shaped("seathiefwang"), "p1.1.0.bn1.bias": np.zeros(512, np.int8)}
+    with pytest.raises(CheckError, match=r"p1\.1\.0\.bn1\.bias int8 instead of float"):
+        covered(odd).check()
+    with pytest.raises(CheckError, match=r"fc_id_2048_0\.bias \(\) instead of \(751,\)"):
+        covered({**shaped("seathiefwang"), "fc_id_2048_0.bias": np.zeros((), "f")}).check()
     other = {**shaped("seathiefwang"), "fc_id_256_2_2.bias": np.zeros(702, "f")}
     with pytest.raises(CheckError, match=r"fc_id_256_2_2\.bias \(702,\) instead of \(751,\)"):
         covered(other).check()

@@ -111,6 +111,37 @@ def test_files_that_hold_no_weights(tmp_path):
         torchfiles.read(tmp_path / "folder")
 
 
+@pytest.mark.parametrize("kind", ["quantised", "sparse csr", "meta", "complex"])
+def test_tensors_that_are_no_plain_arrays_are_named(tmp_path, kind):
+    tensor = {
+        "quantised": lambda: torch.quantize_per_tensor(torch.ones(2), 0.1, 0, torch.qint8),
+        "sparse csr": lambda: torch.eye(2).to_sparse_csr(),
+        "meta": lambda: torch.ones(2, device="meta"),
+        "complex": lambda: torch.ones(2, dtype=torch.complex64),
+    }[kind]()
+    torch.save({"w": tensor}, tmp_path / "x")
+    with pytest.raises(
+        InputError, match=r"x: (w: a tensor that is no plain array|not a readable|holds more)"
+    ):
+        torchfiles.read(tmp_path / "x")
+
+
+def test_containers_that_mislead(tmp_path):
+    weights = {"w": torch.ones(2)}
+    torch.save({"state_dict": {}, "model": weights}, tmp_path / "empty first")
+    round_and_round = {"w": torch.ones(2)}
+    round_and_round["model"] = round_and_round
+    torch.save(round_and_round, tmp_path / "round")
+    for name in ("empty first", "round"):
+        assert np.array_equal(torchfiles.read(tmp_path / name)["w"], np.ones(2))
+    averaged = {"n_averaged": torch.tensor(3), **{f"module.w{i}": torch.ones(2) for i in range(20)}}
+    torch.save(averaged, tmp_path / "averaged")
+    assert set(torchfiles.read(tmp_path / "averaged")) == {"n_averaged", *(f"w{i}" for i in range(20))}
+    few = {"module.w": torch.ones(2), "other": torch.ones(2)}
+    torch.save(few, tmp_path / "few")
+    assert set(torchfiles.read(tmp_path / "few")) == set(few)
+
+
 def test_a_checkpoint_of_this_toolkit_is_told_apart(small_checkpoint):
     for name in (small_checkpoint, f"{small_checkpoint}.index"):
         with pytest.raises(InputError, match=r"is a checkpoint of this toolkit; --to_pytorch"):
