@@ -48,10 +48,14 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         " PICTURES by batch norms alone. The order that fits is taken",
     )
     add("--reduction_order", choices=REDUCTION_ORDERS, help="how the file numbers its reductions")
-    add("--allow_missing", action="append", default=[], metavar="PATTERN", help="of keys, such as 'fc_*'")
     add(
-        "--allow_extra", action="append", default=[], metavar="PATTERN", help="the same; both can be repeated"
+        "--allow_missing",
+        action="append",
+        default=[],
+        metavar="PATTERN",
+        help="keys that may be missing, such as 'fc_*'",
     )
+    add("--allow_extra", action="append", default=[], metavar="PATTERN", help="keys that may be left over")
     cli.add_network_options(parser, "what weights do not tell; omitted: what the authors trained with")
     flags = parser.parse_args(arguments)
     if not flags.checkpoint and not flags.dry_run:

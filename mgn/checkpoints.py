@@ -21,7 +21,8 @@ from mgn.network import HEADS
 
 NAME = "model.ckpt"  # checkpoints of a train_dir are NAME-STEP
 _DATA = ".data-00000-of-00001"
-_TENSORFLOW_ERRORS = (tf.errors.OpError, ValueError, RuntimeError)  # what its reader raises on a bad file
+# What its reader raises on a bad file.
+_TENSORFLOW_ERRORS = (tf.errors.OpError, ValueError, RuntimeError, IndexError)
 
 
 class Checkpoint(NamedTuple):
@@ -186,7 +187,8 @@ def refuse_existing_checkpoint(prefix: Path, overwrite: bool) -> None:
             f"{prefix}: TensorFlow cannot read checkpoints from a path with any of * ? [ ] in it"
         )
     for suffix in (".index", ".json", _DATA):
-        refuse_existing(_file(prefix, suffix), overwrite)
+        path = _file(prefix, suffix)
+        refuse_existing(path, overwrite and not path.is_dir())
 
 
 def delete(prefix: Path) -> None:

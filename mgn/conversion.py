@@ -113,6 +113,8 @@ def convert(
     """
     if prefix is not None:
         checkpoints.refuse_existing_checkpoint(prefix, overwrite)
+        if torchfiles.checkpoint_at(source.path) == Path(prefix):
+            raise InputError(f"{prefix}: is the checkpoint to convert; name another to make")
     source.coverage.check()
     with new_session(source.graph, rewrite=False) as session:
         _assign(session, source)

@@ -23,6 +23,7 @@ class Coverage(NamedTuple):
     keys: dict[str, str]  # variable -> the key that it takes its value from
     missing: list[str]  # keys that are not there
     initial: list[str]  # variables that keep their initial value: their keys are missing, as allowed
+    allowed: list[str]  # those keys, and all classifiers' if none is there
     extra: list[str]  # keys that have no place
     passed_over: dict[str, list[str]]  # why -> keys that need no place
     wrong: list[str]  # keys of another shape than the network's, with both shapes
@@ -57,7 +58,10 @@ def options_in(state_dict: Mapping[str, np.ndarray], family: Family) -> dict:
 
 
 def _is_wide(state_dict: Mapping[str, np.ndarray], family: Family) -> bool:
-    return np.shape(state_dict.get(family.key_of(f"{HEADS[0].classifier}/weight"), ()))[1:] == (2048,)
+    """All classifiers of whole maps take 2048 numbers, and those of stripes, all there, 256."""
+    shapes = [np.shape(state_dict.get(family.key_of(f"{h.classifier}/weight"), ())) for h in HEADS]
+    taken = [shape[1] if len(shape) == 2 else 0 for shape in shapes]
+    return taken == [2048 if h.stripe is None else 256 for h in HEADS]
 
 
 def cover(
@@ -105,6 +109,7 @@ def cover(
         keys,
         sorted(missing - needless),
         [name for name, key in wanted.items() if key in needless],
+        sorted(needless),
         extra,
         passed_over,
         _wrong_shapes(state_dict, keys, variables),

@@ -78,7 +78,7 @@ def notes(coverage: Coverage) -> Mapping[str, list[str]]:
         "missing": coverage.missing,
         "left over": coverage.extra,
         "of another shape": coverage.wrong,
-        "missing, as allowed, so at initial values": coverage.initial,
+        "missing, as allowed, so at initial values, or without classifiers": coverage.allowed,
         **{f"passed over, {why}": keys for why, keys in coverage.passed_over.items()},
     }
     return {what: names for what, names in told.items() if names}

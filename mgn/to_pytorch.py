@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from mgn import checkpoints, parity, torchfiles
-from mgn.errors import CheckError
+from mgn.errors import CheckError, InputError
 from mgn.families import mgn_pytorch_key
 from mgn.files import replacing
 from mgn.layouts import to_torch_layout
@@ -40,6 +40,8 @@ def convert(path: Path, pt_path: Path, overwrite: bool = False, **options: objec
     """
     found = checkpoints.find(path, **options)
     found.check_whole()
+    if checkpoints.prefix_of(pt_path).resolve() == found.prefix.resolve():
+        raise InputError(f"{pt_path}: is a file of the checkpoint itself; name another to make")
     graph, variables = parity.build_graph(found.options)
     with new_session(graph, rewrite=False) as session, replacing(pt_path, overwrite) as temporary:
         checkpoints.restore(session, found, variables)

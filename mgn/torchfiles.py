@@ -117,7 +117,8 @@ def _read_checkpoint(prefix: Path) -> dict[str, np.ndarray]:
             f"{prefix}: is a checkpoint of this toolkit; --to_pytorch makes a PyTorch file of it"
         )
     weights = [name for name, shape in shapes.items() if shape and name.rpartition("/")[0] not in shapes]
-    return {name: _of_tensorflow(value) for name, value in checkpoints.read(prefix, weights).items()}
+    values = checkpoints.read(prefix, weights).items()
+    return {name: _of_tensorflow(value) for name, value in values if value.dtype.kind == "f"}
 
 
 def _of_tensorflow(value: np.ndarray) -> np.ndarray:

@@ -1,6 +1,7 @@
 """What tests share: a small data set, seeded checkpoints, and paths to the reference values."""
 
 import functools
+import gc
 import os
 from pathlib import Path
 
@@ -28,6 +29,13 @@ def fresh_graph():
     """Each test builds in a graph of its own."""
     with tf.Graph().as_default():
         yield
+
+
+@pytest.fixture(autouse=True, scope="module")
+def memory_back():
+    """Graphs hold 280 MB each in cycles that Python, which does not see them, would leave for long."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture(scope="session")

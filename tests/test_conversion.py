@@ -224,6 +224,9 @@ def test_mgn_reids_own_checkpoint_converts(tmp_path):
         read = checkpoints.read(tmp_path / "made", names)
         for name, their in zip(names, theirs, strict=True):
             assert np.array_equal(read[name], values[f"{branch}/{their}"])
+    with pytest.raises(InputError, match="is the checkpoint to convert"):
+        source = conversion.read(tmp_path / "reid_mgn_90.ckpt")
+        conversion.convert(source, tmp_path / "reid_mgn_90.ckpt", overwrite=True)
     given = conversion.read(tmp_path / "reid_mgn_90.ckpt.index", order="pytorch")
     assert given.coverage.keys["reduction_2/0/weight"] == "p2/reduction_2/Conv/weights"
     value = given.state_dict["p2/reduction_2/Conv/weights"]

@@ -83,7 +83,7 @@ def test_weights_that_do_not_cover_the_network_end_in_1(tmp_path, capsys):
     assert listing(tmp_path) == ["x.pt"]
     allowed = "--allow_extra", "center.*", "--allow_missing", "p3.1.2.bn3.*", "--overwrite"
     assert run(script, *arguments, *allowed) == 0
-    assert "missing, as allowed, so at initial values: 1 (p3/layer4/2/bn3/weight)" in capsys.readouterr().out
+    assert "without classifiers: 1 (p3.1.2.bn3.weight)" in capsys.readouterr().out
     read = checkpoints.read(tmp_path / "x", ["p3/layer4/2/bn3/weight"])
     assert np.array_equal(read["p3/layer4/2/bn3/weight"], np.ones(2048))
 
@@ -114,6 +114,19 @@ def test_wrong_flags(torch_file, small_checkpoint, tmp_path, capsys):
         assert expected in line, line
     assert listing(tmp_path) == ["there.json", "there.pt", "x.pt"]
     assert (tmp_path / "there.pt").read_text() == (tmp_path / "there.json").read_text() == "mine"
+
+
+def test_sources_and_folders_are_never_replaced(torch_file, small_checkpoint, tmp_path, capsys):
+    for suffix in (".index", ".json", ".data-00000-of-00001"):
+        shutil.copy(f"{small_checkpoint}{suffix}", tmp_path / f"m{suffix}")
+    (tmp_path / "q.json").mkdir()
+    (tmp_path / "q.json" / "precious").write_text("mine")
+    own = "--to_pytorch", "--checkpoint", tmp_path / "m", "--overwrite", "--pt_model_path"
+    assert "is a file of the checkpoint itself" in refused(capsys, script, *own, tmp_path / "m.index")
+    forward = "--pt_model_path", torch_file, "--overwrite", "--checkpoint", tmp_path / "q"
+    assert "q.json exists" in refused(capsys, script, *forward)
+    assert (tmp_path / "q.json" / "precious").read_text() == "mine"
+    assert checkpoints.find(tmp_path / "m").options.num_classes == 10
 
 
 @pytest.mark.parametrize("back", [False, True])

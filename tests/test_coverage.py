@@ -62,7 +62,7 @@ def test_what_may_be_missing_and_left_over():
     ]
     text = covertable.table(found)
     assert "left over, as allowed: 2 (center.weight, ema.decay)" in text
-    assert "missing, as allowed, so at initial values: 4 (reduction_7/1/weight" in text
+    assert "at initial values, or without classifiers: 4 (reduction_7.1.bias" in text
 
 
 def test_without_classifiers_only_if_allowed():
@@ -72,6 +72,7 @@ def test_without_classifiers_only_if_allowed():
     found = covered(bare, allow_missing=["fc_id_*"])
     found.check()
     assert len(found.keys) == 555 and not found.initial
+    assert "without classifiers: 16 (fc_id_2048_0.bias" in covertable.table(found)
     some = {key: value for key, value in shaped("seathiefwang").items() if not key.startswith("fc_id_256_1")}
     found = covered(some, allow_missing=["fc_*"])
     found.check()
@@ -88,6 +89,12 @@ def test_classifiers_of_pooled_maps_are_dropped_and_named(make):
     assert len(found.keys) == 555
     (why,) = (why for why in found.passed_over if "2048" in why)
     assert len(found.passed_over[why]) == 16
+
+
+def test_one_wide_classifier_is_a_wrong_shape():
+    damaged = {**shaped("seathiefwang"), "fc_id_2048_0.weight": np.zeros((751, 2048), "f")}
+    with pytest.raises(CheckError, match=r"fc_id_2048_0\.weight \(751, 2048\) instead of \(751, 256\)"):
+        covered(damaged).check()
 
 
 def test_shapes_are_told_with_the_networks():
