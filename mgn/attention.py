@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from mgn import checkpoints
 from mgn.images import normalise, resize
-from mgn.network import BRANCHES, HEADS, head, seen_by_heads
+from mgn.network import BRANCHES, HEADS, Mode, head, seen_by_heads
 from mgn.session import new_session
 
 _STRIPES = {branch.name: branch.stripes for branch in BRANCHES}
@@ -39,10 +39,10 @@ def head_maps(checkpoint: checkpoints.Checkpoint, pictures: Sequence[np.ndarray]
         picture = tf.placeholder(tf.uint8, [None, None, 3])
         prepared = normalise(resize(picture[None], options.height, options.width))
         prepared.set_shape([1, options.height, options.width, 3])
-        added = {}
-        seen = seen_by_heads(prepared, training=False)
+        added, running = {}, Mode(training=False)
+        seen = seen_by_heads(prepared, running)
         for h in HEADS:
-            feature = head(seen[h.name], h.reduction, False, options.pool, options.reduction)
+            feature = head(seen[h.name], h.reduction, running, options.pool, options.reduction)
             squared = tf.reduce_sum(tf.square(feature))
             (gradient,) = tf.gradients(squared / 2, seen[h.name])
             places = tf.reduce_sum(seen[h.name] * gradient, axis=-1)[0]

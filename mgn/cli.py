@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from mgn.config import EXPORT_PRECISIONS, POOLS
+from mgn.config import POOLS, PRECISIONS
 from mgn.errors import CheckError, InputError, Stopped
 from mgn.files import refuse_existing
 
@@ -138,6 +138,7 @@ def add_dataclass_options(
             choices=choices.get(field.name),
             default=argparse.SUPPRESS,
             help=field.metadata["help"],
+            **({"nargs": "?", "const": True} if field.type is bool else {}),
             metavar=None if field.name in choices else _METAVARS.get(field.type, "N"),
         )
 
@@ -166,8 +167,8 @@ def add_export_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pb_path", type=Path, required=True, help="file to make")
     parser.add_argument(
         "--precision",
-        choices=EXPORT_PRECISIONS,
-        default=EXPORT_PRECISIONS[0],
+        choices=PRECISIONS,
+        default=PRECISIONS[0],
         help="type of the weights: bfloat16 for CPUs with AVX-512 BF16 or AMX and new GPUs, float16 for GPUs",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace --pb_path")

@@ -5,11 +5,10 @@ import tensorflow.compat.v1 as tf
 from tensorflow.python.framework import tensor_util
 
 from mgn import checkpoints
-from mgn.network import mgn
+from mgn.network import DTYPES, mgn
 from mgn.session import new_session
 
 INPUT, OUTPUT = "images", "embedding"
-DTYPES = {"float32": tf.float32, "bfloat16": tf.bfloat16, "float16": tf.float16}  # by precision
 _BATCH_NORM = "FusedBatchNormV3"
 
 

@@ -1,9 +1,14 @@
 """The four layers of the network, in PyTorch's conventions; the only file that calls `tf.get_variable`.
 
-Each layer opens a scope of its name, so the tree of calls is the tree of variable names.
+Each layer opens a scope of its name, so the tree of calls is the tree of variable names. Layers compute in
+the type of what they are given; variables are float32 always, and so are batch norm's statistics.
 """
 
+from collections.abc import Callable, Sequence
+
 import tensorflow.compat.v1 as tf
+
+from mgn import replicas
 
 _EPSILON = 1e-5  # of batch norm, PyTorch's
 _MOMENTUM = 0.1  # weight of the new batch in the running statistics, PyTorch's
@@ -15,7 +20,7 @@ def conv2d(
     """Convolution without bias, padded by `size // 2` on every side as PyTorch pads.
 
     Args:
-        x: float32 [N, H, W, C].
+        x: [N, H, W, C], float32, bfloat16 or float16.
         name: scope; the kernel is `name/weight`, [size, size, C, filters].
         filters: channels of the result.
         size: odd kernel size, pixels.
@@ -23,11 +28,12 @@ def conv2d(
         mode: He initialisation by "fan_in" or "fan_out" (torchvision's ResNet).
 
     Returns:
-        float32 [N, ceil(H / stride), ceil(W / stride), filters].
+        [N, ceil(H / stride), ceil(W / stride), filters], of x's type.
     """
     with tf.variable_scope(name, use_resource=True):
         initializer = tf.variance_scaling_initializer(2.0, mode=mode, distribution="untruncated_normal")
         weight = tf.get_variable("weight", [size, size, x.shape[-1], filters], tf.float32, initializer)
+        weight = tf.cast(weight, x.dtype)
         if stride == 1:
             return tf.nn.conv2d(x, weight, strides=1, padding="SAME")
         # SAME pads a stride of 2 differently from PyTorch, and an explicit padding list has no fast gradient.
@@ -36,26 +42,62 @@ def conv2d(
         return tf.nn.conv2d(padded, weight, strides=stride, padding="VALID")
 
 
-def batch_norm(x: tf.Tensor, name: str, training: bool, zero_scale: bool = False) -> tf.Tensor:
-    """Batch normalisation of float32 [N, H, W, C]; in training its two updates go to UPDATE_OPS.
+def batch_norm(
+    x: tf.Tensor, name: str, training: bool, zero_scale: bool = False, synchronised: bool = False
+) -> tf.Tensor:
+    """Batch normalisation of [N, H, W, C]; in training its two updates go to UPDATE_OPS.
 
     The running variance is the unbiased one, in TensorFlow's fused kernel as in PyTorch.
-    `zero_scale` starts the scale at zero, so that a residual block starts as the identity.
+
+    Args:
+        x: float32, bfloat16 or float16.
+        name: scope.
+        training: batch statistics, instead of running ones.
+        zero_scale: start the scale at zero, so that a residual block starts as the identity.
+        synchronised: take the statistics over the pictures of all replicas, not of each by itself.
     """
     with tf.variable_scope(name, use_resource=True):
         shape = [x.shape[-1]]
         zeros, ones = tf.zeros_initializer(), tf.ones_initializer()
         weight = tf.get_variable("weight", shape, tf.float32, zeros if zero_scale else ones)
         bias = tf.get_variable("bias", shape, tf.float32, zeros)
-        mean = tf.get_variable("running_mean", shape, tf.float32, zeros, trainable=False)
-        variance = tf.get_variable("running_var", shape, tf.float32, ones, trainable=False)
+        mean, variance = _running("running_mean", shape, zeros), _running("running_var", shape, ones)
         if not training:
             return tf.nn.fused_batch_norm(x, weight, bias, mean, variance, _EPSILON, is_training=False)[0]
-        y, batch_mean, batch_variance = tf.nn.fused_batch_norm(x, weight, bias, epsilon=_EPSILON)
+        if synchronised and replicas.count() > 1:
+            y, batch_mean, batch_variance = _synchronised_batch_norm(x, weight, bias)
+        else:
+            y, batch_mean, batch_variance = tf.nn.fused_batch_norm(x, weight, bias, epsilon=_EPSILON)
         for running, batch in ((mean, batch_mean), (variance, batch_variance)):
             step = running.assign_sub(_MOMENTUM * (running - batch), read_value=False)
             tf.add_to_collection(tf.GraphKeys.UPDATE_OPS, step)
         return y
+
+
+def _running(name: str, shape: Sequence[int], initializer: Callable) -> tf.Variable:
+    """A statistic; replicas keep their own, and a checkpoint has the mean."""
+    return tf.get_variable(
+        name,
+        shape,
+        tf.float32,
+        initializer,
+        trainable=False,
+        synchronization=tf.VariableSynchronization.ON_READ,
+        aggregation=tf.VariableAggregation.MEAN,
+    )
+
+
+def _synchronised_batch_norm(x: tf.Tensor, weight: tf.Tensor, bias: tf.Tensor) -> tuple:
+    """As the fused kernel, with one mean and variance for the pictures of all replicas."""
+    values = tf.cast(x, tf.float32)
+    number = tf.cast(tf.size(values) / tf.size(weight), tf.float32)
+    (number,) = replicas.sums([number])
+    mean = replicas.differentiable_sum(tf.reduce_sum(values, [0, 1, 2])) / number
+    # Around the mean: the mean of squares minus the square of the mean would lose digits.
+    centred = values - mean
+    variance = replicas.differentiable_sum(tf.reduce_sum(tf.square(centred), [0, 1, 2])) / number
+    y = centred * (tf.rsqrt(variance + _EPSILON) * weight) + bias
+    return tf.cast(y, x.dtype), mean, variance * (number / (number - 1.0))
 
 
 def prelu(x: tf.Tensor, name: str) -> tf.Tensor:
@@ -75,3 +117,21 @@ def linear(x: tf.Tensor, name: str, units: int) -> tf.Tensor:
         weight = tf.get_variable("weight", [x.shape[-1], units], tf.float32, initializer)
         bias = tf.get_variable("bias", [units], tf.float32, tf.zeros_initializer())
         return tf.matmul(x, weight) + bias
+
+
+def moving_average(variable: tf.Variable, weight: tf.Tensor | float) -> tf.Operation:
+    """Move `NAME/average` towards the variable; `weight`, 0 to 1, is that of the old average.
+
+    Each replica keeps its own: weights are the same in all of them, and nothing has to be sent.
+    """
+    average = tf.get_variable(
+        f"{variable.op.name}/average",
+        variable.shape,
+        tf.float32,
+        tf.zeros_initializer(),
+        use_resource=True,
+        trainable=False,
+        synchronization=tf.VariableSynchronization.ON_READ,
+        aggregation=tf.VariableAggregation.MEAN,
+    )
+    return average.assign_sub((1.0 - weight) * (average - variable.read_value()), read_value=False)

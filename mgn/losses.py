@@ -5,15 +5,27 @@ from typing import NamedTuple
 
 import tensorflow.compat.v1 as tf
 
+from mgn import replicas
+
 _TINY = 1e-12  # squared distance below which the square root has no usable gradient
 
 
+class Mining(NamedTuple):
+    """What the hardest of a batch look like; float32 scalars, means over anchors and heads."""
+
+    active: tf.Tensor  # share of anchors with a loss above 0; soft margin: with the negative nearer
+    hardest_positive: tf.Tensor  # embedding distance
+    hardest_negative: tf.Tensor
+
+
 class Losses(NamedTuple):
-    """Scalars, float32."""
+    """Float32 scalars, over the pictures of all replicas; with one replica `objective` is `total`."""
 
     cross_entropy: tf.Tensor  # mean over the heads
     triplet: tf.Tensor  # mean over the heads that have one, unweighted
     total: tf.Tensor
+    objective: tf.Tensor  # what a replica differentiates: the gradients of all add up to that of `total`
+    mining: Mining
 
 
 def pairwise_distances(features: tf.Tensor) -> tf.Tensor:
@@ -35,12 +47,20 @@ def batch_hard_triplet(features: tf.Tensor, labels: tf.Tensor, margin: float | N
     Returns:
         float32 [B], >= 0: distance to the hardest positive minus that to the hardest negative, plus margin.
     """
+    positive, negative = hardest(features, labels)
+    return _triplet(positive - negative, margin)
+
+
+def hardest(features: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Distances float32 [B] of each anchor to its hardest positive, and to its hardest negative."""
     distances = pairwise_distances(features)
     same = tf.equal(labels[:, None], labels[None, :])
-    hardest_positive = tf.reduce_max(tf.where(same, distances, tf.zeros_like(distances)), axis=1)
+    positive = tf.reduce_max(tf.where(same, distances, tf.zeros_like(distances)), axis=1)
     far = tf.fill(tf.shape(distances), distances.dtype.max)
-    hardest_negative = tf.reduce_min(tf.where(same, far, distances), axis=1)
-    difference = hardest_positive - hardest_negative
+    return positive, tf.reduce_min(tf.where(same, far, distances), axis=1)
+
+
+def _triplet(difference: tf.Tensor, margin: float | None) -> tf.Tensor:
     return tf.nn.softplus(difference) if margin is None else tf.nn.relu(difference + margin)
 
 
@@ -69,9 +89,22 @@ def total_loss(
     margin: float | None,
     triplet_weight: tf.Tensor | float,
     label_smoothing: float = 0.0,
+    cross_entropy_weight: float = 1.0,
 ) -> Losses:
-    """Mean softmax loss of all heads plus `triplet_weight` times the mean triplet loss of whole-map heads."""
-    cross_entropies = [tf.reduce_mean(softmax_cross_entropy(x, labels, label_smoothing)) for x in logits]
-    triplets = [tf.reduce_mean(batch_hard_triplet(x, labels, margin)) for x in triplet_features]
-    cross_entropy, triplet = tf.add_n(cross_entropies) / len(logits), tf.add_n(triplets) / len(triplets)
-    return Losses(cross_entropy, triplet, cross_entropy + triplet_weight * triplet)
+    """Weighted sum of the mean softmax loss of all heads and the mean triplet loss of whole-map heads.
+
+    Triplets are mined over the pictures of all replicas: each computes the same loss from all features.
+    """
+    everybody = replicas.gather(labels)
+    pictures = tf.cast(tf.size(everybody), tf.float32)
+    own = [tf.reduce_sum(softmax_cross_entropy(x, labels, label_smoothing)) for x in logits]
+    own_cross_entropy = tf.add_n(own) / pictures / len(logits)
+    (cross_entropy,) = replicas.sums([own_cross_entropy])
+    pairs = [hardest(replicas.gather(x), everybody) for x in triplet_features]
+    positives, negatives = (tf.stack(distances) for distances in zip(*pairs, strict=True))  # [heads, B]
+    triplet = tf.reduce_mean(_triplet(positives - negatives, margin))
+    active = tf.cast(positives - negatives + (margin or 0.0) > 0, tf.float32)
+    mining = Mining(*(tf.reduce_mean(x) for x in (active, positives, negatives)))
+    weighted = triplet_weight * triplet
+    total = cross_entropy_weight * cross_entropy + weighted
+    return Losses(cross_entropy, triplet, total, cross_entropy_weight * own_cross_entropy + weighted, mining)

@@ -42,7 +42,16 @@ HEADS = (  # in the order of the embedding, which is PyTorch's; reductions are n
 )
 TRIPLET_HEADS = 3  # the first heads, those of whole maps, feed the triplet loss
 _FEATURE_SIZE = EMBEDDING_SIZE // len(HEADS)
+DTYPES = {"float32": tf.float32, "bfloat16": tf.bfloat16, "float16": tf.float16}  # by precision
 _POOLS = {"avg": tf.reduce_mean, "max": tf.reduce_max}
+
+
+class Mode(NamedTuple):
+    """How the layers behave."""
+
+    training: bool  # batch statistics (True) or running statistics (False)
+    zero_init: bool = False  # residual blocks start as the identity
+    sync: bool = False  # batch statistics over all replicas
 
 
 class Outputs(NamedTuple):
@@ -60,6 +69,8 @@ def mgn(
     pool: str = "avg",
     reduction: str = "relu",
     zero_init_residual: bool = False,
+    precision: str = "float32",
+    sync_batch_norm: bool = False,
 ) -> Outputs:
     """Build the network in the current graph.
 
@@ -70,72 +81,76 @@ def mgn(
         pool: "avg" or "max" over a map or stripe.
         reduction: "relu" or "prelu" at the end of each head.
         zero_init_residual: blocks start as the identity; what learns from scratch.
+        precision: "float32", "bfloat16" or "float16": of the convolutions; variables, statistics, heads and
+            what comes out are float32.
+        sync_batch_norm: batch statistics over the pictures of all replicas.
     """
-    seen = seen_by_heads(images, training, zero_init_residual)
+    mode = Mode(training, zero_init_residual, sync_batch_norm)
+    seen = seen_by_heads(tf.cast(images, DTYPES[precision]), mode)
     features, logits = [], []
     for h in HEADS:
-        feature = head(seen[h.name], h.reduction, training, pool, reduction)
+        feature = head(seen[h.name], h.reduction, mode, pool, reduction)
         features.append(feature)
         if num_classes:
             logits.append(linear(feature, h.classifier, num_classes))
     return Outputs(tf.concat(features, axis=1), features, logits)
 
 
-def seen_by_heads(images: tf.Tensor, training: bool, zero_init: bool = False) -> dict[str, tf.Tensor]:
+def seen_by_heads(images: tf.Tensor, mode: Mode) -> dict[str, tf.Tensor]:
     """The map, or stripe of a map, that each head pools: {head's name: float32 [N, h, w, 2048]}."""
-    trunk = backbone(images, training, zero_init)
-    maps = {b.name: branch(trunk, b, training, zero_init) for b in BRANCHES}
+    trunk = backbone(images, mode)
+    maps = {b.name: branch(trunk, b, mode) for b in BRANCHES}
     stripes = {b.name: tf.split(maps[b.name], b.stripes, axis=1) for b in BRANCHES if b.stripes > 1}
     return {h.name: maps[h.branch] if h.stripe is None else stripes[h.branch][h.stripe] for h in HEADS}
 
 
-def backbone(x: tf.Tensor, training: bool, zero_init: bool) -> tf.Tensor:
+def backbone(x: tf.Tensor, mode: Mode) -> tf.Tensor:
     """ResNet-50 up to its layer3.0: [N, H, W, 3] to [N, H / 16, W / 16, 1024]."""
     with tf.variable_scope("backbone"):
-        x = tf.nn.relu(batch_norm(conv2d(x, "conv1", 64, 7, 2), "bn1", training))
+        x = tf.nn.relu(_normalised(conv2d(x, "conv1", 64, 7, 2), "bn1", mode))
         # PyTorch pads the max-pool by 1; after a ReLU zeros are as good as minus infinity.
         x = tf.nn.max_pool2d(tf.pad(x, [[0, 0], [1, 1], [1, 1], [0, 0]]), 3, 2, "VALID")
-        x = layer(x, "layer1", range(3), 64, 1, training, zero_init)
-        x = layer(x, "layer2", range(4), 128, 2, training, zero_init)
-        return layer(x, "layer3", range(1), 256, 2, training, zero_init)
+        x = layer(x, "layer1", range(3), 64, 1, mode)
+        x = layer(x, "layer2", range(4), 128, 2, mode)
+        return layer(x, "layer3", range(1), 256, 2, mode)
 
 
-def branch(x: tf.Tensor, b: Branch, training: bool, zero_init: bool) -> tf.Tensor:
+def branch(x: tf.Tensor, b: Branch, mode: Mode) -> tf.Tensor:
     """The rest of ResNet-50: [N, h, w, 1024] to [N, h / stride, w / stride, 2048]."""
     with tf.variable_scope(b.name):
-        x = layer(x, "layer3", range(1, 6), 256, 1, training, zero_init)
-        return layer(x, "layer4", range(3), 512, b.stride, training, zero_init)
+        x = layer(x, "layer3", range(1, 6), 256, 1, mode)
+        return layer(x, "layer4", range(3), 512, b.stride, mode)
 
 
-def layer(
-    x: tf.Tensor, name: str, blocks: range, width: int, stride: int, training: bool, zero_init: bool
-) -> tf.Tensor:
+def layer(x: tf.Tensor, name: str, blocks: range, width: int, stride: int, mode: Mode) -> tf.Tensor:
     """Bottleneck blocks under torchvision's numbers; only block 0 carries the stride."""
     with tf.variable_scope(name):
         for i in blocks:
-            x = bottleneck(x, str(i), width, stride if i == 0 else 1, training, zero_init)
+            x = bottleneck(x, str(i), width, stride if i == 0 else 1, mode)
         return x
 
 
-def bottleneck(
-    x: tf.Tensor, name: str, width: int, stride: int, training: bool, zero_init: bool
-) -> tf.Tensor:
+def bottleneck(x: tf.Tensor, name: str, width: int, stride: int, mode: Mode) -> tf.Tensor:
     """Residual block (arXiv:1512.03385) with the stride on its 3×3 convolution, as torchvision."""
     with tf.variable_scope(name):
         shortcut = x
         if stride != 1 or x.shape[-1] != 4 * width:
             shortcut = conv2d(x, "downsample/0", 4 * width, stride=stride)
-            shortcut = batch_norm(shortcut, "downsample/1", training)
-        x = tf.nn.relu(batch_norm(conv2d(x, "conv1", width), "bn1", training))
-        x = tf.nn.relu(batch_norm(conv2d(x, "conv2", width, 3, stride), "bn2", training))
-        x = batch_norm(conv2d(x, "conv3", 4 * width), "bn3", training, zero_scale=zero_init)
+            shortcut = _normalised(shortcut, "downsample/1", mode)
+        x = tf.nn.relu(_normalised(conv2d(x, "conv1", width), "bn1", mode))
+        x = tf.nn.relu(_normalised(conv2d(x, "conv2", width, 3, stride), "bn2", mode))
+        x = _normalised(conv2d(x, "conv3", 4 * width), "bn3", mode, mode.zero_init)
         return tf.nn.relu(x + shortcut)
 
 
-def head(x: tf.Tensor, name: str, training: bool, pool: str, reduction: str) -> tf.Tensor:
+def head(x: tf.Tensor, name: str, mode: Mode, pool: str, reduction: str) -> tf.Tensor:
     """Pool a map or stripe [N, h, w, 2048] and reduce it to a feature [N, 256]."""
     with tf.variable_scope(name):
-        x = _POOLS[pool](x, axis=[1, 2], keepdims=True)
-        x = batch_norm(conv2d(x, "0", _FEATURE_SIZE, mode="fan_in"), "1", training)
+        x = _POOLS[pool](tf.cast(x, tf.float32), axis=[1, 2], keepdims=True)
+        x = _normalised(conv2d(x, "0", _FEATURE_SIZE, mode="fan_in"), "1", mode)
         x = prelu(x, "2") if reduction == "prelu" else tf.nn.relu(x)
         return tf.squeeze(x, axis=[1, 2])
+
+
+def _normalised(x: tf.Tensor, name: str, mode: Mode, zero_scale: bool = False) -> tf.Tensor:
+    return batch_norm(x, name, mode.training, zero_scale, mode.sync)

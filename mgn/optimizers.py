@@ -1,5 +1,7 @@
 """Optimisers that move as PyTorch's do; L2 belongs to the gradient there, and is added by the caller."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import tensorflow.compat.v1 as tf
 
@@ -14,6 +16,48 @@ def make_optimizer(config: TrainConfig, learning_rate: tf.Tensor, step: tf.Tenso
     if config.optimizer == "sgd":
         return tf.train.MomentumOptimizer(learning_rate, config.momentum, use_nesterov=config.nesterov)
     return TorchAdam(learning_rate, step, amsgrad=config.optimizer == "amsgrad")
+
+
+def apply(
+    optimizer: tf.train.Optimizer,
+    gradients: Sequence[tf.Tensor],
+    variables: Sequence[tf.Variable],
+    step: tf.Variable,
+    loss_scale: tf.mixed_precision.DynamicLossScale | None = None,
+) -> tf.Operation:
+    """Update the variables, and count the step.
+
+    `Optimizer.apply_gradients` would sum the gradients over the replicas, which their norm needed before.
+
+    Args:
+        optimizer: of `make_optimizer`.
+        gradients: one for each variable, already summed over the replicas.
+        variables: what is trained.
+        step: global step.
+        loss_scale: with one, gradients that are not finite change nothing but this scale, which they halve.
+    """
+
+    def merge(strategy, per_replica):
+        optimizer._create_slots(variables)
+        optimizer._prepare()
+
+        def update() -> tf.Operation:
+            pairs = zip(variables, per_replica, strict=True)
+            updates = [
+                strategy.extended.update(v, lambda v, g: optimizer._resource_apply_dense(g, v), args=(g,))
+                for v, g in pairs
+            ]
+            return strategy.group(updates)
+
+        if loss_scale is None:
+            updated = [update()]
+        else:
+            rescaled, finite = loss_scale.update(per_replica)
+            updated = [tf.cond(finite, update, tf.no_op), rescaled]
+        with tf.control_dependencies(updated):
+            return strategy.extended.update(step, lambda s: s.assign_add(1, read_value=False))
+
+    return tf.distribute.get_replica_context().merge_call(merge, args=(list(gradients),))
 
 
 class TorchAdam(tf.train.Optimizer):

@@ -1,14 +1,18 @@
 """Learning rate as a function of the step, and the train graph."""
 
+import math
 from typing import NamedTuple
 
 import tensorflow.compat.v1 as tf
 
+from mgn import replicas
 from mgn.config import TrainConfig
 from mgn.data import steps_per_epoch
-from mgn.losses import total_loss
+from mgn.layers import moving_average
+from mgn.losses import Mining, total_loss
 from mgn.network import TRIPLET_HEADS, mgn
-from mgn.optimizers import make_optimizer
+from mgn.optimizers import apply, make_optimizer
+from mgn.weights import model_variables
 
 
 class TrainOps(NamedTuple):
@@ -21,21 +25,35 @@ class TrainOps(NamedTuple):
     learning_rate: tf.Tensor
     global_step: tf.Variable
     train_op: tf.Operation
+    mining: Mining
+    loss_scale: tf.Tensor  # 1 but for float16
 
 
 def learning_rate_at(step: tf.Tensor, config: TrainConfig, per_epoch: int) -> tf.Tensor:
-    """Learning rate of step `step` (int64 [], from 0): linear warm-up, then a factor at each milestone."""
-    passed = [tf.cast(step >= milestone * per_epoch, tf.float32) for milestone in config.milestones]
-    rate = config.learning_rate * tf.pow(config.gamma, tf.add_n([tf.constant(0.0), *passed]))
+    """Learning rate of step `step` (int64 [], from 0): linear warm-up, then the schedule."""
+    now = tf.cast(step, tf.float32)
+    if config.schedule == "cosine":
+        rate = _cosine(now / per_epoch, config)
+    else:
+        passed = [tf.cast(step >= milestone * per_epoch, tf.float32) for milestone in config.milestones]
+        rate = config.learning_rate * tf.pow(config.gamma, tf.add_n([tf.constant(0.0), *passed]))
     if not config.warmup_steps:
         return rate
-    return rate * tf.minimum(1.0, (tf.cast(step, tf.float32) + 1.0) / config.warmup_steps)
+    warmed = tf.minimum(1.0, (now + 1.0) / config.warmup_steps)
+    return rate * (config.warmup_factor + (1.0 - config.warmup_factor) * warmed)
+
+
+def _cosine(epoch: tf.Tensor, config: TrainConfig) -> tf.Tensor:
+    """Full rate up to `cosine_start`, then half a cosine down to the final rate (arXiv:1608.03983)."""
+    falling = (epoch - config.cosine_start) / (config.epochs - config.cosine_start)
+    share = (1.0 + tf.cos(math.pi * tf.clip_by_value(falling, 0.0, 1.0))) / 2.0
+    return config.final_learning_rate + (config.learning_rate - config.final_learning_rate) * share
 
 
 def build_train_graph(
     config: TrainConfig, images: tf.Tensor, labels: tf.Tensor, num_classes: int
 ) -> TrainOps:
-    """Network, losses, gradients and updates in the current graph.
+    """Network, losses, gradients and updates in the current graph, of one replica or the only one.
 
     Args:
         config: hyper-parameters.
@@ -44,26 +62,50 @@ def build_train_graph(
         num_classes: people in training; with P it gives the steps of an epoch.
 
     Returns:
-        the step's figures; `train_op` applies the gradients (with L2, as PyTorch's optimisers) and the
-        batch-norm updates. `total` and `grad_norm` are without L2.
+        the step's figures, over the pictures of all replicas; `train_op` applies the gradients (with L2, as
+        PyTorch's optimisers), the batch-norm updates and the moving average. `total` and `grad_norm` are
+        without L2.
     """
-    outputs = mgn(images, num_classes, True, config.pool, config.reduction, config.zero_init_residual)
+    options = {"precision": config.precision, "sync_batch_norm": config.sync_batch_norm}
+    outputs = mgn(
+        images, num_classes, True, config.pool, config.reduction, config.zero_init_residual, **options
+    )
     step = tf.train.get_or_create_global_step()
-    triplet_weight = config.triplet_weight * tf.cast(step >= config.triplet_start_step, tf.float32)
-    features = outputs.features[:TRIPLET_HEADS]
     losses = total_loss(
-        features, outputs.logits, labels, config.margin, triplet_weight, config.label_smoothing
+        outputs.features[:TRIPLET_HEADS],
+        outputs.logits,
+        labels,
+        config.margin,
+        config.triplet_weight * tf.cast(step >= config.triplet_start_step, tf.float32),
+        config.label_smoothing,
+        config.cross_entropy_weight,
     )
     variables = tf.trainable_variables()
-    gradients = tf.gradients(losses.total, variables)
+    scaling = tf.mixed_precision.DynamicLossScale() if config.precision == "float16" else None
+    scale = scaling() if scaling else tf.constant(1.0)
+    own = tf.gradients(losses.objective * scale, variables)
+    gradients = [gradient / scale if scaling else gradient for gradient in replicas.sums(own)]
     norm = tf.global_norm(gradients)
     rate = learning_rate_at(step, config, steps_per_epoch(num_classes, config.batch_ids))
     optimizer = make_optimizer(config, rate, step)
     decayed = [g + config.weight_decay * v for g, v in zip(gradients, variables, strict=True)]
+    figures = [*losses[:3], norm, rate]
     # The figures are read before the updates, so that a step reports the state it started from.
-    with tf.control_dependencies([*losses, norm, rate, *tf.get_collection(tf.GraphKeys.UPDATE_OPS)]):
-        train_op = optimizer.apply_gradients(zip(decayed, variables, strict=True), global_step=step)
-    return TrainOps(*losses, norm, rate, step, train_op)
+    before = [*figures, *losses.mining, scale, *tf.get_collection(tf.GraphKeys.UPDATE_OPS)]
+    with tf.control_dependencies(before):
+        train_op = _averaged(apply(optimizer, decayed, variables, step, scaling), config, step)
+    return TrainOps(*figures, step, train_op, losses.mining, scale)
+
+
+def _averaged(train_op: tf.Operation, config: TrainConfig, step: tf.Variable) -> tf.Operation:
+    """The step with its moving average, which starts as the weights after the first step."""
+    if not config.average_decay:
+        return train_op
+    with tf.control_dependencies([train_op]):
+        # Short at first, or it would remember the start for long.
+        steps = tf.cast(step.read_value(), tf.float32) - 1.0
+        weight = tf.minimum(config.average_decay, steps / (steps + 10.0))
+        return tf.group(*[moving_average(v, weight) for v in model_variables()])
 
 
 def planned_steps(config: TrainConfig, num_classes: int) -> int:

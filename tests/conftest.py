@@ -73,13 +73,13 @@ def write_picture(path, person, rng):
     assert cv2.imwrite(str(path), picture)
 
 
-@functools.cache  # drawing 70 million numbers takes seconds
+@functools.lru_cache(3)  # drawing 70 million numbers takes seconds, and each holds 280 MB
 def seeded(keys, num_classes=None):
     """A published checkpoint family's state dict, seeded; callers must not write into its arrays."""
     return seeded_state_dict(REFERENCE / f"keys_{keys}.txt", num_classes)
 
 
-@functools.cache
+@functools.lru_cache(2)
 def seeded_variables(keys, num_classes=None):
     """The same as {variable name: array}."""
     return weights.from_pytorch(seeded(keys, num_classes))

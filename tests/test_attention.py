@@ -11,7 +11,7 @@ from conftest import relative
 from mgn import attention, checkpoints
 from mgn.images import normalise, resize
 from mgn.inference import load_embedder
-from mgn.network import HEADS, seen_by_heads
+from mgn.network import HEADS, Mode, seen_by_heads
 from mgn.session import new_session
 
 
@@ -22,7 +22,7 @@ def test_places_add_up_to_the_squared_feature(small_checkpoint, small_arrays):
     with closing(load_embedder(small_checkpoint)) as embed:
         features = embed.original([picture]).astype(float).reshape(8, 256)
     prepared = normalise(resize(tf.constant(picture)[None], 96, 32))
-    seen = seen_by_heads(prepared, training=False)
+    seen = seen_by_heads(prepared, Mode(training=False))
     with new_session(tf.get_default_graph()) as session:
         checkpoints.restore(session, checkpoints.find(small_checkpoint), tf.global_variables())
         seen = session.run(seen)

@@ -11,7 +11,7 @@ import tensorflow.compat.v1 as tf
 from conftest import relative
 from tensorflow.python.framework import tensor_util
 
-from mgn import checkpoints, folding, freezing, frozen
+from mgn import checkpoints, folding, freezing, frozen, network
 from mgn.comparison import compare
 from mgn.errors import CheckError
 from mgn.inference import PLAIN, PRE_POST, load_embedder
@@ -84,7 +84,7 @@ def test_smaller_types_are_half_as_large_and_near(small_checkpoint, tmp_path, pr
     graph_def = frozen.read_graph_def(tmp_path / "x.pb")
     assert (tmp_path / "x.pb").stat().st_size / 1e6 == pytest.approx(megabytes, abs=1)
     assert frozen.metadata_of(graph_def)["precision"] == precision
-    kind = folding.DTYPES[precision].as_datatype_enum
+    kind = network.DTYPES[precision].as_datatype_enum
     assert {n.attr["T"].type for n in graph_def.node if n.op in ("Conv2D", "BiasAdd", "Relu")} == {kind}
     with frozen.session_of(graph_def, "", rewrite=False) as session:
         tensors = [session.graph.get_tensor_by_name(f"{n}:0") for n in ("image_tensor", "person_embedding")]

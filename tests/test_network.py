@@ -94,9 +94,9 @@ def tf_match(pattern, name):
 @pytest.mark.parametrize(("height", "width"), [(96, 32), (192, 64), (384, 128)])
 def test_shapes_of_the_maps(height, width):
     images = tf.placeholder(tf.float32, [None, height, width, 3])
-    trunk = network.backbone(images, False, False)
+    trunk = network.backbone(images, network.Mode(training=False))
     assert trunk.shape.as_list() == [None, height // 16, width // 16, 1024]
-    sizes = [network.branch(trunk, b, False, False).shape.as_list() for b in network.BRANCHES]
+    sizes = [network.branch(trunk, b, network.Mode(training=False)).shape.as_list() for b in network.BRANCHES]
     assert sizes == [[None, height // s, width // s, 2048] for s in (32, 16, 16)]
 
 
