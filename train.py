@@ -5,10 +5,19 @@ import sys
 from pathlib import Path
 
 from mgn import cli
-from mgn.config import OPTIMIZERS, POOLS, PRECISIONS, RECIPE_NOTES, RECIPES, REDUCTIONS, TrainConfig
+from mgn.config import (
+    OPTIMIZERS,
+    POOLS,
+    PRECISIONS,
+    RECIPE_NOTES,
+    RECIPES,
+    REDUCTIONS,
+    SCHEDULES,
+    TrainConfig,
+)
 from mgn.errors import InputError
 from mgn.files import next_free
-from mgn.runconfig import read_config
+from mgn.runconfig import CONFIG, read_config
 
 CHOICES = {
     "recipe": tuple(RECIPES),
@@ -16,8 +25,18 @@ CHOICES = {
     "pool": POOLS,
     "reduction": REDUCTIONS,
     "precision": PRECISIONS,
+    "schedule": SCHEDULES,
 }
-FREE_TO_CHANGE = ("max_steps", "epochs")  # when resuming
+# When resuming: how long, what is kept, and how it is looked at; not what a step does.
+FREE_TO_CHANGE = (
+    "max_steps",
+    "epochs",
+    "eval_every",
+    "early_stop",
+    "save_every",
+    "keep_checkpoints",
+    "cache",
+)
 UNTRAINED = """warning: recipe {} expects pretrained weights and learns little without them; make them with
   python convert_pytorch_weights.py --pt_model_path resnet50.pth --checkpoint pretrained/resnet50
 and add --init_checkpoint pretrained/resnet50; or use --recipe scratch"""
@@ -35,10 +54,16 @@ def main(arguments: list[str]) -> int:
     dataset = cli.checked_dataset(dataset, "train")
 
     from mgn import run
+    from mgn.distribution import place
     from mgn.session import describe_devices
 
     print(describe_devices(), flush=True)
-    scored = run.train(config, dataset, train_dir, flags["resume"], start, flags["fresh_classifier"])
+    placement = place(flags["replicas"], config.xla)
+    scored = run.train(
+        config, dataset, train_dir, flags["resume"], start, flags["fresh_classifier"], placement
+    )
+    if not placement.is_chief:
+        return cli.DONE
     print(f"\nthe run is in {train_dir}: checkpoints, metrics.jsonl, TensorBoard events, results.txt")
     print(f"\n{run.report(scored)}", end="")
     return cli.DONE
@@ -62,6 +87,16 @@ def parse(arguments: list[str]) -> dict:
     run.add_argument(
         "--fresh_classifier", action="store_true", help="leave its classifiers out: other people"
     )
+    run.add_argument(
+        "--config",
+        type=cli.existing_path,
+        help="config.json of another run: take its options, not a recipe's",
+    )
+    run.add_argument(
+        "--replicas",
+        type=cli.positive_int,
+        help="copies of the network; omitted: one a GPU (or the CPU's one)",
+    )
     run.add_argument("--resume", action="store_true", help="go on with the run in --train_dir, as it began")
     options = parser.add_argument_group("options, each from the recipe unless given")
     cli.add_dataclass_options(options, TrainConfig, CHOICES)
@@ -73,8 +108,11 @@ def new_run(flags: dict) -> tuple[TrainConfig, Path, Path | None, str | None]:
     if flags["fresh_classifier"] and not flags["init_checkpoint"]:
         raise InputError("--fresh_classifier: goes with --init_checkpoint")
     name = flags.get("recipe") or ("seathiefwang" if flags["dataset"] else "demo")
+    base = read_config(flags["config"])[0] if flags["config"] else RECIPES[name]
+    if flags["config"] and "recipe" in flags:
+        raise InputError("--recipe: not with --config, which has all options")
     fields = {field.name for field in dataclasses.fields(TrainConfig)}
-    config = dataclasses.replace(RECIPES[name], **{k: v for k, v in flags.items() if k in fields})
+    config = dataclasses.replace(base, **{k: v for k, v in flags.items() if k in fields})
     train_dir = flags["train_dir"] or next_free(Path("runs"), name)
     if train_dir.exists() and (not train_dir.is_dir() or any(train_dir.iterdir())):
         raise InputError(
@@ -87,15 +125,16 @@ def resumed_run(flags: dict) -> tuple[TrainConfig, Path, Path, str | None]:
     """The same of the run in --train_dir; only its length, and where its data set lies, may differ."""
     if flags["train_dir"] is None:
         raise InputError("--resume: name the run with --train_dir")
-    for name in ("init_checkpoint", "fresh_classifier"):
+    for name in ("init_checkpoint", "fresh_classifier", "config"):
         if flags[name]:
-            raise InputError(f"--{name}: a run that is resumed has its weights already; leave it out")
-    config, dataset, start = read_config(flags["train_dir"])
-    given = {name: flags[name] for name in vars(config) if name in flags}
-    for name, value in given.items():
-        if value != getattr(config, name) and name not in FREE_TO_CHANGE:
-            raise InputError(f"--{name} {value}: the run began with {getattr(config, name)}; leave it out")
-    changed = {name: value for name, value in given.items() if name in FREE_TO_CHANGE}
+            raise InputError(f"--{name}: a run that is resumed has its weights and options; leave it out")
+    config, dataset, start = read_config(flags["train_dir"] / CONFIG)
+    changed = {n: flags[n] for n in vars(config) if n in flags and flags[n] != getattr(config, n)}
+    # A cosine ends with the epochs: more of them are another schedule.
+    free = set(FREE_TO_CHANGE) - ({"epochs"} if config.schedule == "cosine" else set())
+    if conflicts := [n for n in changed if n not in free]:
+        said = "; ".join(f"--{n} {changed[n]}: the run began with {getattr(config, n)}" for n in conflicts)
+        raise InputError(f"{said}; leave {' and '.join(f'--{n}' for n in conflicts)} out")
     return dataclasses.replace(config, **changed), flags["train_dir"], flags["dataset"] or dataset, start
 
 

@@ -5,6 +5,7 @@ import dataclasses
 import hashlib
 import json
 import re
+import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -32,6 +33,11 @@ class Checkpoint(NamedTuple):
     kind: str
     options: NetworkOptions
     training_set: str | None = None  # `Split.fingerprint`, of a run's own checkpoints
+    averaged: bool = False  # a moving average of each weight is there, and is what the network is
+
+    def name_of(self, variable: str) -> str:
+        """What holds a variable's value in the file."""
+        return f"{variable}/average" if self.averaged else variable
 
     def check_whole(self) -> None:
         """Raise `InputError` if it is a backbone."""
@@ -81,8 +87,8 @@ def find(path: Path, **given: object) -> Checkpoint:
         for name, value in given.items():
             if getattr(options, name) != value:
                 raise InputError(f"--{name} {value}: {prefix} was made with {name} {getattr(options, name)}")
-        kind, training_set = description.get("kind", "mgn"), description.get("training_set")
-        return Checkpoint(prefix, kind, options, training_set)
+        kind, averaged = description.get("kind", "mgn"), bool(description.get("averaged"))
+        return Checkpoint(prefix, kind, options, description.get("training_set"), averaged)
     return Checkpoint(prefix, "mgn", _options_without_json(prefix, given))
 
 
@@ -106,26 +112,27 @@ def step_of(path: Path) -> int | None:
 
 
 def restore(session: tf.Session, checkpoint: Checkpoint, variables: Sequence[tf.Variable]) -> None:
-    """Set `variables` of the session's graph from the checkpoint, strictly.
+    """Set `variables` of the session's graph from the checkpoint, strictly; to averages where it has them.
 
     Raises:
         InputError: a variable is missing there or has another shape (they are named), or the file is damaged.
     """
     shapes = stored_shapes(checkpoint.prefix)
-    missing = [v.op.name for v in variables if v.op.name not in shapes]
+    stored = {checkpoint.name_of(v.op.name): v for v in variables}
+    missing = [name for name in stored if name not in shapes]
     if missing:
         raise InputError(
             f"{checkpoint.prefix}: {len(missing)} variables missing, such as {', '.join(missing[:5])}"
         )
-    wrong = [v for v in variables if v.shape.as_list() != shapes[v.op.name]]
+    wrong = [name for name, v in stored.items() if v.shape.as_list() != shapes[name]]
     if wrong:
         names = ", ".join(
-            f"{v.op.name} {shapes[v.op.name]} instead of {v.shape.as_list()}" for v in wrong[:3]
+            f"{name} {shapes[name]} instead of {stored[name].shape.as_list()}" for name in wrong[:3]
         )
         raise InputError(f"{checkpoint.prefix}: {len(wrong)} variables of another shape: {names}")
     try:
         with session.graph.as_default():
-            tf.train.Saver(list(variables)).restore(session, str(checkpoint.prefix))
+            tf.train.Saver(stored).restore(session, str(checkpoint.prefix))
     except _TENSORFLOW_ERRORS as error:
         raise InputError(f"{checkpoint.prefix}: damaged checkpoint ({_first_line(error)})") from None
 
@@ -189,6 +196,28 @@ def refuse_existing_checkpoint(prefix: Path, overwrite: bool) -> None:
     for suffix in (".index", ".json", _DATA):
         path = _file(prefix, suffix)
         refuse_existing(path, overwrite and not path.is_dir())
+
+
+def copy(prefix: Path, folder: Path) -> Path:
+    """Make the checkpoint the only one of `folder`; returns its prefix there.
+
+    Raises:
+        CheckError: it could not be written (disk full); what was there before is still there.
+    """
+    folder.mkdir(exist_ok=True)
+    made = folder / prefix.name
+    with tempfile.TemporaryDirectory(prefix=f".{prefix.name}.", dir=folder) as temporary:
+        there = Path(temporary) / prefix.name
+        try:
+            for suffix in (_DATA, ".json", ".index"):
+                shutil.copyfile(_file(prefix, suffix), _file(there, suffix))
+        except OSError as error:
+            raise CheckError(f"{made}: could not be written ({error.strerror})") from None
+        _rename(there, made)
+    for step in steps_in(folder):
+        if step != step_of(made):
+            delete(folder / f"{NAME}-{step}")
+    return made
 
 
 def delete(prefix: Path) -> None:

@@ -229,8 +229,7 @@ RECIPE_NOTES = {  # what each aims at on Market-1501, without re-ranking, and wh
     "demo": "minutes on two cores, on the embedded drawn set; no published figure",
     "scratch": "no pretrained weights; small pictures; no published figure (doc/results.md has ours)",
     "paper": "mAP 86.9, rank@1 95.7 (arXiv:1804.01438); re-implementations of it report less",
-    "seathiefwang": "mAP 87.9, rank@1 94.9 (lwplw/reid-mgn's run of MGN-pytorch's best settings, P=8)",
-    "lwplw": "re-ranked mAP 94.7, rank@1 96.1 (lwplw/reid-mgn with PReLU; not published without re-ranking)",
-    "strong": "fast-reid's settings, as far as the network stays MGN; fast-reid's own, with IBN-a and GeM,"
-    " has mAP 89.8, rank@1 95.8",
+    "seathiefwang": "re-ranked mAP 93.8, rank@1 95.8 (MGN-pytorch); lwplw's run, P=8: mAP 87.9, rank@1 94.9",
+    "lwplw": "re-ranked mAP 94.7, rank@1 96.1 (lwplw/reid-mgn, PReLU; without re-ranking not published)",
+    "strong": "fast-reid's settings on MGN's network; fast-reid's own (IBN-a, GeM): mAP 89.8, rank@1 95.8",
 }

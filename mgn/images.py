@@ -42,27 +42,39 @@ def normalise(pictures: tf.Tensor) -> tf.Tensor:
     return (pictures / np.float32(255.0) - mean) / std
 
 
+def denormalise(pictures: np.ndarray) -> np.ndarray:
+    """The way back from `normalise`, to look at: float32 [..., 3] to uint8 RGB."""
+    grey = (pictures * np.float32(STD) + np.float32(MEAN)) * 255.0
+    return np.clip(np.rint(grey), 0, 255).astype(np.uint8)
+
+
 def mirror(pictures: tf.Tensor) -> tf.Tensor:
     """Swap left and right of [..., H, W, 3]."""
     return tf.reverse(pictures, axis=[-2])
 
 
-def augment(picture: tf.Tensor, seed: tf.Tensor, erasing: float) -> tf.Tensor:
-    """Mirror with probability 0.5, then erase a rectangle with probability `erasing`.
+def augment(picture: tf.Tensor, seed: tf.Tensor, erasing: float, padding: int = 0) -> tf.Tensor:
+    """Mirror with probability 0.5, pad and crop, normalise, erase a rectangle with probability `erasing`.
 
     Args:
-        picture: float32 [height, width, 3], normalised.
+        picture: RGB [height, width, 3], 0 to 255, of any type.
         seed: int64 [2]; the same seed gives the same picture, whatever else runs.
         erasing: probability, 0 to 1.
+        padding: pixels of black on every side, before a part of the old size is cut out.
 
     Returns:
-        float32 [height, width, 3].
+        float32 [height, width, 3], normalised.
     """
-    draws = tf.random.stateless_uniform([2 + 4 * _ERASING_TRIES], seed)
+    draws = tf.random.stateless_uniform([4 + 4 * _ERASING_TRIES], seed)
     picture = tf.where(draws[0] < 0.5, mirror(picture), picture)
+    if padding:
+        corner = tf.cast(draws[2:4] * (2.0 * padding + 1.0), tf.int32)
+        padded = tf.pad(picture, [[padding, padding], [padding, padding], [0, 0]])
+        picture = tf.slice(padded, tf.concat([corner, [0]], axis=0), picture.shape)
+    picture = normalise(tf.cast(picture, tf.float32))
     if not erasing:
         return picture
-    return tf.where(draws[1] < erasing, erase(picture, tf.reshape(draws[2:], [4, _ERASING_TRIES])), picture)
+    return tf.where(draws[1] < erasing, erase(picture, tf.reshape(draws[4:], [4, _ERASING_TRIES])), picture)
 
 
 def erase(picture: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:

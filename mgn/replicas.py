@@ -25,8 +25,8 @@ def sums(values: Sequence[tf.Tensor]) -> list[tf.Tensor]:
     def reduce(strategy, per_replica):
         return strategy.extended.batch_reduce_to(_SUM, [(value, value) for value in per_replica])
 
-    stopped = [tf.stop_gradient(value) for value in values]
-    return list(tf.distribute.get_replica_context().merge_call(reduce, args=(stopped,)))
+    summed = tf.distribute.get_replica_context().merge_call(reduce, args=(list(values),))
+    return [tf.stop_gradient(value) for value in summed]  # TensorFlow knows no gradient of a collective sum
 
 
 def differentiable_sum(value: tf.Tensor) -> tf.Tensor:

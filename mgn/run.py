@@ -4,13 +4,18 @@ import contextlib
 import logging
 from pathlib import Path
 
-from mgn import evaluation
+import tensorflow.compat.v2 as tf
+
+from mgn import checkpoints, evaluation
 from mgn.config import TrainConfig
 from mgn.data import check_matches, read_split, split_path
+from mgn.distribution import Placement
+from mgn.errors import InputError
 from mgn.files import replacing
 from mgn.inference import load_embedder
 from mgn.runconfig import write_config
 from mgn.trainer import Trainer
+from mgn.validation import BEST
 
 log = logging.getLogger(__name__)
 
@@ -22,19 +27,23 @@ def train(
     resume: bool = False,
     init_checkpoint: str | None = None,
     fresh_classifier: bool = False,
+    placement: Placement | None = None,
 ) -> list[tuple[str, evaluation.Scores]]:
-    """Train in `train_dir`, then score the last checkpoint, and the untrained network if so configured.
+    """Train in `train_dir`, then score the last checkpoint, the best one, and the untrained network if asked.
 
     Args:
         config: hyper-parameters; when resuming, those the run began with.
         dataset: Market-1501 folder.
-        train_dir: gets `config.json`, `model.ckpt-*`, `metrics.jsonl`, TensorBoard events and `results.txt`.
+        train_dir: gets `config.json`, `model.ckpt-*`, `metrics.jsonl`, `curves.png`, TensorBoard events,
+            `results.txt`, and with `eval_every` the folder `best`.
         resume: go on from the newest complete checkpoint.
         init_checkpoint: ImageNet or MGN weights to start from, converted.
         fresh_classifier: leave the classifiers of `init_checkpoint` out: its classes are other people.
+        placement: where to run; None: on one device of this process.
 
     Returns:
-        ("untrained" and) "trained" scores; none where the data set has no query or gallery folder.
+        what was scored, by name, "trained" last; nothing where the data set has no query or gallery folder,
+        and in workers other than the first.
 
     Raises:
         InputError, CheckError, Stopped: as `Trainer`'s methods, or an unusable data set.
@@ -42,7 +51,12 @@ def train(
     has_test_set = all(split_path(dataset, split).exists() for split in ("query", "gallery"))
     if has_test_set:  # better refused now than after the training
         check_matches(read_split(dataset, "query"), read_split(dataset, "gallery"))
-    trainer = Trainer(config, read_split(dataset, "train"), train_dir)
+    elif config.eval_every:
+        raise InputError(f"--eval_every {config.eval_every}: {dataset} has no query and gallery to score on")
+    if config.deterministic:
+        tf.config.experimental.enable_op_determinism()  # of the whole process: there is no other
+    trainer = Trainer(config, read_split(dataset, "train"), train_dir, placement)
+    chief = trainer.placement.is_chief
     log.info(trainer.plan())
     scored = []
     with contextlib.closing(trainer):
@@ -50,18 +64,32 @@ def train(
             trainer.resume()
         else:
             trainer.start(init_checkpoint, fresh_classifier)
-        write_config(train_dir, config, dataset, init_checkpoint)
+        if chief:
+            write_config(train_dir, config, dataset, init_checkpoint)
         if not resume:
             untrained = trainer.save()  # from here on there is something to resume from
-            if config.evaluate_untrained and has_test_set:
+            if config.evaluate_untrained and has_test_set and chief:
                 scored.append(("untrained", _score(untrained, dataset)))
-        last = trainer.run()
-    if has_test_set:
-        scored.append(("trained", _score(last, dataset)))
-        with replacing(Path(train_dir) / "results.txt", overwrite=True) as temporary:
-            temporary.write_text(report(scored), encoding="utf-8")
-    else:
+        last = trainer.run(lambda prefix: _figures(_score(prefix, dataset)))
+    return _finish(scored, last, dataset, Path(train_dir), has_test_set) if chief else []
+
+
+def _finish(
+    scored: list[tuple[str, evaluation.Scores]],
+    last: Path,
+    dataset: Path,
+    train_dir: Path,
+    has_test_set: bool,
+) -> list[tuple[str, evaluation.Scores]]:
+    if not has_test_set:
         log.info(f"{dataset} has no query and gallery: not evaluated")
+        return scored
+    best = checkpoints.newest(train_dir / BEST)
+    if best and best.name != last.name:
+        scored.append((f"best, step {checkpoints.step_of(best)}", _score(best, dataset)))
+    scored.append(("trained", _score(last, dataset)))
+    with replacing(train_dir / "results.txt", overwrite=True) as temporary:
+        temporary.write_text(report(scored), encoding="utf-8")
     return scored
 
 
@@ -75,3 +103,8 @@ def report(scored: list[tuple[str, evaluation.Scores]]) -> str:
 def _score(prefix: Path, dataset: Path) -> evaluation.Scores:
     with contextlib.closing(load_embedder(prefix)) as embed:
         return evaluation.evaluate(embed, dataset)
+
+
+def _figures(scores: evaluation.Scores) -> dict[str, float]:
+    summary = scores.plain.summary()
+    return {name: summary[name] for name in ("mAP", "mAP_official", "mINP", "rank@1", "rank@5", "rank@10")}

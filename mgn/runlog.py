@@ -1,12 +1,16 @@
-"""What a run leaves to read: `metrics.jsonl`, a line a step, and TensorBoard events."""
+"""What a run leaves to read: `metrics.jsonl`, a line a step or a validation, and TensorBoard events."""
 
 import json
 import time
 from pathlib import Path
 
+import cv2
+import numpy as np
 import tensorflow.compat.v1 as tf
 
 from mgn.files import replacing
+
+METRICS = "metrics.jsonl"
 
 
 class RunLog:
@@ -14,8 +18,10 @@ class RunLog:
 
     def __init__(self, folder: Path, step: int):
         """Open the logs; lines after `step`, which a killed run left unsaved, go."""
-        path = Path(folder) / "metrics.jsonl"
+        path = Path(folder) / METRICS
         kept = [line for line in _lines_of(path) if (_step_of(line) or step + 1) <= step]
+        self.validations = validations_in(kept)
+        self.pictured = False
         with replacing(path, overwrite=True) as temporary:
             temporary.write_text("".join(kept), encoding="utf-8")
         self._lines = path.open("a", encoding="utf-8")
@@ -36,16 +42,51 @@ class RunLog:
         """Log one step; returns pictures a second since the step before."""
         now = time.monotonic()
         speed, self._clock = pictures / (now - self._clock), now
-        figures = {**figures, "images_per_second": speed}
-        self._lines.write(json.dumps(figures) + "\n")
-        self._lines.flush()  # so that others can follow the run
-        values = [tf.Summary.Value(tag=name, simple_value=v) for name, v in figures.items() if name != "step"]
-        self._events.add_summary(tf.Summary(value=values), figures["step"])
+        self._add({**figures, "images_per_second": speed})
         return speed
+
+    def write_validation(self, step: int, scores: dict[str, float]) -> None:
+        """Log the scores of a validation, among them mAP, after `step` steps."""
+        self.validations.append((step, scores["mAP"]))
+        self._add({"step": step, **scores}, "validation/")
+
+    def write_picture(self, step: int, name: str, picture: np.ndarray) -> None:
+        """Show a picture, uint8 RGB [H, W, 3], in TensorBoard."""
+        self.pictured = True
+        encoded = cv2.imencode(".png", picture[:, :, ::-1])[1].tobytes()
+        height, width, channels = picture.shape
+        image = tf.Summary.Image(
+            height=height, width=width, colorspace=channels, encoded_image_string=encoded
+        )
+        self._events.add_summary(tf.Summary(value=[tf.Summary.Value(tag=name, image=image)]), step)
+
+    def restart_clock(self) -> None:
+        """Leave the time since the last step out of the next step's speed."""
+        self._clock = time.monotonic()
 
     def flush(self) -> None:
         """Write out the events that are held back."""
         self._events.flush()
+
+    def _add(self, figures: dict, prefix: str = "") -> None:
+        self._lines.write(json.dumps(figures) + "\n")
+        self._lines.flush()  # so that others can follow the run
+        values = [
+            tf.Summary.Value(tag=prefix + name, simple_value=v)
+            for name, v in figures.items()
+            if name != "step"
+        ]
+        self._events.add_summary(tf.Summary(value=values), figures["step"])
+
+
+def read(folder: Path) -> list[dict]:
+    """The whole lines of a run's `metrics.jsonl`, in their order."""
+    return [json.loads(line) for line in _lines_of(Path(folder) / METRICS) if _step_of(line) is not None]
+
+
+def validations_in(lines: list[str]) -> list[tuple[int, float]]:
+    """(step, mAP) of each validation among whole lines."""
+    return [(line["step"], line["mAP"]) for line in map(json.loads, lines) if "mAP" in line]
 
 
 def _lines_of(path: Path) -> list[str]:

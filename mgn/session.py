@@ -14,10 +14,17 @@ def new_session(graph: tf.Graph, rewrite: bool = True) -> tf.Session:
     Without `rewrite`, TensorFlow leaves the graph as it is. Rewriting makes a frozen graph faster,
     and takes seconds for each output that is asked for: too long for a few pictures.
     """
+    return tf.Session(graph=graph, config=session_config(rewrite))
+
+
+def session_config(rewrite: bool = True, xla: bool = False) -> tf.ConfigProto:
+    """What `new_session` configures, for other sessions; `xla` compiles clusters of operations."""
     config = tf.ConfigProto()
     config.gpu_options.allow_growth = True
     config.graph_options.rewrite_options.disable_meta_optimizer = not rewrite
-    return tf.Session(graph=graph, config=config)
+    if xla:
+        config.graph_options.optimizer_options.global_jit_level = tf.OptimizerOptions.ON_1
+    return config
 
 
 def describe_devices() -> str:

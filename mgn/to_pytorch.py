@@ -45,9 +45,10 @@ def convert(path: Path, pt_path: Path, overwrite: bool = False, **options: objec
     graph, variables = parity.build_graph(found.options)
     with new_session(graph, rewrite=False) as session, replacing(pt_path, overwrite) as temporary:
         checkpoints.restore(session, found, variables)
-        values = checkpoints.read(found.prefix, [v.op.name for v in variables])
+        names = {found.name_of(v.op.name): v.op.name for v in variables}
+        values = checkpoints.read(found.prefix, list(names))
         # Popped, so that 280 MB are there once, not twice.
-        state_dict = {mgn_pytorch_key(name): to_torch_layout(values.pop(name)) for name in list(values)}
+        state_dict = {mgn_pytorch_key(names[n]): to_torch_layout(values.pop(n)) for n in list(values)}
         torchfiles.write(temporary, _with_counters(state_dict))
         back = torchfiles.read(temporary)
         changed = [key for key in list(state_dict) if _bits(back[key]) != _bits(state_dict.pop(key))]

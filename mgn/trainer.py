@@ -1,56 +1,59 @@
 """Training in one folder: steps, logs, saves, stops and resumes."""
 
 import logging
-import math
 import shlex
 import shutil
+import signal
+import tempfile
 from pathlib import Path
 
+import numpy as np
 import tensorflow.compat.v1 as tf
 
-from mgn import checkpoints, weights
-from mgn.batches import training_dataset
+from mgn import checkpoints, plan, runlog
+from mgn.batches import read_all
 from mgn.config import TrainConfig
 from mgn.data import Split, labels_of, steps_per_epoch
+from mgn.distribution import Placement, place
 from mgn.errors import CheckError, InputError, Stopped
-from mgn.images import PictureReader
+from mgn.health import Health
+from mgn.images import PictureReader, denormalise
+from mgn.peers import watched
+from mgn.plots import draw_training
 from mgn.progress import Progress
 from mgn.runlog import RunLog
-from mgn.session import new_session
+from mgn.stepper import Step, Stepper
 from mgn.stopping import stop_request
-from mgn.training import build_train_graph, planned_steps
+from mgn.training import planned_steps
+from mgn.validation import Score, Validation
 from mgn.warmstart import find_start, variables_taken
 
+CURVES = "curves.png"
 log = logging.getLogger(__name__)
-_RECORDED = ("cross_entropy", "triplet", "total", "grad_norm", "learning_rate")  # of TrainOps
 
 
 class Trainer:
-    """One run in one folder: graph, session, checkpoints, logs."""
+    """One run in one folder; of a cluster's workers, the first writes it."""
 
-    def __init__(self, config: TrainConfig, split: Split, train_dir: Path):
+    def __init__(
+        self, config: TrainConfig, split: Split, train_dir: Path, placement: Placement | None = None
+    ):
         self.config, self.split, self.train_dir = config, split, Path(train_dir)
-        self.session: tf.Session | None = None
+        self.placement = placement or place(1)
+        self._stepper: Stepper | None = None
+        self._elsewhere = None if self.placement.is_chief else tempfile.TemporaryDirectory()
+        self._out = self.train_dir if self.placement.is_chief else Path(self._elsewhere.name)
         self.labels, self.training_set = labels_of(split.persons), split.fingerprint()
         self.num_classes = int(self.labels.max()) + 1
         if self.num_classes < 2:
             raise InputError("the training split has one person only: a triplet needs a negative")
         self.total_steps = planned_steps(config, self.num_classes)
+        self._check_replicas()
 
     def plan(self) -> str:
-        """What the run will do, counted in people, steps and pictures."""
-        config, records = self.config, len(self.split.records)
-        per_epoch = steps_per_epoch(self.num_classes, config.batch_ids)
-        decays = ", ".join(str(milestone * per_epoch) for milestone in config.milestones)
-        seen = self.total_steps / per_epoch * self.num_classes * config.batch_images
-        return (
-            f"training set: {self.num_classes} people, {records} pictures"
-            f" ({self.split.junk} junk and {self.split.ignored} other files left out)\n"
-            f"recipe {config.recipe}: {self.total_steps} steps of {config.batch_ids} people x"
-            f" {config.batch_images} pictures; an epoch, every person once, is {per_epoch} steps;"
-            f" {seen:,.0f} pictures in all, {seen / records:.1f} passes over the set;"
-            f" learning rate x{config.gamma:g} after steps {decays}"
-        )
+        """What the run will do."""
+        total = self.placement.share.total
+        return plan.describe(self.config, self.split, self.num_classes, self.total_steps, total)
 
     def start(self, init_checkpoint: str | None = None, fresh_classifier: bool = False) -> None:
         """Build the graph and set the weights: fresh ones, or those of a checkpoint where it has them.
@@ -58,18 +61,15 @@ class Trainer:
         Raises:
             InputError: the folder holds something, or the checkpoint does not fit.
         """
-        if self.train_dir.exists() and any(self.train_dir.iterdir()):
+        if self.placement.is_chief and self.train_dir.exists() and any(self.train_dir.iterdir()):
             raise InputError(f"{self.train_dir} is not empty: resume the run in it, or name another folder")
         checkpoints.refuse_existing_checkpoint(self._prefix(0), overwrite=False)
-        found = None
-        if init_checkpoint:
-            found = find_start(init_checkpoint, self.config, self.num_classes, fresh_classifier)
+        found = find_start(init_checkpoint, self.config) if init_checkpoint else None
         self._build(0)
-        self.session.run([v.initializer for v in self._variables])
         if found:
-            taken = variables_taken(self._model_variables, found.kind, fresh_classifier)
-            checkpoints.restore(self.session, found, taken)
-            log.info(f"{len(taken)} of {len(self._model_variables)} variables start from {found.prefix}")
+            variables = self._stepper.model_variables
+            taken = variables_taken(variables, found, self.num_classes, fresh_classifier)
+            checkpoints.restore(self._stepper.session, found, taken)
 
     def resume(self) -> None:
         """Build the graph and restore the newest complete checkpoint of the folder."""
@@ -87,39 +87,52 @@ class Trainer:
                 f"--resume: {newest} was trained with other pictures than this data set's"
                 f" {len(self.split.records)}; resume with the data set that the run began with"
             )
-        for leftover in self.train_dir.glob(f".{checkpoints.NAME}-*"):  # of saves that were killed
+        for leftover in self._out.rglob(f".{checkpoints.NAME}-*"):  # of saves that were killed
             shutil.rmtree(leftover, ignore_errors=True)
         self._build(checkpoints.step_of(newest))
-        checkpoints.restore(self.session, found, self._variables)
+        everything = found._replace(averaged=False)  # the averages too, as the variables they are
+        checkpoints.restore(self._stepper.session, everything, self._stepper.variables)
         log.info(f"resuming from {newest}")
 
-    def run(self) -> Path:
-        """Step to the end of the plan, saving as it goes; returns the last checkpoint's prefix.
+    def run(self, score: Score | None = None) -> Path:
+        """Step to the end of the plan, saving and validating; returns the last checkpoint's prefix.
+
+        Args:
+            score: of a checkpoint's prefix, for validation; None: there is nothing to score on.
 
         Raises:
             CheckError: a loss is not finite; nothing is saved over.
             InputError: an unreadable picture, named.
             Stopped: Ctrl-C or SIGTERM, after saving.
         """
-        total = self.total_steps
+        addresses, own = self.placement.addresses, self.placement.worker
         with (
-            stop_request() as stop,
-            RunLog(self.train_dir, self.step) as runlog,
-            Progress(total, "training", "steps", self.step) as progress,
+            stop_request() as asked,
+            RunLog(self._out, self.step) as written,
+            watched(addresses, own, f"start all workers again: {self._command()}"),
+            Progress(self.total_steps, "training", "steps", self.step) as progress,
         ):
-            while self.step < total:
-                figures, pictures = self._one_step()
-                speed = runlog.write(figures, pictures)
-                shown = {name: f"{figures[name]:.3f}" for name in ("cross_entropy", "triplet")}
-                progress.advance(1, **shown, images_per_second=f"{speed:.0f}")
-                if self._due_to_save() or stop.signal_number:
-                    runlog.flush()
+            scoring = score if self.placement.is_chief else None
+            validation = Validation(self.config, self._out, scoring, written)
+            finished = False
+            while not finished:
+                if validation.due(self.step):
+                    validation.run(self._prefix(self.step))
+                    self._draw_curves()
+                    written.restart_clock()
+                if self.step >= self.total_steps or (self._alone and validation.over()):
+                    break
+                taken = self._one_step(asked.signal_number is not None, validation.over(), written, progress)
+                stopped = taken.stop or (self._alone and asked.signal_number)
+                finished = taken.finish
+                if self._due_to_save() or stopped or finished or validation.due(self.step):
+                    written.flush()
                     self.save()
-                if stop.signal_number:
+                    written.restart_clock()
+                if stopped:
                     raise Stopped(
-                        f"stopped at step {self.step} after saving; go on with:"
-                        f" python train.py --train_dir {shlex.quote(str(self.train_dir))} --resume",
-                        stop.signal_number,
+                        f"stopped at step {self.step} after saving; go on with: {self._command()}",
+                        asked.signal_number or signal.SIGTERM,
                     )
         return self._prefix(self.step)
 
@@ -129,38 +142,55 @@ class Trainer:
         description = checkpoints.describe(self.config.network_options(self.num_classes))
         description |= {"recipe": self.config.recipe, "step": self.step}
         description |= {"training_set": self.training_set}
-        checkpoints.save(self.session, self._saver, prefix, description, overwrite=True)
-        older = [step for step in checkpoints.steps_in(self.train_dir) if step < self.step]
+        description |= {"averaged": bool(self.config.average_decay and self.step)}
+        checkpoints.save(self._stepper.session, self._stepper.saver, prefix, description, overwrite=True)
+        older = [step for step in checkpoints.steps_in(self._out) if step < self.step]
         keep = self.config.keep_checkpoints - 1
         for step in older[: len(older) - keep]:
             checkpoints.delete(self._prefix(step))
         names = [self._prefix(step).name for step in [*older[max(len(older) - keep, 0) :], self.step]]
         # An absolute folder, or TensorFlow rewrites the names relative to something else.
-        tf.train.update_checkpoint_state(str(self.train_dir.resolve()), prefix.name, names)
+        tf.train.update_checkpoint_state(str(self._out.resolve()), prefix.name, names)
+        if self.step:
+            self._draw_curves()
         return prefix
 
     def close(self) -> None:
         """Free the session, if one was made."""
-        if self.session is not None:
-            self.session.close()
+        if self._stepper is not None:
+            self._stepper.close()
+        if self._elsewhere is not None:
+            self._elsewhere.cleanup()
+
+    @property
+    def _alone(self) -> bool:
+        """Without other workers, with whom to agree on when to stop."""
+        return len(self.placement.addresses) == 1
+
+    def _check_replicas(self) -> None:
+        people, total = self.config.batch_ids, self.placement.share.total
+        last = self.num_classes - people * (steps_per_epoch(self.num_classes, people) - 1)
+        if min(people, last) < total:
+            raise InputError(
+                f"--batch_ids {people}: an epoch's last batch has {min(people, last)} people, too few for"
+                f" {total} replicas; choose another number"
+            )
 
     def _build(self, step: int) -> None:
         self.step = step
-        with tf.Graph().as_default() as graph:
-            tf.set_random_seed(self.config.seed)
-            dataset = training_dataset(self.config, self.split.paths, self.labels, step, self.total_steps)
-            batch = tf.data.make_initializable_iterator(dataset)
-            images, labels, self._indices = batch.get_next()
-            self._ops = build_train_graph(self.config, images, labels, self.num_classes)
-            self._variables, self._model_variables = tf.global_variables(), weights.model_variables()
-            self._saver = checkpoints.new_saver(self._variables)
-        self.session = new_session(graph)
-        self.session.run(batch.initializer)
-
-    def _one_step(self) -> tuple[dict, int]:
-        wanted = {name: getattr(self._ops, name) for name in _RECORDED}
+        self._health = Health(self.config, self._out)
         try:
-            values, indices, _ = self.session.run([wanted, self._indices, self._ops.train_op])
+            pictures = read_all(self.config, self.split.paths) if self.config.cache else None
+        except tf.errors.OpError:
+            self._name_unreadable_picture()
+            raise
+        steps = step, self.total_steps
+        self._stepper = Stepper(self.config, self.split.paths, self.labels, *steps, self.placement, pictures)
+
+    def _one_step(self, stop: bool, finish: bool, written: RunLog, progress: Progress) -> Step:
+        first = not written.pictured
+        try:
+            taken = self._stepper.take(stop, finish, with_images=first)
         except tf.errors.ResourceExhaustedError:
             raise CheckError(
                 f"step {self.step}: out of memory; lower --batch_ids or the picture size"
@@ -168,16 +198,30 @@ class Trainer:
         except tf.errors.OpError as error:
             self._name_unreadable_picture()
             raise CheckError(f"step {self.step}: {error.message.splitlines()[0]}") from None
-        for name in ("cross_entropy", "triplet", "grad_norm"):
-            if not math.isfinite(values[name]):
-                raise CheckError(
-                    f"step {self.step}: {name} is {values[name]}; start again with a lower --learning_rate,"
-                    f" if need be from {checkpoints.newest(self.train_dir)}, which is from before"
-                )
+        batch = [self.split.records[i].path for i in taken.indices]
+        self._health.check(self.step, taken.figures, batch, checkpoints.newest(self._out))
         epoch = self.step // steps_per_epoch(self.num_classes, self.config.batch_ids)
         self.step += 1
-        figures = {name: float(value) for name, value in values.items()}
-        return {"step": self.step, "epoch": epoch, **figures}, len(indices)
+        speed = written.write({"step": self.step, "epoch": epoch, **taken.figures}, taken.pictures)
+        if first:
+            written.write_picture(self.step, "augmented batch", self._grid(taken.images))
+        shown = {name: f"{taken.figures[name]:.3f}" for name in ("cross_entropy", "triplet")}
+        mAPs = [mAP for _, mAP in written.validations]
+        best = {"best_mAP": f"{max(mAPs):.3f}"} if mAPs else {}
+        progress.advance(1, **shown, **best, images_per_second=f"{speed:.0f}")
+        return taken
+
+    def _grid(self, images: np.ndarray) -> np.ndarray:
+        """A batch as one picture: a row a person."""
+        height, width, columns = self.config.height, self.config.width, self.config.batch_images
+        people = denormalise(images).reshape(-1, columns, height, width, 3)
+        return people.transpose(0, 2, 1, 3, 4).reshape(-1, columns * width, 3)
+
+    def _draw_curves(self) -> None:
+        draw_training(runlog.read(self._out), self._out / CURVES)
+
+    def _command(self) -> str:
+        return f"python train.py --train_dir {shlex.quote(str(self.train_dir))} --resume"
 
     def _name_unreadable_picture(self) -> None:
         read = PictureReader()  # TensorFlow's own error does not say which file it was
@@ -188,4 +232,4 @@ class Trainer:
         return self.step % self.config.save_every == 0 or self.step == self.total_steps
 
     def _prefix(self, step: int) -> Path:
-        return self.train_dir / f"{checkpoints.NAME}-{step}"
+        return self._out / f"{checkpoints.NAME}-{step}"

@@ -1,5 +1,6 @@
 """Which weights of another checkpoint a training run starts from."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,14 +11,14 @@ from mgn.config import TrainConfig
 from mgn.errors import InputError
 from mgn.network import HEADS
 
+log = logging.getLogger(__name__)
 
-def find_start(
-    init_checkpoint: str, config: TrainConfig, num_classes: int, fresh_classifier: bool
-) -> checkpoints.Checkpoint:
-    """Find `--init_checkpoint` and check that a run with `config` and `num_classes` people can start from it.
+
+def find_start(init_checkpoint: str, config: TrainConfig) -> checkpoints.Checkpoint:
+    """Find `--init_checkpoint` and check that a run with `config` can start from it.
 
     Raises:
-        InputError: no such checkpoint, or one with other options or another number of classes.
+        InputError: no such checkpoint, or one with other options.
     """
     described = Path(init_checkpoint).is_dir() or Path(f"{init_checkpoint}.json").is_file()
     ours = {name: getattr(config, name) for name in ("pool", "height", "width")}
@@ -28,17 +29,29 @@ def find_start(
         theirs = getattr(found.options, name)
         if theirs != getattr(config, name):
             raise InputError(f"--init_checkpoint {found.prefix} has {name} {theirs}: add --{name} {theirs}")
-    if found.options.num_classes != num_classes and not fresh_classifier:
-        raise InputError(
-            f"--init_checkpoint {found.prefix} has {found.options.num_classes or 'no'} classes, this data set"
-            f" {num_classes}: add --fresh_classifier to start the classifiers anew"
-        )
     return found
 
 
-def variables_taken(variables: Sequence[tf.Variable], kind: str, fresh_classifier: bool) -> list[tf.Variable]:
-    """The variables that start from a checkpoint of this kind; a backbone has no heads."""
-    fresh = {head.classifier for head in HEADS} if fresh_classifier or kind != "mgn" else set()
-    if kind != "mgn":
-        fresh |= {head.reduction for head in HEADS}
-    return [v for v in variables if v.op.name.split("/")[0] not in fresh]
+def variables_taken(
+    variables: Sequence[tf.Variable],
+    found: checkpoints.Checkpoint,
+    num_classes: int,
+    fresh_classifier: bool,
+) -> list[tf.Variable]:
+    """The variables that start from a checkpoint; a backbone has no heads, and what is left out is said.
+
+    Args:
+        variables: of the network.
+        found: where to start from.
+        num_classes: people in training; classifiers of another number start anew.
+        fresh_classifier: they start anew in any case: its classes are other people.
+    """
+    whole, theirs = found.kind == "mgn", found.options.num_classes
+    fresh = set() if whole else {head.reduction for head in HEADS}
+    if not whole or fresh_classifier or theirs != num_classes:
+        fresh |= {head.classifier for head in HEADS}
+    taken = [v for v in variables if v.name.split("/")[0] not in fresh]
+    log.info(f"{len(taken)} of {len(variables)} variables start from {found.prefix}")
+    if whole and fresh:
+        log.info(f"the classifiers start anew: {theirs or 'none'} classes there, {num_classes} people here")
+    return taken

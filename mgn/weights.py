@@ -43,11 +43,13 @@ def from_pytorch(state_dict: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 def model_variables() -> list[tf.Variable]:
     """The current graph's variables of the network (no optimiser slots, no step), in their order."""
     scopes = {*BODIES, *(h.reduction for h in HEADS), *(h.classifier for h in HEADS)}
-    return [v for v in tf.global_variables() if v.op.name.split("/")[0] in scopes and not _is_slot(v)]
+    return [v for v in tf.global_variables() if v.name.split("/")[0] in scopes and not _is_slot(v)]
 
 
 def _is_slot(variable: tf.Variable) -> bool:
-    return variable.op.name.rsplit("/", 1)[-1] not in ("weight", "bias", "running_mean", "running_var")
+    # `name` is that of the first replica; `op.name` differs between replicas.
+    leaf = variable.name.removesuffix(":0").rsplit("/", 1)[-1]
+    return leaf not in ("weight", "bias", "running_mean", "running_var")
 
 
 def assign(session: tf.Session, arrays: Mapping[str, np.ndarray]) -> None:

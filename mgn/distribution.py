@@ -1,0 +1,95 @@
+"""Where the replicas of a step run: on one device, on all GPUs of a box, or on the boxes of a cluster."""
+
+import json
+import os
+from typing import NamedTuple
+
+import tensorflow.compat.v1 as tf
+
+from mgn.batches import Share
+from mgn.errors import InputError
+from mgn.session import session_config
+
+_KINDS = "chief", "worker"  # of tasks in TF_CONFIG, in the order of their replicas
+
+
+class Placement(NamedTuple):
+    """Of this process."""
+
+    strategy: tf.distribute.Strategy
+    config: tf.ConfigProto  # of its session
+    target: str = ""  # of its session; "": nobody else takes part
+    worker: int = 0  # this process among them
+    addresses: tuple[str, ...] = ("",)  # host:port of every worker
+
+    @property
+    def is_chief(self) -> bool:
+        """Whether this process is the one that writes the run's files."""
+        return self.worker == 0
+
+    @property
+    def share(self) -> Share:
+        """The part of each batch that this process reads."""
+        total = self.strategy.num_replicas_in_sync
+        local = total // len(self.addresses)
+        return Share(self.worker * local, local, total)
+
+
+def place(replicas: int | None = None, xla: bool = False) -> Placement:
+    """Find out where to run, from TF_CONFIG and the GPUs of this machine.
+
+    Args:
+        replicas: copies of the network in this process; None: one a GPU, or one on the CPU. More than one on
+            a CPU are of use for trying things out only.
+        xla: compile with XLA.
+
+    Raises:
+        InputError: TF_CONFIG cannot be used, or there are fewer GPUs than `replicas`.
+    """
+    config, cluster = session_config(xla=xla), _cluster()
+    if cluster:
+        if replicas:
+            raise InputError("--replicas: not with TF_CONFIG, where each worker uses all its GPUs")
+        return _worker(cluster, config)
+    gpus = len(tf.config.list_physical_devices("GPU"))
+    if gpus and replicas and replicas > gpus:
+        raise InputError(f"--replicas {replicas}: this machine has {gpus} GPU")
+    count = replicas or max(gpus, 1)
+    if count == 1:
+        return Placement(tf.distribute.get_strategy(), config)
+    if not gpus:
+        config.device_count["CPU"] = count
+    kind = "gpu" if gpus else "cpu"
+    with tf.Graph().as_default():  # or it would be one for eager execution
+        return Placement(tf.distribute.MirroredStrategy([f"/{kind}:{i}" for i in range(count)]), config)
+
+
+def _cluster() -> dict | None:
+    """TF_CONFIG, if it names more workers than this one."""
+    text = os.environ.get("TF_CONFIG", "").strip()
+    try:
+        found = json.loads(text) if text else {}
+        addresses = [a for kind in _KINDS for a in found.get("cluster", {}).get(kind, ())]
+        task = found.get("task", {})
+        mine = task and found["cluster"][task["type"]][int(task["index"])]
+    except (ValueError, AttributeError, TypeError, LookupError) as error:
+        raise InputError(
+            f"TF_CONFIG: cannot be used ({type(error).__name__}: {error}); see the README"
+        ) from None
+    if len(addresses) > 1 and mine not in addresses:
+        raise InputError("TF_CONFIG: its task must be one of the cluster's workers; see the README")
+    return found if len(addresses) > 1 else None
+
+
+def _worker(found: dict, config: tf.ConfigProto) -> Placement:
+    cluster = {kind: found["cluster"][kind] for kind in _KINDS if kind in found["cluster"]}
+    kind, index = found["task"]["type"], int(found["task"]["index"])
+    addresses = tuple(a for k in _KINDS for a in cluster.get(k, ()))
+    try:
+        with tf.Graph().as_default():  # or it would be one for eager execution
+            strategy = tf.distribute.experimental.MultiWorkerMirroredStrategy()
+        config = strategy.update_config_proto(config)
+        server = tf.train.Server(cluster, kind, index, config=config)
+    except (tf.errors.OpError, ValueError, RuntimeError) as error:
+        raise InputError(f"TF_CONFIG: {str(error).splitlines()[0]}; see the README") from None
+    return Placement(strategy, config, server.target, addresses.index(cluster[kind][index]), addresses)

@@ -1,0 +1,59 @@
+"""Is a run going wrong? A loss that is not finite ends it, a triplet loss that sits at its margin is told."""
+
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from mgn.config import TrainConfig
+from mgn.errors import CheckError
+from mgn.files import replacing
+
+_SITS = 0.01  # of the margin: nearer than that, the loss sits at it
+_STEPS = 100  # in a row, until that is told
+_SHOWN = 3  # pictures named in a message
+BAD_BATCH = "bad_batch.txt"
+log = logging.getLogger(__name__)
+
+
+class Health:
+    """Looks at the figures of each step."""
+
+    def __init__(self, config: TrainConfig, train_dir: Path):
+        self._config, self._train_dir = config, Path(train_dir)
+        self._margin = math.log(2.0) if config.margin is None else config.margin  # softplus(0)
+        self._sitting, self._told = 0, False
+
+    def check(self, step: int, figures: Mapping[str, float], pictures: Sequence[str], last: object) -> None:
+        """Raise `CheckError` if a figure of `step` is not finite, after writing its `pictures` to a file.
+
+        Args:
+            step: counted from 0.
+            figures: of `Stepper.take`.
+            pictures: the batch's files.
+            last: the last checkpoint, which is from before.
+        """
+        self._watch_triplet(step, figures)
+        for part in ("cross_entropy", "triplet", "grad_norm"):
+            # float16 tries large scales: an infinite gradient is skipped there, and halves the scale.
+            if math.isfinite(figures[part]) or (part == "grad_norm" and figures["loss_scale"] > 1.0):
+                continue
+            with replacing(self._train_dir / BAD_BATCH, overwrite=True) as temporary:
+                temporary.write_text("\n".join(pictures) + "\n", encoding="utf-8", errors="surrogateescape")
+            raise CheckError(
+                f"step {step}: {part} is {figures[part]}, in the batch of {', '.join(pictures[:_SHOWN])} and"
+                f" others ({self._train_dir / BAD_BATCH} lists them); start again with a lower"
+                f" --learning_rate, if need be from {last}, which is from before"
+            )
+
+    def _watch_triplet(self, step: int, figures: Mapping[str, float]) -> None:
+        used = self._config.triplet_weight and step >= self._config.triplet_start_step
+        sits = used and abs(figures["triplet"] - self._margin) <= _SITS * self._margin
+        self._sitting = self._sitting + 1 if sits else 0
+        if self._sitting == _STEPS and not self._told:
+            self._told = True
+            log.warning(
+                f"warning: for {_STEPS} steps the triplet loss has sat at its margin, {self._margin:.2f}:"
+                " embeddings may all be alike. Try a lower --learning_rate, --warmup_steps, a later"
+                " --triplet_start_step, or --margin none"
+            )

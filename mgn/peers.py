@@ -1,0 +1,53 @@
+"""Watches over the other workers of a cluster: a sum over replicas waits for ever for one that is gone."""
+
+import contextlib
+import os
+import socket
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+
+_SECONDS_BETWEEN_LOOKS = 5.0
+_MISSES = 3  # in a row, before a worker counts as gone
+_FAILED = 1  # exit status
+
+
+@contextlib.contextmanager
+def watched(addresses: Sequence[str], own: int, advice: str) -> Iterator[None]:
+    """End this process when another worker stops to answer; the run goes on from its last checkpoint.
+
+    Args:
+        addresses: host:port of every worker.
+        own: this worker's place among them.
+        advice: the end of the error line, what to do.
+    """
+    others = [address for i, address in enumerate(addresses) if i != own]
+    over = threading.Event()
+    watch = threading.Thread(target=_watch, args=(others, over, advice), daemon=True)
+    if others:
+        watch.start()
+    try:
+        yield
+    finally:
+        over.set()
+
+
+def _watch(addresses: Sequence[str], over: threading.Event, advice: str) -> None:
+    missed = dict.fromkeys(addresses, 0)
+    while not over.wait(_SECONDS_BETWEEN_LOOKS):
+        for address in addresses:
+            missed[address] = 0 if _answers(address) else missed[address] + 1
+            if missed[address] >= _MISSES and not over.is_set():
+                # The main thread waits inside of TensorFlow for what will not come: no exception reaches it.
+                sys.stderr.write(f"error: the worker at {address} is gone; {advice}\n")
+                sys.stderr.flush()
+                os._exit(_FAILED)
+
+
+def _answers(address: str) -> bool:
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=_SECONDS_BETWEEN_LOOKS).close()
+    except (OSError, ValueError):
+        return False
+    return True

@@ -1,0 +1,102 @@
+"""The graph and session of a run: takes a step, keeps the state between steps."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+from mgn import checkpoints, replicas, weights
+from mgn.batches import training_dataset
+from mgn.config import TrainConfig
+from mgn.distribution import Placement
+from mgn.training import build_train_graph
+
+_RECORDED = ("cross_entropy", "triplet", "total", "grad_norm", "learning_rate", "loss_scale")  # of TrainOps
+
+
+class Step(NamedTuple):
+    """What one step says; figures are those of the state it started from."""
+
+    figures: dict[str, float]  # the recorded ones, and those of mining
+    indices: np.ndarray  # int64 [B]: this process's pictures, in the training set
+    pictures: int  # of all replicas
+    images: np.ndarray | None  # float32 [B, height, width, 3]: the first replica's, as the network saw them
+    stop: bool  # this worker or another was asked to stop
+    finish: bool  # this worker or another saw that the run is over
+
+
+class Stepper:
+    """Steps `start` to `stop` - 1 of a run, on the replicas of a placement."""
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        paths: Sequence[str],
+        labels: np.ndarray,
+        start: int,
+        stop: int,
+        placement: Placement,
+        pictures: np.ndarray | None = None,
+    ):
+        """Build, and start from fresh weights; see `training_dataset` for the arguments."""
+        num_classes = int(labels.max()) + 1
+
+        def dataset() -> tf.data.Dataset:
+            return training_dataset(config, paths, labels, start, stop, pictures, placement.share)
+
+        def step(images: tf.Tensor, its_labels: tf.Tensor, indices: tf.Tensor) -> dict:
+            images = tf.ensure_shape(images, [None, config.height, config.width, 3])
+            ops = build_train_graph(config, images, its_labels, num_classes)
+            asked, pictures = replicas.sums([tf.identity(self._asked), tf.shape(indices)])
+            figures = {name: getattr(ops, name) for name in _RECORDED} | ops.mining._asdict()
+            told = {"figures": figures, "asked": asked, "pictures": pictures[0]}
+            return {"told": told, "images": images, "indices": indices, "train": ops.train_op}
+
+        with tf.Graph().as_default() as graph, placement.strategy.scope():
+            tf.set_random_seed(config.seed)
+            batch, first_input = _input(placement, dataset)
+            self._asked = tf.placeholder(tf.float32, [2])
+            results = placement.strategy.run(step, args=batch)
+            self._first = tf.nest.map_structure(lambda x: _local(placement, x)[0], results)
+            self._indices = _local(placement, results["indices"])
+            self._train = placement.strategy.group(results["train"])
+            self.variables, self.model_variables = tf.global_variables(), weights.model_variables()
+            self.saver = checkpoints.new_saver(self.variables)
+            starts = [v.initializer for v in self.variables]
+        self.session = tf.Session(placement.target, graph=graph, config=placement.config)
+        self.session.run(first_input)
+        self.session.run(starts)
+
+    def take(self, stop: bool = False, finish: bool = False, with_images: bool = False) -> Step:
+        """Take a step; `stop` and `finish` tell all workers what to do after it."""
+        wanted = [
+            self._first["told"],
+            self._indices,
+            self._train,
+            self._first["images"] if with_images else (),
+        ]
+        told, indices, _, images = self.session.run(wanted, {self._asked: (stop, finish)})
+        figures = {name: float(value) for name, value in told["figures"].items()}
+        asked = told["asked"] > 0
+        shown = images if with_images else None
+        return Step(
+            figures, np.concatenate(indices), int(told["pictures"]), shown, bool(asked[0]), bool(asked[1])
+        )
+
+    def close(self) -> None:
+        """Free the memory."""
+        self.session.close()
+
+
+def _input(placement: Placement, dataset: Callable) -> tuple[tuple, tf.Operation]:
+    """One step's (images, labels, indices), of each replica; and what starts the pipeline."""
+    if placement.share.total == 1:
+        batch = tf.data.make_initializable_iterator(dataset())
+        return batch.get_next(), batch.initializer
+    batch = placement.strategy.make_input_fn_iterator(lambda _context: dataset())
+    return batch.get_next(), batch.initializer
+
+
+def _local(placement: Placement, value: object) -> tuple:
+    return placement.strategy.experimental_local_results(value)
