@@ -48,9 +48,12 @@ class Stepper:
         def step(images: tf.Tensor, its_labels: tf.Tensor, indices: tf.Tensor) -> dict:
             images = tf.ensure_shape(images, [None, config.height, config.width, 3])
             ops = build_train_graph(config, images, its_labels, num_classes)
-            asked, pictures = replicas.sums([tf.identity(self._asked), tf.shape(indices)])
+            (asked,), (pictures,) = (
+                replicas.sums([tf.identity(self._asked)]),
+                replicas.sums([tf.size(indices)]),
+            )
             figures = {name: getattr(ops, name) for name in _RECORDED} | ops.mining._asdict()
-            told = {"figures": figures, "asked": asked, "pictures": pictures[0]}
+            told = {"figures": figures, "asked": asked, "pictures": pictures}
             return {"told": told, "images": images, "indices": indices, "train": ops.train_op}
 
         with tf.Graph().as_default() as graph, placement.strategy.scope():
