@@ -1,11 +1,19 @@
 """What scripts turn into one line and an exit status; anything else is a bug and shows its trace."""
 
 
-class InputError(Exception):
+class ToldError(Exception):
+    """`details`, {name: JSON value}: the same for scripts, where there is more to tell than one line."""
+
+    def __init__(self, message: object, **details: object):
+        super().__init__(message)
+        self.details = details
+
+
+class InputError(ToldError):
     """A bad flag or file: exit status 2."""
 
 
-class CheckError(Exception):
+class CheckError(ToldError):
     """The work ran and a check failed (coverage, shapes, parity): exit status 1."""
 
 
