@@ -156,7 +156,7 @@ def recognise(state_dict: Mapping[str, np.ndarray]) -> Family:
     """
     if found := differences(state_dict):
         raise InputError(
-            f"another network than this MGN; {described(found)}", differences=[d._asdict() for d in found]
+            f"another network than this MGN; {described(found)}", other_network=[d._asdict() for d in found]
         )
     known = [
         family
