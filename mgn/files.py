@@ -102,7 +102,7 @@ def _named(folder: Path, names: Sequence[str]) -> list[Path]:
     return [path for name in names for path in sorted(folder.glob(name))]
 
 
-def not_written(path: Path, error: BaseException) -> CheckError:
+def not_written(path: object, error: BaseException) -> CheckError:
     """What to raise of an output that could not be written: a full disk is called that.
 
     Libraries wrap the system's error into their own, which says less ("unexpected pos").

@@ -181,4 +181,4 @@ def write(path: Path, state_dict: Mapping[str, torch.Tensor]) -> None:
         with path.open("wb") as stream:  # by its name alone, PyTorch would not tell why it failed
             torch.save(dict(state_dict), stream)
     except (OSError, RuntimeError) as error:
-        raise not_written(path, error) from None
+        raise not_written(path.name, error) from None

@@ -125,22 +125,15 @@ def test_classifiers_that_do_not_fit_are_dropped_and_the_embedding_stays(tmp_pat
         assert relative(embed.original([picture])[0], network(given)[0][0]) <= 1e-5
 
 
-@pytest.mark.parametrize(
-    ("fault", "key", "value", "said"),
-    [
-        ("missing", "fc_id_2048_0.weight", None, r"1 missing \(fc_id_2048_0\.weight\)"),
-        ("NaN", "reduction_2.1.bias", np.nan, r"1 weights hold NaN .*: reduction_2\.1\.bias \(256 of 256\)"),
-        ("infinity", "p1.1.2.bn3.weight", -np.inf, r"infinity: p1\.1\.2\.bn3\.weight \(2048 of 2048\)"),
-        ("overflow", "reduction_2.1.running_var", -1, r"fg_p3:0 is NaN or infinite .* negative running_var"),
-    ],
-)
-def test_a_failed_check_says_why_and_writes_nothing(tmp_path, fault, key, value, said):
-    """Only the last gets as far as the proof."""
+@pytest.mark.parametrize("fault", ["missing", "overflow"])
+def test_a_failed_check_says_why_and_writes_nothing(tmp_path, fault):
     arrays = bare(seeded("seathiefwang", 10))
     if fault == "missing":
-        del arrays[key]
-    else:
-        arrays[key] = np.full_like(arrays[key], value)
+        del arrays["fc_id_2048_0.weight"]
+        said = r"1 missing \(fc_id_2048_0\.weight\)"
+    else:  # no weight is infinite, but one branch's values become so
+        arrays["reduction_2.1.running_var"] = np.full(256, -1, np.float32)
+        said = "fg_p3:0 is NaN or infinite for a picture, though no weight is"
     save_torch(tmp_path / "x.pt", arrays)
     with pytest.raises(CheckError, match=said) as failed:
         converted(tmp_path / "x.pt", tmp_path / "made", **SMALL)
@@ -226,7 +219,7 @@ def test_pictures_decide_the_order_and_a_wrong_one_is_refused(trained, tmp_path)
     assert not (tmp_path / "other.index").exists()
 
 
-def test_one_picture_of_noise_cannot_tell_and_the_reasons_are_named(trained, tmp_path):
+def test_one_white_picture_cannot_tell_and_the_reasons_are_named(trained, tmp_path):
     """The order stays the family's; a wrong size or pooling would look the same."""
     _, state_dict = trained
     (tmp_path / "one").mkdir()
