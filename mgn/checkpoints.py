@@ -242,7 +242,8 @@ def _told_by_weights(prefix: Path) -> dict:
     """The options that a checkpoint's own shapes tell: {"num_classes", "reduction"}."""
     shapes = stored_shapes(prefix)
     if f"{HEADS[0].reduction}/0/weight" not in shapes:
-        raise InputError(f"{prefix}: a TensorFlow checkpoint, but not of this network")
+        others = "convert_pytorch_weights.py --pt_model_path takes MGN-ReId's"
+        raise InputError(f"{prefix}: a TensorFlow checkpoint, but not of this network ({others})")
     (num_classes,) = shapes.get(f"{HEADS[0].classifier}/bias", [0])
     reduction = "prelu" if f"{HEADS[0].reduction}/2/weight" in shapes else "relu"
     return {"num_classes": num_classes, "reduction": reduction}

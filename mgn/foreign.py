@@ -96,7 +96,7 @@ def _of_fast_reid(state_dict: Mapping[str, np.ndarray]) -> list[Difference]:
 
 def described(found: Sequence[Difference]) -> str:
     """Differences in a line: those read from the file, with their keys, apart from those known otherwise."""
-    read = "; ".join(f"{d.term} ({d.key})" for d in found if d.key)
+    read = "; ".join(f"{d.term} at {d.key}" for d in found if d.key)
     known = "; ".join(d.term for d in found if not d.key)
     parts = (
         ("read from this file", read),

@@ -115,8 +115,9 @@ def _load(path: Path) -> object:
                 f"{path}: holds more than weights (a pickled module?), which could run code; at its origin,"
                 " save it again with torch.save(model.state_dict(), ...)"
             ) from None
-        why = "truncated or damaged" if pickled or start[8:] == b"{" else "nor anything else that is known"
-        raise InputError(f"{unreadable}: {why} ({type(error).__name__})") from None
+        begun = pickled or start[8:] == b"{"
+        why = ": truncated or damaged" if begun else ", nor anything else that is known"
+        raise InputError(f"{unreadable}{why} ({type(error).__name__})") from None
 
 
 def _to_numpy(where: str, value: torch.Tensor) -> np.ndarray:

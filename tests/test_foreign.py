@@ -48,7 +48,7 @@ def test_what_a_stranger_looks_like(keys, kind):
 def test_differences_are_named_by_their_terms(key, term):
     (told,) = foreign.differences({key: np.zeros(1)})
     assert term in told.term and told.key == key
-    assert foreign.described([told]) == f"read from this file: {told.term} ({key})"
+    assert foreign.described([told]) == f"read from this file: {told.term} at {key}"
 
 
 def test_what_is_read_from_the_file_is_told_apart_from_what_is_known_of_the_program():
@@ -58,7 +58,7 @@ def test_what_is_read_from_the_file_is_told_apart_from_what_is_known_of_the_prog
     assert len(found) == 5 and set(found.values()) == {None}  # nothing in these weights tells any of them
     told = foreign.described(foreign.differences(heads))
     read, known = told.split("; known of fast-reid's MGN")
-    assert read == "read from this file: classifiers without bias (b1_head.weight)"
+    assert read == "read from this file: classifiers without bias at b1_head.weight"
     assert all(term in known for term in ("cosine", "stem pooling", "stride 1", "no ReLU", "not to be read"))
     found = {d.term: d.key for d in foreign.differences(heads | {"b1_head.bias": np.zeros(9)})}
     assert "classifiers without bias" not in found

@@ -2,6 +2,8 @@
 
 import argparse
 import os
+import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -82,7 +84,10 @@ def test_a_pickled_module_is_refused_and_never_run(tmp_path):
     torch.save({"state_dict": Hostile(tmp_path / "made")}, tmp_path / "hostile.pt")
     torch.save({"w": torch.zeros(1), "x": Hostile(tmp_path / "made")}, tmp_path / "beside.pt")
     torch.save(torch.nn.Linear(2, 2), tmp_path / "module.pt")
-    for name in ("hostile.pt", "beside.pt", "module.pt"):
+    hostile = {"w": torch.zeros(1), "x": Hostile(tmp_path / "made")}
+    torch.save(hostile, tmp_path / "legacy.pt", _use_new_zipfile_serialization=False)
+    (tmp_path / "bare.pt").write_bytes(pickle.dumps(Hostile(tmp_path / "made")))
+    for name in ("hostile.pt", "beside.pt", "module.pt", "legacy.pt", "bare.pt"):
         with pytest.raises(InputError, match=r"save it again with torch\.save\(model\.state_dict\(\)"):
             torchfiles.read(tmp_path / name)
     assert not (tmp_path / "made").exists()
@@ -103,7 +108,9 @@ def test_files_that_hold_no_weights(tmp_path):
         with pytest.raises(InputError, match="not a readable PyTorch checkpoint: truncated or damaged"):
             torchfiles.read(tmp_path / name)
     for name in ("text", "letter", "no bytes"):
-        with pytest.raises(InputError, match="not a readable PyTorch checkpoint: nor anything else"):
+        with pytest.raises(
+            InputError, match="not a readable PyTorch checkpoint, nor anything else that is known"
+        ):
             torchfiles.read(tmp_path / name)
     for name, there in (("empty", "nothing"), ("nothing", "state_dict, epoch"), ("list", "nothing")):
         with pytest.raises(InputError, match=rf"no weights in it, bare or in state_dict.*; it has {there}"):
@@ -226,8 +233,11 @@ def test_a_checkpoint_of_this_toolkit_is_told_apart(small_checkpoint):
 
 def test_a_failed_write_is_one_line(tmp_path):
     tensors = {"w": torch.zeros(3)}
-    with pytest.raises(CheckError, match="could not be written"):
+    with pytest.raises(CheckError, match=r"x\.pt: could not be written \(.*No such file"):
         torchfiles.write(tmp_path / "none" / "x.pt", tensors)
+    for size in (3, 1_000_000):  # in PyTorch's buffer until the end, or not
+        with pytest.raises(CheckError, match="full: could not be written: the disk is full; free some space"):
+            torchfiles.write(Path("/dev/full"), {"w": torch.zeros(size)})
     torchfiles.write(tmp_path / "x.pt", tensors)
     assert np.array_equal(torchfiles.read(tmp_path / "x.pt")["w"], np.zeros(3))
     save_torch(tmp_path / "y.pt", {"w": np.zeros(3, np.float32)})
