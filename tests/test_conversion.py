@@ -95,13 +95,19 @@ def test_one_shared_reduction_reaches_all_heads(tmp_path):
 
 
 def test_imagenet_weights_convert_to_a_backbone(tmp_path):
-    state_dict = seeded("torchvision_resnet50")
+    """With an allowed gap, which keeps its initial value in all branches."""
+    state_dict = dict(seeded("torchvision_resnet50"))
+    del state_dict["layer4.2.bn3.running_mean"]
     save_torch(tmp_path / "resnet50.pth", state_dict)
-    done = converted(tmp_path / "resnet50.pth", tmp_path / "made", **SMALL)
+    allowed = ["layer4.2.bn3.running_mean"]
+    done = converted(tmp_path / "resnet50.pth", tmp_path / "made", allow_missing=allowed, **SMALL)
     assert parity.largest(done.differences) <= 1e-5
     reader = tf.train.load_checkpoint(str(tmp_path / "made"))
     assert len(reader.get_variable_to_shape_map()) == 515
-    assert np.array_equal(reader.get_tensor("p3/layer4/0/bn1/bias"), state_dict["layer4.0.bn1.bias"])
+    for branch in ("p1", "p2", "p3"):
+        got = reader.get_tensor(f"{branch}/layer4/0/bn1/bias")
+        assert np.array_equal(got, state_dict["layer4.0.bn1.bias"])
+        assert not reader.get_tensor(f"{branch}/layer4/2/bn3/running_mean").any()
     with pytest.raises(InputError, match="holds a backbone only"):
         inference.load_embedder(tmp_path / "made")
 
@@ -163,27 +169,20 @@ def test_a_swapped_head_would_be_noticed(tmp_path, monkeypatch):
 
 def test_allowed_gaps_keep_initial_values_and_are_stored(tmp_path):
     arrays = bare(seeded("seathiefwang", 10))
-    gone = {key for key in arrays if key.startswith(("reduction_7.", "fc_id_256_2_2."))}
+    gone = {key for key in arrays if key.startswith(("reduction_7.", "fc_id_256_2_2.", "p3.1.2.bn3.w"))}
     kept = {k: v for k, v in arrays.items() if k not in gone} | {
         "center.weight": np.zeros((2, 3), np.float32)
     }
     save_torch(tmp_path / "x.pt", kept)
-    allowed = {"allow_missing": ["reduction_7.*", "fc_id_256_2_2.*"], "allow_extra": ["center.*"]}
+    missing = ["reduction_7.*", "fc_id_256_2_2.*", "p3.1.2.bn3.*"]
+    allowed = {"allow_missing": missing, "allow_extra": ["center.*"]}
     converted(tmp_path / "x.pt", tmp_path / "made", **allowed, **SMALL)
     initial = json.loads((tmp_path / "made.json").read_text())["source"]["initial"]
     assert {mgn_pytorch_key(name) for name in initial} == gone
-    read = checkpoints.read(tmp_path / "made", ["reduction_7/1/running_var", "reduction_6/1/running_var"])
-    assert np.array_equal(read["reduction_7/1/running_var"], np.ones(256))
+    names = ["reduction_7/1/running_var", "p3/layer4/2/bn3/weight", "reduction_6/1/running_var"]
+    read = checkpoints.read(tmp_path / "made", names)
+    assert all(np.all(read[name] == 1) for name in names[:2])
     assert np.array_equal(read["reduction_6/1/running_var"], arrays["reduction_6.1.running_var"])
-
-
-def test_a_gap_in_a_backbone_keeps_its_initial_value(tmp_path):
-    arrays = {k: v for k, v in seeded("torchvision_resnet50").items() if k != "layer4.2.bn3.running_mean"}
-    save_torch(tmp_path / "x.pth", arrays)
-    converted(tmp_path / "x.pth", tmp_path / "made", allow_missing=["layer4.2.bn3.running_mean"], **SMALL)
-    for branch in ("p1", "p2", "p3"):
-        name = f"{branch}/layer4/2/bn3/running_mean"
-        assert not checkpoints.read(tmp_path / "made", [name])[name].any()
 
 
 @pytest.fixture(scope="module")
