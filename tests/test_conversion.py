@@ -75,6 +75,7 @@ def test_there_and_back_is_bit_exact(tmp_path, keys, reduction):
     assert sorted(back) == sorted(key for key, _ in read_keys(REFERENCE / f"keys_{keys}.txt"))
     for key, value in arrays.items():
         assert back[key].numpy().dtype == value.dtype and back[key].numpy().tobytes() == value.tobytes(), key
+    torch_network({k: v.numpy() for k, v in back.items()}, 10, "max", reduction)  # takes every one, strictly
 
 
 def test_one_shared_reduction_reaches_all_heads(tmp_path):
