@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mgn import cli
 from mgn.config import REDUCTION_ORDERS
-from mgn.errors import CheckError
+from mgn.errors import CheckError, InputError
 from mgn.files import refuse_existing
 
 _ONLY_FORWARD = ("reduction_order", "verify", "allow_missing", "allow_extra", "dry_run", "json")
@@ -20,7 +20,7 @@ def main(arguments: list[str]) -> int:
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
-    """Parse, and check what can be checked before TensorFlow is loaded."""
+    """Parse, and check the flags themselves."""
     parser = cli.Parser(
         "Port PyTorch weights to a TensorFlow checkpoint, or back with --to_pytorch, and prove it with"
         " pictures through both networks."
@@ -36,7 +36,11 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     add("--to_pytorch", action="store_true", help="write --pt_model_path from --checkpoint")
     add("--overwrite", action="store_true", help="replace what is there")
     add("--dry_run", action="store_true", help="do all but write")
-    add("--json", action="store_true", help="print one JSON object, with every tensor")
+    add(
+        "--json",
+        action="store_true",
+        help="print one JSON object, with every tensor; of a failure with the reason",
+    )
     add(
         "--verify",
         nargs="?",
@@ -45,7 +49,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         type=cli.existing_path,
         metavar="PICTURES",
         help="judge the order of the reductions by a folder of pictures like those of the training; without"
-        " PICTURES by batch norms alone. The order that fits is taken",
+        " PICTURES by batch norms alone. The order that fits is taken; if --reduction_order says otherwise,"
+        " the exit status is 1. Where it cannot be told, that is said and the exit status is 0",
     )
     add("--reduction_order", choices=REDUCTION_ORDERS, help="how the file numbers its reductions")
     add(
@@ -63,32 +68,39 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     unfit = [f"--{name}" for name in _ONLY_FORWARD if flags.to_pytorch and getattr(flags, name)]
     if unfit:
         parser.error(f"{', '.join(unfit)}: not with --to_pytorch")
+    return flags
+
+
+def _check(flags: argparse.Namespace) -> None:
+    """What can be checked before TensorFlow is loaded; the conversion looks closer."""
     if flags.to_pytorch:
         cli.check_model_path("--checkpoint", flags.checkpoint)
         refuse_existing(flags.pt_model_path, flags.overwrite)
-        return flags
+        return
     cli.check_model_path("--pt_model_path", flags.pt_model_path)
     if not flags.dry_run:
-        for suffix in (".index", ".json"):  # what TensorFlow is not needed for; the conversion looks closer
+        for suffix in (".index", ".json"):
             refuse_existing(f"{flags.checkpoint}{suffix}", flags.overwrite)
-    return flags
 
 
 def from_pytorch(flags: argparse.Namespace) -> int:
     """Convert, and print what is done as it is known."""
-    from mgn import conversion, conversionreport
-
-    patterns = {"allow_missing": flags.allow_missing, "allow_extra": flags.allow_extra}
-    options = cli.network_options(flags)
-    source = conversion.read(flags.pt_model_path, order=flags.reduction_order, **patterns, **options)
-    if not flags.json:
-        print(conversionreport.coverage_text(source))
-    prefix = None if flags.dry_run else flags.checkpoint
+    told = {"file": str(flags.pt_model_path)}
     try:
+        _check(flags)
+        from mgn import conversion, conversionreport
+
+        patterns = {"allow_missing": flags.allow_missing, "allow_extra": flags.allow_extra}
+        options = cli.network_options(flags)
+        source = conversion.read(flags.pt_model_path, order=flags.reduction_order, **patterns, **options)
+        told = conversionreport.record(source)
+        if not flags.json:
+            print(conversionreport.coverage_text(source))
+        prefix = None if flags.dry_run else flags.checkpoint
         done = conversion.convert(source, prefix, flags.overwrite, flags.verify, bool(flags.reduction_order))
-    except CheckError as error:
+    except (InputError, CheckError) as error:
         if flags.json:
-            print(json.dumps(conversionreport.record(source, error=str(error)), indent=2))
+            print(json.dumps({**told, **error.details, "error": str(error), "written": None}, indent=2))
         raise
     if flags.json:
         print(json.dumps(conversionreport.record(done.source, done, written=prefix), indent=2))
@@ -100,6 +112,7 @@ def from_pytorch(flags: argparse.Namespace) -> int:
 
 def to_pytorch(flags: argparse.Namespace) -> int:
     """The way back."""
+    _check(flags)
     from mgn import parity
     from mgn.to_pytorch import convert
 

@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import hashlib
 import json
 import re
 import shutil
@@ -14,16 +13,15 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from mgn.config import HEIGHT, MEAN, STD, WIDTH, NetworkOptions, check_network_options
-from mgn.errors import CheckError, InputError
-from mgn.files import read_json, refuse_existing
+from mgn.config import MEAN, STD, NetworkOptions, check_network_options
+from mgn.errors import InputError, first_line
+from mgn.files import not_written, read_json, refuse_existing, sha256_of
 from mgn.images import PREPROCESSING
 from mgn.network import HEADS
 
 NAME = "model.ckpt"  # checkpoints of a train_dir are NAME-STEP
 _DATA = ".data-00000-of-00001"
-# What its reader raises on a bad file.
-_TENSORFLOW_ERRORS = (tf.errors.OpError, ValueError, RuntimeError, IndexError)
+_TENSORFLOW_ERRORS = (tf.errors.OpError, ValueError, RuntimeError, IndexError)  # on a bad file
 
 
 class Checkpoint(NamedTuple):
@@ -81,15 +79,19 @@ def find(path: Path, **given: object) -> Checkpoint:
         raise InputError(f"{path}: no complete checkpoint {NAME}-STEP in this folder")
     if not _file(prefix, ".index").is_file():
         raise InputError(f"{path}: not a checkpoint (no {prefix.name}.index there)")
-    if _file(prefix, ".json").is_file():
-        description = read_json(_file(prefix, ".json"))
-        options = options_from(description, _file(prefix, ".json"))
-        for name, value in given.items():
-            if getattr(options, name) != value:
-                raise InputError(f"--{name} {value}: {prefix} was made with {name} {getattr(options, name)}")
-        kind, averaged = description.get("kind", "mgn"), bool(description.get("averaged"))
-        return Checkpoint(prefix, kind, options, description.get("training_set"), averaged)
-    return Checkpoint(prefix, "mgn", _options_without_json(prefix, given))
+    described = _file(prefix, ".json")
+    if not described.is_file():
+        return Checkpoint(prefix, "mgn", _options_without_json(prefix, given))
+    description = read_json(described)
+    options, kind = options_from(description, described), description.get("kind", "mgn")
+    for name, value in given.items():
+        if getattr(options, name) != value:
+            raise InputError(f"--{name} {value}: {prefix} was made with {name} {getattr(options, name)}")
+    for name, value in (_told_by_weights(prefix) if kind == "mgn" else {}).items():
+        if getattr(options, name) != value:
+            raise InputError(f"{described}: {name} {getattr(options, name)}, but its weights have {value}")
+    averaged = bool(description.get("averaged"))
+    return Checkpoint(prefix, kind, options, description.get("training_set"), averaged)
 
 
 def newest(train_dir: Path) -> Path | None:
@@ -117,24 +119,20 @@ def restore(session: tf.Session, checkpoint: Checkpoint, variables: Sequence[tf.
     Raises:
         InputError: a variable is missing there or has another shape (they are named), or the file is damaged.
     """
-    shapes = stored_shapes(checkpoint.prefix)
+    prefix, shapes = checkpoint.prefix, stored_shapes(checkpoint.prefix)
     stored = {checkpoint.name_of(v.op.name): v for v in variables}
     missing = [name for name in stored if name not in shapes]
     if missing:
-        raise InputError(
-            f"{checkpoint.prefix}: {len(missing)} variables missing, such as {', '.join(missing[:5])}"
-        )
-    wrong = [name for name, v in stored.items() if v.shape.as_list() != shapes[name]]
+        raise InputError(f"{prefix}: {len(missing)} variables missing, such as {', '.join(missing[:5])}")
+    pairs = {name: (shapes[name], v.shape.as_list()) for name, v in stored.items()}
+    wrong = [f"{name} {got} instead of {want}" for name, (got, want) in pairs.items() if got != want]
     if wrong:
-        names = ", ".join(
-            f"{name} {shapes[name]} instead of {stored[name].shape.as_list()}" for name in wrong[:3]
-        )
-        raise InputError(f"{checkpoint.prefix}: {len(wrong)} variables of another shape: {names}")
+        raise InputError(f"{prefix}: {len(wrong)} variables of another shape: {', '.join(wrong[:3])}")
     try:
         with session.graph.as_default():
-            tf.train.Saver(stored).restore(session, str(checkpoint.prefix))
+            tf.train.Saver(stored).restore(session, str(prefix))
     except _TENSORFLOW_ERRORS as error:
-        raise InputError(f"{checkpoint.prefix}: damaged checkpoint ({_first_line(error)})") from None
+        raise InputError(f"{prefix}: damaged checkpoint ({first_line(error)})") from None
 
 
 def new_saver(variables: Sequence[tf.Variable]) -> tf.train.Saver:
@@ -163,7 +161,7 @@ def save(
                 saver.save(session, str(made), write_meta_graph=False, write_state=False)
             _file(made, ".json").write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
         except (*_TENSORFLOW_ERRORS, OSError) as error:
-            raise CheckError(f"{prefix}: could not be written ({_first_line(error)})") from None
+            raise not_written(prefix, error) from None
         try:
             _rename(prefix, aside)
         except BaseException:
@@ -187,8 +185,11 @@ def _rename(old: Path, new: Path) -> None:
 
 def refuse_existing_checkpoint(prefix: Path, overwrite: bool) -> None:
     """Raise `InputError` if a file of this checkpoint exists, or its name could not be read back."""
-    if Path(prefix).is_dir():
-        raise InputError(f"{prefix}: is a folder; name a checkpoint in it, such as {Path(prefix) / 'mgn'}")
+    if Path(prefix).exists():
+        what = "folder" if Path(prefix).is_dir() else "file, which a checkpoint of that name would hide"
+        raise InputError(
+            f"{prefix}: is a {what}; name another, such as {Path(prefix).with_suffix('') / 'mgn'}"
+        )
     if set("*?[]") & set(str(Path(prefix).resolve())):
         raise InputError(
             f"{prefix}: TensorFlow cannot read checkpoints from a path with any of * ? [ ] in it"
@@ -229,12 +230,7 @@ def delete(prefix: Path) -> None:
 
 def sha256(path: Path) -> str:
     """Hash of a file, or of a checkpoint's weights where `path` is its prefix."""
-    path = _file(path, _DATA) if _file(path, _DATA).is_file() else Path(path)
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while block := stream.read(2**20):
-            digest.update(block)
-    return digest.hexdigest()
+    return sha256_of(_file(path, _DATA) if _file(path, _DATA).is_file() else Path(path))
 
 
 def _file(prefix: Path, suffix: str) -> Path:
@@ -251,7 +247,7 @@ def stored_shapes(prefix: Path) -> dict[str, list[int]]:
     try:
         return tf.train.load_checkpoint(str(prefix)).get_variable_to_shape_map()
     except _TENSORFLOW_ERRORS as error:
-        raise InputError(f"{prefix}: not a readable TensorFlow checkpoint ({_first_line(error)})") from None
+        raise InputError(f"{prefix}: not a readable TensorFlow checkpoint ({first_line(error)})") from None
 
 
 def read(prefix: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
@@ -260,21 +256,24 @@ def read(prefix: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
     try:
         return {name: reader.get_tensor(name) for name in names}
     except _TENSORFLOW_ERRORS as error:
-        raise InputError(f"{prefix}: damaged checkpoint ({_first_line(error)})") from None
+        raise InputError(f"{prefix}: damaged checkpoint ({first_line(error)})") from None
 
 
 def _options_without_json(prefix: Path, given: Mapping) -> NetworkOptions:
-    shapes = stored_shapes(prefix)
-    if f"{HEADS[0].reduction}/0/weight" not in shapes:
-        raise InputError(f"{prefix}: a TensorFlow checkpoint, but not of this network")
+    told = _told_by_weights(prefix)
     if "pool" not in given:
         raise InputError(f"{prefix} has no .json beside it, and weights do not tell the pooling: add --pool")
-    reduction = "prelu" if f"{HEADS[0].reduction}/2/weight" in shapes else "relu"
-    options = {"reduction": reduction, "height": HEIGHT, "width": WIDTH, **given}
-    check_network_options(**options)
+    options = NetworkOptions(**told, **given)
+    check_network_options(options.height, options.width, options.pool, options.reduction)
+    return options
+
+
+def _told_by_weights(prefix: Path) -> dict:
+    """The options that a checkpoint's own shapes tell: {"num_classes", "reduction"}."""
+    shapes = stored_shapes(prefix)
+    if f"{HEADS[0].reduction}/0/weight" not in shapes:
+        others = "convert_pytorch_weights.py --pt_model_path takes MGN-ReId's"
+        raise InputError(f"{prefix}: a TensorFlow checkpoint, but not of this network ({others})")
     (num_classes,) = shapes.get(f"{HEADS[0].classifier}/bias", [0])
-    return NetworkOptions(num_classes=num_classes, **options)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0][:200]
+    reduction = "prelu" if f"{HEADS[0].reduction}/2/weight" in shapes else "relu"
+    return {"num_classes": num_classes, "reduction": reduction}

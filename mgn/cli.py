@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from mgn.config import POOLS, PRECISIONS
-from mgn.errors import CheckError, InputError, Stopped
+from mgn.errors import CheckError, InputError, Stopped, first_line
 from mgn.files import refuse_existing
 
 _WRONG_PATH = (NotADirectoryError, IsADirectoryError, FileExistsError, PermissionError)
@@ -68,7 +68,7 @@ def run(main: Callable[[list[str]], int | None], arguments: list[str] | None = N
     except Exception as error:
         if not type(error).__module__.startswith("tensorflow"):
             raise  # a bug of ours: its trace is what we need
-        return _fail(f"TensorFlow: {str(error).splitlines()[0][:300]}", FAILED)
+        return _fail(f"TensorFlow: {first_line(error)}", FAILED)
     except KeyboardInterrupt:
         return _fail("stopped by Ctrl-C", INTERRUPTED)
     except _Terminated:

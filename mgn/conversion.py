@@ -103,13 +103,14 @@ def convert(
         prefix: of the checkpoint to make, with its `.json`; None: prove only.
         overwrite: replace what is at `prefix`.
         verify: judge the order of the reductions by a folder of pictures like those it was trained with, or
-            by nothing but its batch norms (True). The order that fits is taken.
+            by nothing but its batch norms (True). The order that fits is taken; where none is clearly nearer,
+            that of `source` stays.
         given_order: the user named the order, so another one is an error.
 
     Raises:
         InputError: `prefix` exists, or there is no order to verify.
-        CheckError: missing, left-over or wrongly shaped weights, another order than the given one fits, or
-            the networks differ; nothing is written.
+        CheckError: missing, left-over, wrongly shaped or infinite weights, another order than the given one
+            fits (the evidence is in `details`), or the networks differ; nothing is written.
     """
     if prefix is not None:
         checkpoints.refuse_existing_checkpoint(prefix, overwrite)
@@ -123,7 +124,8 @@ def convert(
             if given_order:
                 raise CheckError(
                     f"--reduction_order {source.coverage.order} does not fit {source.path}, judged by"
-                    f" {evidence.basis}: {evidence.order} is {evidence.margin:.1f} times nearer; not kept"
+                    f" {evidence.basis}: {evidence.order} is {evidence.margin:.1f} times nearer; not kept",
+                    evidence=evidence.record(),
                 )
             source = source.in_order(evidence.order)
             _assign(session, source)
@@ -164,7 +166,9 @@ def _judge(session: tf.Session, source: Source, verify: bool | Path) -> headorde
         return headorder.judge(inputs, state_dict, family, "its batch norms")
     images = _normalised(session, picture_files(verify).paths)
     inputs = headorder.inputs_from_pictures(session, images)
-    return headorder.judge(inputs, state_dict, family, f"{len(images)} pictures")
+    return headorder.judge(
+        inputs, state_dict, family, f"{len(images)} picture{'s' if len(images) > 1 else ''}"
+    )
 
 
 def _normalised(session: tf.Session, paths: Sequence[str]) -> np.ndarray:

@@ -4,8 +4,9 @@ import dataclasses
 
 from mgn.config import POOLS, REDUCTION_ORDERS
 from mgn.conversion import Conversion, Source
-from mgn.covertable import groups, notes, table
+from mgn.covertable import groups, notes, table, totals
 from mgn.parity import largest
+from mgn.parity import record as difference_record
 from mgn.parity import table as parity_table
 
 _TOLD_APART = {  # what a family's name leaves open
@@ -52,9 +53,11 @@ def _order_line(done: Conversion) -> str | None:
             f"reduction order: {order}, judged by {evidence.basis}: {near:.3f} deviations off, {other}"
             f" {far:.3f}, {evidence.margin:.1f} times as far"
         )
+    taken = done.source.options
     return (
         f"reduction order: {order}, not verified: {evidence.basis} cannot tell (deviations off: {order}"
-        f" {near:.3f}, {other} {far:.3f}); pictures like those of the training tell more"
+        f" {near:.3f}, {other} {far:.3f}). Pictures like those of the training tell more; or the training was"
+        f" other than --height {taken.height} --width {taken.width} --pool {taken.pool}, taken here"
     )
 
 
@@ -76,14 +79,14 @@ def record(source: Source, done: Conversion | None = None, **more: object) -> di
         "options": dataclasses.asdict(source.options),
         "reduction_order": coverage.order,
         "groups": [group._asdict() for group in groups(coverage)],
+        "totals": totals(coverage),
         "tensors": {
             name: {"key": key, "shape": list(coverage.shapes[key])} for name, key in coverage.keys.items()
         },
         "notes": notes(coverage),
     }
     if done and done.evidence:
-        evidence = done.evidence
-        made["evidence"] = {**evidence._asdict(), "order": evidence.order, "margin": evidence.margin}
+        made["evidence"] = done.evidence.record()
     if done:
-        made["differences"] = {name: found._asdict() for name, found in done.differences.items()}
+        made["differences"] = difference_record(done.differences)
     return {**made, **more}

@@ -27,6 +27,7 @@ class Coverage(NamedTuple):
     extra: list[str]  # keys that have no place
     passed_over: dict[str, list[str]]  # why -> keys that need no place
     wrong: list[str]  # keys of another shape than the network's, with both shapes
+    not_finite: list[str]  # keys with NaN or infinity among their values, with how many
     shapes: dict[str, tuple[int, ...]]  # of all keys that are mapped, as they are in the file
 
     def check(self) -> None:
@@ -40,6 +41,7 @@ class Coverage(NamedTuple):
             raise CheckError(
                 f"{len(self.wrong)} weights of another shape or type than the network's: {listed}"
             )
+        check_finite(self.not_finite)
 
 
 def options_in(state_dict: Mapping[str, np.ndarray], family: Family) -> dict:
@@ -113,8 +115,23 @@ def cover(
         extra,
         passed_over,
         _wrong_shapes(state_dict, keys, variables),
+        not_finite({key: state_dict[key] for key in keys.values()}),
         {key: state_dict[key].shape for key in keys.values()},
     )
+
+
+def not_finite(arrays: Mapping[str, np.ndarray]) -> list[str]:
+    """Names of those with NaN or infinity among their values, each with how many: a training diverged."""
+    floats = {name: value for name, value in arrays.items() if value.dtype.kind == "f"}
+    bad = {name: int(np.sum(~np.isfinite(value))) for name, value in floats.items()}
+    return [f"{name} ({count} of {floats[name].size})" for name, count in bad.items() if count]
+
+
+def check_finite(bad: Sequence[str]) -> None:
+    """Raise `CheckError` if `not_finite` found any."""
+    if bad:
+        listed = ", ".join([*bad[:10], *(["..."] if len(bad) > 10 else [])])
+        raise CheckError(f"{len(bad)} weights hold NaN or infinity: {listed}; their training diverged")
 
 
 def _matches(key: str, patterns: Sequence[str]) -> bool:

@@ -58,15 +58,24 @@ def _patterns(keys: Sequence[str]) -> list[str]:
     return [f"{start}{part}{separator}*" for part in following]
 
 
+def totals(coverage: Coverage) -> dict[str, int]:
+    """Of all parts: variables that got a weight, their values, and tensors of the file that these are."""
+    made = groups(coverage)
+    return {
+        "tensors": sum(group.tensors for group in made),
+        "values": sum(group.values for group in made),
+        "tensors_of_the_file": len(coverage.shapes),
+    }
+
+
 def table(coverage: Coverage) -> str:
     """All groups and their total, then what is missing, left over or passed over."""
-    made = groups(coverage)
     rows = [("part", "tensors", "values", "largest", "from")]
-    for g in made:
+    for g in groups(coverage):
         shapes = ", ".join("×".join(map(str, shape)) for shape in g.shapes)
         rows.append((g.name, str(g.tensors), f"{g.values:,}", shapes, " ".join(g.sources)))
-    tensors, values = sum(g.tensors for g in made), sum(g.values for g in made)
-    rows.append(("total", str(tensors), f"{values:,}", "", f"{len(coverage.shapes)} tensors of the file"))
+    tensors, values, in_file = totals(coverage).values()
+    rows.append(("total", str(tensors), f"{values:,}", "", f"{in_file} tensors of the file"))
     a, b, c, d = (max(len(row[i]) for row in rows) for i in range(4))
     lines = [f"{r[0]:<{a}}  {r[1]:>{b}}  {r[2]:>{c}}  {r[3]:<{d}}  {r[4]}" for r in rows]
     return "\n".join(lines + [f"{what}: {_shortened(names)}" for what, names in notes(coverage).items()])
@@ -78,6 +87,7 @@ def notes(coverage: Coverage) -> Mapping[str, list[str]]:
         "missing": coverage.missing,
         "left over": coverage.extra,
         "of another shape": coverage.wrong,
+        "with NaN or infinity": coverage.not_finite,
         "missing, as allowed, so at initial values, or without classifiers": coverage.allowed,
         **{f"passed over, {why}": keys for why, keys in coverage.passed_over.items()},
     }

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mgn.errors import InputError
-from mgn.foreign import differences, looks_like
+from mgn.foreign import described, differences, looks_like
 from mgn.network import BRANCHES, HEADS
 
 BODIES = ("backbone", *(branch.name for branch in BRANCHES))
@@ -151,11 +151,13 @@ def recognise(state_dict: Mapping[str, np.ndarray]) -> Family:
     """Tell the family of a bare state dict from its keys.
 
     Raises:
-        InputError: a network that is not this one, with the reasons; two families mixed; or something that
-            this project does not know, with what it looks like.
+        InputError: a network that is not this one, with the differences; two families mixed; or something
+            that this project does not know, with what it looks like. All are in its `details`, too.
     """
     if found := differences(state_dict):
-        raise InputError(f"another network than this MGN: {'; '.join(found)}")
+        raise InputError(
+            f"another network than this MGN; {described(found)}", other_network=[d._asdict() for d in found]
+        )
     known = [
         family
         for family in FAMILIES
@@ -163,10 +165,15 @@ def recognise(state_dict: Mapping[str, np.ndarray]) -> Family:
     ]
     if len(known) > 1:
         told = " and ".join(f"{family.name} ({family.marks[0]}...)" for family in known)
-        raise InputError(f"keys of two families mixed, {told}: save the one network that you mean by itself")
-    if not known:
         raise InputError(
-            f"no MGN or ResNet-50 that is known here; it looks like {looks_like(state_dict)}: keys begin"
-            f" {', '.join(sorted(state_dict)[:3])}; known are {', '.join(family.name for family in FAMILIES)}"
+            f"keys of two families mixed, {told}: save the one network that you mean by itself",
+            families=[family.name for family in known],
+        )
+    if not known:
+        kind, begin = looks_like(state_dict), ", ".join(sorted(state_dict)[:3])
+        raise InputError(
+            f"no MGN or ResNet-50 that is known here; it looks like {kind}: keys begin {begin};"
+            f" known are {', '.join(family.name for family in FAMILIES)}",
+            looks_like=kind,
         )
     return known[0]

@@ -1,6 +1,8 @@
 """Outputs appear whole or not at all, and never in the place of something that nobody gave up."""
 
 import contextlib
+import errno
+import hashlib
 import itertools
 import json
 import os
@@ -9,7 +11,9 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from mgn.errors import InputError
+from mgn.errors import CheckError, InputError, first_line
+
+_FULL = tuple(os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT))
 
 
 def refuse_existing(path: Path, overwrite: bool) -> None:
@@ -98,6 +102,22 @@ def _named(folder: Path, names: Sequence[str]) -> list[Path]:
     return [path for name in names for path in sorted(folder.glob(name))]
 
 
+def not_written(path: object, error: BaseException) -> CheckError:
+    """What to raise of an output that could not be written: a full disk is called that.
+
+    Libraries wrap the system's error into their own, which says less ("unexpected pos").
+    """
+    chain = [error]
+    while inner := chain[-1].__cause__ or chain[-1].__context__:
+        chain.append(inner)
+    if any(text in str(link) for text in _FULL for link in chain):
+        return CheckError(
+            f"{path}: could not be written: the disk is full; free some space, then start again"
+        )
+    told = next((link for link in reversed(chain) if isinstance(link, OSError)), error)
+    return CheckError(f"{path}: could not be written ({first_line(told)})")
+
+
 def write_json(path: Path, values: dict, overwrite: bool = False) -> None:
     """Write sorted, indented JSON under the rules of `replacing`."""
     with replacing(path, overwrite) as temporary:
@@ -117,3 +137,12 @@ def read_json(path: Path) -> dict:
     if not isinstance(values, dict):
         raise InputError(f"{path}: expected a JSON object")
     return values
+
+
+def sha256_of(path: Path) -> str:
+    """Hash of a file of any size, in hexadecimal digits."""
+    digest = hashlib.sha256()
+    with Path(path).open("rb") as stream:
+        while block := stream.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()

@@ -1,58 +1,116 @@
 """Networks that are not this one: what differs in a checkpoint, and what a stranger's looks like."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
-_DIFFERENCES = (  # of some MGN or ResNet to this one: how a key shows it, and its term
+
+class Difference(NamedTuple):
+    """Something that this network cannot hold."""
+
+    term: str
+    key: str | None  # the weight that shows it; None: known of the program, nothing in its files tells
+
+
+_SHOWN = (  # what a key shows, of some MGN or ResNet, and its term
     (r"\.IN\.", "IBN-a (half of each first batch norm is an InstanceNorm)"),
     (r"(_pool\.0|\.pool_layer)\.p$", "GeM pooling with a learned power"),
     (r"\.bnneck\.", "BNNeck, one more batch norm after the reduction"),
     (r"heads_extra_bn", "one more batch norm before the heads (LUPerson)"),
     (
-        r"^(base\.)?layer3\.([6-9]|\d\d)\.|^p\d\.0\.([5-9]|\d\d)\.",
+        r"(^|\.)layer3\.([6-9]|\d\d)\.|^p\d\.0\.([5-9]|\d\d)\.",
         "a deeper backbone than ResNet-50 (ResNet-101 or ResNet-152)",
     ),
     (r"\.NL_\d\.|non_?local", "non-local blocks"),
     (r"\.(se|se_module)\.fc", "squeeze-and-excitation blocks"),
+    (r"^pixel_mean$", "its own mean and deviation, for values from 0 to 255"),
 )
-_STRANGERS = (  # what has such keys; the first that fits is named
-    (r"^(blocks\.\d+\.attn|cls_token|.*\.encoder\.layers?\.\d+\.)", "a vision transformer"),
-    (r"^layers\.\d+\.blocks\.\d+\.attn", "a Swin transformer"),
-    (r"^conv2\.0\.(0\.)?(conv1\.conv|conv2a|layers)|^conv1\.conv\.weight", "an OSNet"),
-    (r"^features\.denseblock\d", "a DenseNet"),
-    (r"^features\.\d+\.(conv\.|block\.)|^features\.\d+\.\d+\.", "a MobileNet or EfficientNet"),
-    (r"^features\.\d+\.weight", "a VGG or AlexNet"),
-    (r"^stages\.\d+\.", "a ConvNeXt or RegNet"),
-    (r"^backbone\.layer\d\.", "a detector, a segmenter or another program's ResNet inside a larger network"),
-    (r"^layer\d\.0\.conv2\.weight", "a ResNet-18 or ResNet-34 (blocks of two convolutions)"),
-    (r"(^|\.)layer4\.0\.conv3\.weight", "a ResNet with other keys around it"),
-    (r"^conv\d.*\.weight", "a small convolutional network"),
-    (r"lstm|embeddings?\.(word|position)", "a language model"),
+_FAST_REID = (  # known of fast-reid's MGN and LUPerson's
+    "cosine classifier (CircleSoftmax)",
+    "stem pooling without padding",
+    "stride 1 in layer4 of p1",
+)
+_STRANGERS = (  # what has such keys, below whatever prefix; the first that fits is named
+    (r"lstm|embeddings\.word", "a language model"),
+    (r"(layers|stages)\.\d+\.blocks\.\d+\.attn", "a Swin transformer (SOLIDER-REID's, for one)"),
+    (r"transformer\.resblocks\.\d+\.", "a CLIP encoder (CLIP-ReID's, for one)"),
+    (
+        r"blocks\.\d+\.attn|cls_token|encoder\.layers?\.\d+\.",
+        "a vision transformer (TransReID's, for one)",
+    ),
+    (r"conv2\.0\.(0\.)?(conv1\.conv|conv2a|layers)|conv1\.conv\.weight", "an OSNet"),
+    (r"features\.denseblock\d", "a DenseNet"),
+    (
+        r"features\.\d+\.(conv\.|block\.)|features\.\d+\.\d+\.|blocks\.\d+\.\d+\.conv_",
+        "a MobileNet or EfficientNet",
+    ),
+    (r"features\.\d+\.weight", "a VGG or AlexNet"),
+    (r"stages\.\d+\.", "a ConvNeXt or RegNet"),
+    (r"backbone\.layer\d\.", "a detector, a segmenter or another program's ResNet inside a larger network"),
+    (r"layer4\.0\.conv3\.weight", "a ResNet with other keys around it"),
+    (r"layer\d\.0\.conv2\.weight", "a ResNet-18 or ResNet-34 (blocks of two convolutions)"),
+    (r"conv\d.*\.weight", "a small convolutional network"),
 )
 
 
-def differences(state_dict: Mapping[str, np.ndarray]) -> list[str]:
-    """What of a state dict this network cannot hold, each by its term; empty if nothing shows."""
-    keys = set(state_dict)
-    found = [term for pattern, term in _DIFFERENCES if any(re.search(pattern, key) for key in keys)]
-    return found + (_fast_reid(keys) if any(key.startswith("b1_head.") for key in keys) else [])
+def differences(state_dict: Mapping[str, np.ndarray]) -> list[Difference]:
+    """What of a state dict this network cannot hold; empty if nothing shows."""
+    shown = ((term, _first(pattern, state_dict)) for pattern, term in _SHOWN)
+    found = [Difference(term, key) for term, key in shown if key]
+    found += _of_other_width(state_dict)
+    if any(key.startswith("b1_head.") for key in state_dict):
+        found += _of_fast_reid(state_dict)
+    return found
 
 
-def _fast_reid(keys: set[str]) -> list[str]:
+def _first(pattern: str, keys: Mapping) -> str | None:
+    return next((key for key in keys if re.search(pattern, key)), None)
+
+
+def _of_other_width(state_dict: Mapping[str, np.ndarray]) -> list[Difference]:
+    """Networks with ResNet-50's very keys, whose blocks are grouped or wider: one wrong shape is damage."""
+    inner = {key: np.shape(v) for key, v in state_dict.items() if key.endswith(".conv2.weight")}
+    shapes = [shape for shape in inner.values() if len(shape) == 4]
+    first = _first(r"layer1\.0\.conv2\.weight$", inner)
+    if len(shapes) > 1 and all(shape[1] < shape[0] for shape in shapes):
+        return [Difference("grouped convolutions (ResNeXt)", min(inner))]
+    if first and inner[first] == (128, 128, 3, 3):
+        return [Difference("blocks twice as wide (Wide ResNet)", first)]
+    return []
+
+
+def _of_fast_reid(state_dict: Mapping[str, np.ndarray]) -> list[Difference]:
     """What else is different in fast-reid's MGN and LUPerson's, whose heads are called b1_head and so on."""
-    found = ["fast-reid's cosine classifier without bias"]
-    if "b1_head.bottleneck.0.weight" in keys:
-        found.append("no ReLU after the reduction")
-    if "pixel_mean" in keys:
-        found.append("its own mean and deviation inside the model, for values from 0 to 255")
-    return [*found, "stem pooling without padding", "stride 1 in layer4 of p1 (both by fast-reid's code)"]
+    classifiers = (r"^b1_head\.(classifier\.)?weight$", r"^b1_head\.(classifier\.)?bias$")
+    weight, bias = (_first(pattern, state_dict) for pattern in classifiers)
+    found = [Difference("classifiers without bias", weight)] if weight and not bias else []
+    found += [Difference(term, None) for term in _FAST_REID]
+    if "b1_head.bottleneck.0.weight" in state_dict:  # the generations after v0.1.1
+        found.append(Difference("no ReLU after the reduction", None))
+    if "pixel_mean" not in state_dict:
+        found.append(Difference("pictures from 0 to 255, with a mean and deviation of its own", None))
+    return found
+
+
+def described(found: Sequence[Difference]) -> str:
+    """Differences in a line: those read from the file, with their keys, apart from those known otherwise."""
+    read = "; ".join(f"{d.term} at {d.key}" for d in found if d.key)
+    known = "; ".join(d.term for d in found if not d.key)
+    parts = (
+        ("read from this file", read),
+        (
+            "known of fast-reid's MGN, which has such heads (b1_head.*), and not to be read from weights",
+            known,
+        ),
+    )
+    return "; ".join(f"{source}: {terms}" for source, terms in parts if terms)
 
 
 def looks_like(state_dict: Mapping[str, np.ndarray]) -> str:
     """What kind of network has such keys, as well as can be told: "a VGG or AlexNet"."""
     for pattern, kind in _STRANGERS:
-        if any(re.search(pattern, key) for key in state_dict):
+        if _first(rf"(^|\.)({pattern})", state_dict):
             return kind
     return "nothing known"

@@ -44,6 +44,10 @@ class Evidence(NamedTuple):
         near, far = sorted(self.distances.values())
         return far / max(near, 1e-12)
 
+    def record(self) -> dict:
+        """All of it as JSON values."""
+        return {**self._asdict(), "order": self.order, "margin": self.margin}
+
 
 def inputs_from_pictures(session: tf.Session, images: np.ndarray) -> Inputs:
     """Mean pooled map of each head.

@@ -69,12 +69,22 @@ def compare(
     pairs = zip(names, ours, theirs, strict=True)
     with np.errstate(invalid="ignore"):  # infinities differ by NaN, which fails
         found = {name: float(np.abs(a - b).max() / max(np.abs(b).max(), _TINY)) for name, a, b in pairs}
+    differences = {
+        h.name: Difference(found[f"feature_{h.name}:0"], found.get(f"logits_{h.name}:0")) for h in HEADS
+    }
     worst = max(found, key=lambda name: np.nan_to_num(found[name], nan=np.inf))
     if not found[worst] <= _TOLERANCE:
-        raise CheckError(
-            f"{worst} differs from PyTorch's by {found[worst]:.1e} of its largest value; not kept"
-        )
-    return {h.name: Difference(found[f"feature_{h.name}:0"], found.get(f"logits_{h.name}:0")) for h in HEADS}
+        raise CheckError(f"{worst} {_what_is_wrong(found[worst])}; not kept", differences=record(differences))
+    return differences
+
+
+def _what_is_wrong(difference: float) -> str:
+    if np.isfinite(difference):
+        return f"differs from PyTorch's by {difference:.1e} of its largest value"
+    return (
+        "is NaN or infinite for a picture, though no weight is: values overflow on the way (a negative"
+        " running_var, or weights that are far too large)"
+    )
 
 
 def _torch_network(state_dict: Mapping[str, np.ndarray], options: NetworkOptions) -> TorchMGN:
@@ -92,6 +102,18 @@ def table(differences: Mapping[str, Difference]) -> str:
     for name, (feature, logits) in differences.items():
         rows.append(f"{name:<8}{feature:>10.1e}{'-' if logits is None else format(logits, '.1e'):>10}")
     return "\n".join(rows)
+
+
+def record(differences: Mapping[str, Difference]) -> dict:
+    """The same as JSON values, which know no NaN."""
+
+    def told(value: float | None) -> float | None:
+        return None if value is None or not np.isfinite(value) else value
+
+    return {
+        name: {kind: told(value) for kind, value in found._asdict().items()}
+        for name, found in differences.items()
+    }
 
 
 def largest(differences: Mapping[str, Difference]) -> float:

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from mgn import checkpoints, parity, torchfiles
+from mgn.coverage import check_finite, not_finite
 from mgn.errors import CheckError, InputError
 from mgn.families import mgn_pytorch_key
 from mgn.files import replacing
@@ -36,7 +37,8 @@ def convert(path: Path, pt_path: Path, overwrite: bool = False, **options: objec
 
     Raises:
         InputError: no whole network there, or `pt_path` exists.
-        CheckError: it could not be written, reads back otherwise, or the networks differ.
+        CheckError: a weight is NaN or infinite, the file could not be written or reads back otherwise, or
+            the networks differ.
     """
     found = checkpoints.find(path, **options)
     found.check_whole()
@@ -47,6 +49,7 @@ def convert(path: Path, pt_path: Path, overwrite: bool = False, **options: objec
         checkpoints.restore(session, found, variables)
         names = {found.name_of(v.op.name): v.op.name for v in variables}
         values = checkpoints.read(found.prefix, list(names))
+        check_finite(not_finite(values))
         # Popped, so that 280 MB are there once, not twice.
         state_dict = {mgn_pytorch_key(names[n]): to_torch_layout(values.pop(n)) for n in list(values)}
         torchfiles.write(temporary, _with_counters(state_dict))

@@ -10,12 +10,15 @@ import tensorflow.compat.v1 as tf
 import torch
 
 from mgn import checkpoints
-from mgn.errors import CheckError, InputError
+from mgn.errors import InputError
+from mgn.filekinds import file_kind, folder_kind
+from mgn.files import not_written
 from mgn.layouts import to_torch_layout
 
 _CONTAINERS = ("state_dict", "model", "net", "model_state_dict")
 _DEPTH = 4  # of containers in containers
 _NEARLY = 0.9
+_FULL = 0.5  # of a network's tensors: with these beside it, a second network is there, such as an average
 _SCALAR = np._core.multiarray.scalar
 _HARMLESS = [  # what training programs leave beside weights, torchreid for one: data, no code
     (_SCALAR, "numpy.core.multiarray.scalar"),  # its name before numpy 2
@@ -40,22 +43,50 @@ def read(path: Path) -> dict[str, np.ndarray]:
             slots and scalars are not read.
 
     Raises:
-        InputError: none of these, truncated, a pickled module, or no tensors in it.
+        InputError: none of these (with what it is, if that can be told), truncated, a pickled module, no
+            tensors in it, or two networks.
     """
     prefix = checkpoint_at(path)
     if prefix:
         return _read_checkpoint(prefix)
     loaded = _load(Path(path))
     for _ in range(_DEPTH):
-        inner = (loaded.get(name) for name in _CONTAINERS) if isinstance(loaded, Mapping) else ()
-        loaded = next((found for found in inner if isinstance(found, Mapping) and found), loaded)
+        loaded = _inner(path, loaded)
     items = loaded.items() if isinstance(loaded, Mapping) else ()
     tensors = {k: v for k, v in items if isinstance(k, str) and isinstance(v, torch.Tensor)}
     if not tensors:
-        raise InputError(f"{path}: no weights in it")
+        there = ", ".join(str(name) for name, _ in list(items)[:5]) or "nothing"
+        raise InputError(f"{path}: no weights in it, bare or in {', '.join(_CONTAINERS)}; it has {there}")
     while prefix := next((p for p in _PREFIXES if _wraps(p, tensors)), None):
         tensors = {key.removeprefix(prefix): value for key, value in tensors.items()}
     return {key: _to_numpy(f"{path}: {key}", value) for key, value in tensors.items()}
+
+
+def _inner(path: Path, loaded: object) -> object:
+    """The container that holds the weights, one level down; `loaded` itself if there is none."""
+    if not isinstance(loaded, Mapping):
+        return loaded
+    counts = {name: _tensors_in(value) for name, value in loaded.items() if isinstance(value, Mapping)}
+    taken = next((name for name in _CONTAINERS if counts.get(name)), None)
+    if taken is None or loaded[taken] is loaded:
+        return loaded
+    counts["the file itself"] = sum(isinstance(value, torch.Tensor) for value in loaded.values())
+    full = [str(name) for name, count in counts.items() if count >= _FULL * counts[taken]]
+    if len(full) > 1:
+        raise InputError(
+            f"{path}: holds more than one network, in {' and '.join(full)}; save the one that you mean by"
+            " itself: torch.save(torch.load(FILE, weights_only=True)[NAME], ...)",
+            networks=full,
+        )
+    return loaded[taken]
+
+
+def _tensors_in(value: object, depth: int = _DEPTH) -> int:
+    """How many tensors lie under names in it; an optimiser's lie under numbers."""
+    if isinstance(value, torch.Tensor):
+        return 1
+    named = value.items() if isinstance(value, Mapping) and depth else ()
+    return sum(_tensors_in(inner, depth - 1) for key, inner in named if isinstance(key, str))
 
 
 def _wraps(prefix: str, keys: Collection[str]) -> bool:
@@ -70,18 +101,23 @@ def _load(path: Path) -> object:
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
     pickled = start.startswith((b"PK", b"\x80"))  # the two formats of torch.save: a zip of pickles, a pickle
+    unreadable = f"{path}: not a readable PyTorch checkpoint"
     try:
         if start[8:] == b"{" and not pickled:  # a safetensors header, after its length
             return safetensors.torch.load_file(path)
         with torch.serialization.safe_globals(_HARMLESS):
             return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # pickle, zip, runtime and safetensors errors alike
+        if kind := file_kind(path):
+            raise InputError(f"{unreadable}; it looks like {kind}", looks_like=kind) from None
         if pickled and ("weights_only" in str(error) or "Unsupported" in str(error)):
             raise InputError(
                 f"{path}: holds more than weights (a pickled module?), which could run code; at its origin,"
                 " save it again with torch.save(model.state_dict(), ...)"
             ) from None
-        raise InputError(f"{path}: not a readable PyTorch checkpoint ({type(error).__name__})") from None
+        begun = pickled or start[8:] == b"{"
+        why = ": truncated or damaged" if begun else ", nor anything else that is known"
+        raise InputError(f"{unreadable}{why} ({type(error).__name__})") from None
 
 
 def _to_numpy(where: str, value: torch.Tensor) -> np.ndarray:
@@ -104,9 +140,16 @@ def checkpoint_at(path: Path) -> Path | None:
     if Path(path).is_dir():
         latest = tf.train.latest_checkpoint(str(path))
         if latest is None:
-            raise InputError(f"{path}: a folder without a TensorFlow checkpoint; name a file")
+            kind = folder_kind(Path(path))
+            raise InputError(
+                f"{path}: a folder without a TensorFlow checkpoint; "
+                + (f"it looks like {kind}" if kind else "name a file"),
+                looks_like=kind,
+            )
         return Path(latest)
     prefix = checkpoints.prefix_of(path)
+    if prefix == Path(path) and prefix.is_file():  # its own, whatever checkpoint has the same name
+        return None
     return prefix if Path(f"{prefix}.index").is_file() else None
 
 
@@ -118,11 +161,15 @@ def _read_checkpoint(prefix: Path) -> dict[str, np.ndarray]:
         )
     weights = [name for name, shape in shapes.items() if shape and name.rpartition("/")[0] not in shapes]
     values = checkpoints.read(prefix, weights).items()
-    return {name: _of_tensorflow(value) for name, value in values if value.dtype.kind == "f"}
+    return {name: _of_tensorflow(value) for name, value in values if _is_real(value)}
+
+
+def _is_real(value: np.ndarray) -> bool:
+    return value.dtype.kind == "f" or value.dtype == tf.bfloat16.as_numpy_dtype
 
 
 def _of_tensorflow(value: np.ndarray) -> np.ndarray:
-    return to_torch_layout(value) if value.ndim in (1, 2, 4) else value
+    return to_torch_layout(value) if value.ndim in (1, 2, 4) else value.astype(np.float32)
 
 
 def write(path: Path, state_dict: Mapping[str, torch.Tensor]) -> None:
@@ -132,8 +179,7 @@ def write(path: Path, state_dict: Mapping[str, torch.Tensor]) -> None:
         CheckError: it could not be written (disk full).
     """
     try:
-        torch.save(dict(state_dict), path)
+        with path.open("wb") as stream:  # by its name alone, PyTorch would not tell why it failed
+            torch.save(dict(state_dict), stream)
     except (OSError, RuntimeError) as error:
-        raise CheckError(
-            f"{path.name}: could not be written ({str(error).strip().splitlines()[0]})"
-        ) from None
+        raise not_written(path.name, error) from None

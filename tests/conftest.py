@@ -20,6 +20,7 @@ from mgn.config import NetworkOptions
 from mgn.data import FOLDERS, read_split
 from mgn.network import mgn
 from mgn.session import new_session
+from mgn.torch_mgn import TorchMGN
 
 REFERENCE = Path(__file__).parent / "reference"
 
@@ -119,6 +120,15 @@ def write_checkpoint(prefix, arrays, options):
 def save_torch(path, arrays):
     """Write a PyTorch file of {key: array}."""
     torch.save({key: torch.from_numpy(np.array(value)) for key, value in arrays.items()}, path)
+
+
+def torch_network(state_dict, num_classes, pool="avg", reduction="relu"):
+    """PyTorch's network with a copy of these weights, every one of them."""
+    with torch.device("meta"):  # without the seconds that random numbers take
+        network = TorchMGN(num_classes, pool, reduction)
+    tensors = {key: torch.from_numpy(np.array(value)) for key, value in state_dict.items()}
+    network.load_state_dict(tensors, strict=True, assign=True)
+    return network
 
 
 def relative(got, expected):

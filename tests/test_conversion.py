@@ -9,16 +9,18 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 import torch
-from conftest import REFERENCE, relative, save_torch, seeded
+from conftest import REFERENCE, relative, save_torch, seeded, torch_network
+from seeded import read_keys
 from test_headorder import remembering, renumbered
 
-from mgn import checkpoints, conversion, covertable, inference, parity, weights
+from mgn import checkpoints, conversion, conversionreport, covertable, inference, parity, to_pytorch, weights
 from mgn.config import NetworkOptions
 from mgn.errors import CheckError, InputError
 from mgn.families import mgn_pytorch_key
 from mgn.layouts import to_tf_layout, to_torch_layout
 from mgn.network import HEADS
-from mgn.torch_mgn import TorchMGN
+
+SMALL = {"height": 96, "width": 32}  # where the size of pictures is not the point
 
 
 def bare(state_dict):
@@ -30,21 +32,25 @@ def converted(path, prefix, **options):
     return conversion.convert(conversion.read(path, **options), prefix)
 
 
-@pytest.mark.parametrize("pool", ["avg", "max"])
-def test_our_pytorch_network_is_mgn_pytorchs(state_dict, pool):
-    network = TorchMGN(751, pool).eval()
-    network.load_state_dict({k: torch.from_numpy(np.array(v)) for k, v in state_dict.items()}, strict=True)
+def test_our_pytorch_network_is_mgn_pytorchs(state_dict):
+    network = torch_network(state_dict, 751).eval()
     pictures = torch.from_numpy(np.random.RandomState(7).standard_normal((2, 3, 384, 128)).astype(np.float32))
-    with torch.no_grad():
-        embedding, _, logits = network(pictures)
-    stored = np.load(REFERENCE / f"forward_seathiefwang_{pool}.npz")
-    assert relative(embedding, stored["embedding"]) <= 1e-5
-    assert relative(torch.stack(logits), stored["logits"]) <= 1e-5
+    for pool in ("avg", "max"):
+        network.pool = pool
+        with torch.no_grad():
+            embedding, _, logits = network(pictures)
+        stored = np.load(REFERENCE / f"forward_seathiefwang_{pool}.npz")
+        assert relative(embedding, stored["embedding"]) <= 1e-5
+        assert relative(torch.stack(logits), stored["logits"]) <= 1e-5
 
 
 @pytest.mark.parametrize(("keys", "reduction"), [("seathiefwang", "relu"), ("lwplw_prelu", "prelu")])
-def test_an_mgn_checkpoint_converts(tmp_path, keys, reduction):
-    save_torch(tmp_path / "x.pt", bare(seeded(keys, 10)))
+def test_there_and_back_is_bit_exact(tmp_path, keys, reduction):
+    arrays = dict(seeded(keys, 10))
+    odd = arrays["p2.1.0.bn1.bias"].copy()
+    odd[:4] = -0.0, 1e-42, np.float32(1) + np.float32(2**-23), 3e38  # a signed zero, a denormal, a last bit
+    arrays["p2.1.0.bn1.bias"] = odd * np.float32([1, 1, 1, 0, *[1] * 508])
+    save_torch(tmp_path / "x.pt", arrays)
     done = converted(tmp_path / "x.pt", tmp_path / "made", pool="max")
     print(f"{keys}: largest difference {parity.largest(done.differences):.1e}")
     assert list(done.differences) == [head.name for head in HEADS]
@@ -55,36 +61,54 @@ def test_an_mgn_checkpoint_converts(tmp_path, keys, reduction):
     assert stored["source"]["file"] == "x.pt" and re.fullmatch("[0-9a-f]{64}", stored["source"]["sha256"])
     assert stored["embedding_order"] == [head.name for head in HEADS]
     assert stored["source"]["reduction_order"] == "pytorch"
-    total = covertable.table(done.source.coverage).splitlines()[-1].split()
-    assert total[1] == {"relu": "571", "prelu": "579"}[reduction]
+    total = covertable.table(done.source.coverage).splitlines()
+    assert [line.split()[1] for line in total if line.startswith("total")] == [
+        {"relu": "571", "prelu": "579"}[reduction]
+    ]
     with pytest.raises(InputError, match="exists"):
-        converted(tmp_path / "x.pt", tmp_path / "made")
+        conversion.convert(done.source, tmp_path / "made")
+
+    written = to_pytorch.convert(tmp_path / "made", tmp_path / "back.pt")
+    assert (written.checkpoint.options.reduction, written.tensors) == (reduction, len(arrays))
+    assert parity.largest(written.differences) <= 1e-5
+    back = torch.load(tmp_path / "back.pt", weights_only=True)
+    assert sorted(back) == sorted(key for key, _ in read_keys(REFERENCE / f"keys_{keys}.txt"))
+    for key, value in arrays.items():
+        assert back[key].numpy().dtype == value.dtype and back[key].numpy().tobytes() == value.tobytes(), key
+    torch_network({k: v.numpy() for k, v in back.items()}, 10, "max", reduction)  # takes every one, strictly
 
 
 def test_one_shared_reduction_reaches_all_heads(tmp_path):
     arrays = bare(seeded("gnayuohz", 10))
     save_torch(tmp_path / "x.pt", arrays)
-    done = converted(tmp_path / "x.pt", tmp_path / "made")
+    done = converted(tmp_path / "x.pt", tmp_path / "made", **SMALL)
     assert parity.largest(done.differences) <= 1e-5
     assert checkpoints.find(tmp_path / "made").options.pool == "max"  # its authors'
-    assert conversion.read(tmp_path / "x.pt", pool="avg").options.pool == "avg"
     names = [f"{head.reduction}/0/weight" for head in HEADS]
     for value in checkpoints.read(tmp_path / "made", names).values():
         assert np.array_equal(value[0, 0].T, arrays["reduction.0.weight"][:, :, 0, 0])
     with pytest.raises(InputError, match="no reductions to order"):
         conversion.read(tmp_path / "x.pt", order="mgn-reid")
+    given = conversion.read(tmp_path / "x.pt", pool="avg")
+    assert given.options.pool == "avg"
     with pytest.raises(InputError, match="no reductions to order"):
-        conversion.convert(conversion.read(tmp_path / "x.pt"), None, verify=True)
+        conversion.convert(given, None, verify=True)
 
 
 def test_imagenet_weights_convert_to_a_backbone(tmp_path):
-    state_dict = seeded("torchvision_resnet50")
+    """With an allowed gap, which keeps its initial value in all branches."""
+    state_dict = dict(seeded("torchvision_resnet50"))
+    del state_dict["layer4.2.bn3.running_mean"]
     save_torch(tmp_path / "resnet50.pth", state_dict)
-    done = converted(tmp_path / "resnet50.pth", tmp_path / "made")
+    allowed = ["layer4.2.bn3.running_mean"]
+    done = converted(tmp_path / "resnet50.pth", tmp_path / "made", allow_missing=allowed, **SMALL)
     assert parity.largest(done.differences) <= 1e-5
     reader = tf.train.load_checkpoint(str(tmp_path / "made"))
     assert len(reader.get_variable_to_shape_map()) == 515
-    assert np.array_equal(reader.get_tensor("p3/layer4/0/bn1/bias"), state_dict["layer4.0.bn1.bias"])
+    for branch in ("p1", "p2", "p3"):
+        got = reader.get_tensor(f"{branch}/layer4/0/bn1/bias")
+        assert np.array_equal(got, state_dict["layer4.0.bn1.bias"])
+        assert not reader.get_tensor(f"{branch}/layer4/2/bn3/running_mean").any()
     with pytest.raises(InputError, match="holds a backbone only"):
         inference.load_embedder(tmp_path / "made")
 
@@ -94,34 +118,37 @@ def test_classifiers_that_do_not_fit_are_dropped_and_the_embedding_stays(tmp_pat
     for i in range(3):
         arrays[f"fc_id_2048_{i}.weight"] = np.ones((10, 2048), np.float32)
     save_torch(tmp_path / "wide.pt", arrays)
-    done = converted(tmp_path / "wide.pt", tmp_path / "made", height=96, width=32)
+    done = converted(tmp_path / "wide.pt", tmp_path / "made", **SMALL)
     assert all(found.logits is None and found.feature <= 1e-5 for found in done.differences.values())
     found = checkpoints.find(tmp_path / "made")
     assert found.options == NetworkOptions(0, "max", "relu", 96, 32)
     picture = np.random.default_rng(0).integers(0, 256, (96, 32, 3), np.uint8)
     embed = inference.load_embedder(tmp_path / "made")
-    network = TorchMGN(0, "max").eval()
-    kept = {k.replace("backbone.", "backone."): v for k, v in arrays.items() if not k.startswith("fc_")}
-    network.load_state_dict({k: torch.from_numpy(np.array(v)) for k, v in kept.items()}, strict=False)
+    kept = {k: v for k, v in seeded("seathiefwang", 10).items() if not k.startswith("fc_")}
+    network = torch_network(kept, 0, "max").eval()
     mean, std = np.float32([0.485, 0.456, 0.406]), np.float32([0.229, 0.224, 0.225])
     with torch.no_grad():
         given = torch.from_numpy(((np.float32(picture) / 255 - mean) / std).transpose(2, 0, 1)[None])
         assert relative(embed.original([picture])[0], network(given)[0][0]) <= 1e-5
 
 
-@pytest.mark.parametrize("fault", ["missing", "nan"])
-def test_a_failed_check_writes_nothing(tmp_path, fault):
+@pytest.mark.parametrize("fault", ["missing", "overflow"])
+def test_a_failed_check_says_why_and_writes_nothing(tmp_path, fault):
     arrays = bare(seeded("seathiefwang", 10))
     if fault == "missing":
         del arrays["fc_id_2048_0.weight"]
-    else:
-        arrays["reduction_2.0.weight"] = arrays["reduction_2.0.weight"] * np.float32(np.nan)
+        said = r"1 missing \(fc_id_2048_0\.weight\)"
+    else:  # no weight is infinite, but one branch's values become so
+        arrays["reduction_2.1.running_var"] = np.full(256, -1, np.float32)
+        said = "fg_p3:0 is NaN or infinite for a picture, though no weight is"
     save_torch(tmp_path / "x.pt", arrays)
-    with pytest.raises(
-        CheckError, match=r"fc_id_2048_0\.weight" if fault == "missing" else "fg_p3:0 differs"
-    ):
-        converted(tmp_path / "x.pt", tmp_path / "made")
+    with pytest.raises(CheckError, match=said) as failed:
+        converted(tmp_path / "x.pt", tmp_path / "made", **SMALL)
     assert [p.name for p in tmp_path.iterdir()] == ["x.pt"]
+    if fault == "overflow":  # told by head, as JSON can hold it
+        told = failed.value.details["differences"]
+        assert [name for name, found in told.items() if found["feature"] is None] == ["fg_p3"]
+        assert all(found["feature"] <= 1e-5 for name, found in told.items() if name != "fg_p3")
 
 
 def test_a_swapped_head_would_be_noticed(tmp_path, monkeypatch):
@@ -138,32 +165,25 @@ def test_a_swapped_head_would_be_noticed(tmp_path, monkeypatch):
     monkeypatch.setattr(weights, "assign_some", swapped)
     save_torch(tmp_path / "x.pt", seeded("seathiefwang", 10))
     with pytest.raises(CheckError, match="differs from PyTorch's"):
-        converted(tmp_path / "x.pt", tmp_path / "made")
+        converted(tmp_path / "x.pt", tmp_path / "made", **SMALL)
 
 
 def test_allowed_gaps_keep_initial_values_and_are_stored(tmp_path):
     arrays = bare(seeded("seathiefwang", 10))
-    gone = {key for key in arrays if key.startswith(("reduction_7.", "fc_id_256_2_2."))}
+    gone = {key for key in arrays if key.startswith(("reduction_7.", "fc_id_256_2_2.", "p3.1.2.bn3.w"))}
     kept = {k: v for k, v in arrays.items() if k not in gone} | {
         "center.weight": np.zeros((2, 3), np.float32)
     }
     save_torch(tmp_path / "x.pt", kept)
-    allowed = {"allow_missing": ["reduction_7.*", "fc_id_256_2_2.*"], "allow_extra": ["center.*"]}
-    converted(tmp_path / "x.pt", tmp_path / "made", **allowed)
+    missing = ["reduction_7.*", "fc_id_256_2_2.*", "p3.1.2.bn3.*"]
+    allowed = {"allow_missing": missing, "allow_extra": ["center.*"]}
+    converted(tmp_path / "x.pt", tmp_path / "made", **allowed, **SMALL)
     initial = json.loads((tmp_path / "made.json").read_text())["source"]["initial"]
     assert {mgn_pytorch_key(name) for name in initial} == gone
-    read = checkpoints.read(tmp_path / "made", ["reduction_7/1/running_var", "reduction_6/1/running_var"])
-    assert np.array_equal(read["reduction_7/1/running_var"], np.ones(256))
+    names = ["reduction_7/1/running_var", "p3/layer4/2/bn3/weight", "reduction_6/1/running_var"]
+    read = checkpoints.read(tmp_path / "made", names)
+    assert all(np.all(read[name] == 1) for name in names[:2])
     assert np.array_equal(read["reduction_6/1/running_var"], arrays["reduction_6.1.running_var"])
-
-
-def test_a_gap_in_a_backbone_keeps_its_initial_value(tmp_path):
-    arrays = {k: v for k, v in seeded("torchvision_resnet50").items() if k != "layer4.2.bn3.running_mean"}
-    save_torch(tmp_path / "x.pth", arrays)
-    converted(tmp_path / "x.pth", tmp_path / "made", allow_missing=["layer4.2.bn3.running_mean"])
-    for branch in ("p1", "p2", "p3"):
-        name = f"{branch}/layer4/2/bn3/running_mean"
-        assert not checkpoints.read(tmp_path / "made", [name])[name].any()
 
 
 @pytest.fixture(scope="module")
@@ -181,7 +201,7 @@ def trained(tmp_path_factory):
 def test_pictures_decide_the_order_and_a_wrong_one_is_refused(trained, tmp_path):
     pictures, state_dict = trained
     save_torch(tmp_path / "x.pt", renumbered(state_dict))
-    source = conversion.read(tmp_path / "x.pt", height=96, width=32)
+    source = conversion.read(tmp_path / "x.pt", **SMALL)
     assert source.coverage.order == "pytorch"
     done = conversion.convert(source, tmp_path / "made", verify=pictures)
     assert done.evidence.order == done.source.coverage.order == "mgn-reid"
@@ -189,17 +209,38 @@ def test_pictures_decide_the_order_and_a_wrong_one_is_refused(trained, tmp_path)
     assert (stored["reduction_order"], stored["order_evidence"]["basis"]) == ("mgn-reid", "16 pictures")
     for name, value in checkpoints.read(tmp_path / "made", ["reduction_2/0/weight"]).items():
         assert np.array_equal(value, to_tf_layout(state_dict[mgn_pytorch_key(name)]))
-    wrong = conversion.read(tmp_path / "x.pt", order="pytorch", height=96, width=32)
-    with pytest.raises(CheckError, match=r"--reduction_order pytorch does not fit .*, judged by 16 pictures"):
-        conversion.convert(wrong, tmp_path / "other", verify=pictures, given_order=True)
+    with pytest.raises(
+        CheckError, match=r"--reduction_order pytorch does not fit .*, judged by 16 pictures"
+    ) as failed:
+        conversion.convert(source, tmp_path / "other", verify=pictures, given_order=True)
+    told = failed.value.details["evidence"]
+    assert told["order"] == "mgn-reid" and told["margin"] > 1.3
+    assert told["distances"]["mgn-reid"] < told["distances"]["pytorch"]
     assert not (tmp_path / "other.index").exists()
+
+
+def test_one_white_picture_cannot_tell_and_the_reasons_are_named(trained, tmp_path):
+    """The order stays the family's; a wrong size or pooling would look the same."""
+    _, state_dict = trained
+    (tmp_path / "one").mkdir()
+    assert cv2.imwrite(str(tmp_path / "one" / "x.png"), np.full((64, 32, 3), 255, np.uint8))
+    save_torch(tmp_path / "x.pt", state_dict)
+    done = conversion.convert(conversion.read(tmp_path / "x.pt", **SMALL), None, verify=tmp_path / "one")
+    assert done.evidence.order is None and done.source.coverage.order == "pytorch"
+    text = conversionreport.proof_text(done, False)
+    (line,) = (line for line in text.splitlines() if line.startswith("reduction order"))
+    assert line.startswith("reduction order: pytorch, not verified: 1 picture cannot tell (")
+    assert line.endswith("other than --height 96 --width 32 --pool avg, taken here")
 
 
 def save_graph_checkpoint(prefix, values):
     """What the reproduced repository's Saver would leave, with plain variables of TensorFlow 1."""
     with tf.Graph().as_default(), tf.Session() as session:
-        variables = [tf.get_variable(n, initializer=v, use_resource=False) for n, v in values.items()]
-        session.run(tf.global_variables_initializer())
+        fed = [tf.placeholder(tf.float32, value.shape) for value in values.values()]
+        pairs = zip(values, fed, strict=True)
+        variables = [tf.get_variable(name, initializer=given, use_resource=False) for name, given in pairs]
+        initialisers = [v.initializer for v in variables]
+        session.run(initialisers, dict(zip(fed, values.values(), strict=True)))
         tf.train.Saver(variables).save(session, str(prefix), write_meta_graph=False)
 
 
@@ -208,10 +249,10 @@ def test_mgn_reids_own_checkpoint_converts(tmp_path):
     values = mgn_reid.seeded(mgn_reid.variables(10))
     extra = {n: np.zeros(s, np.float32) for n, s in mgn_reid.with_slots(mgn_reid.variables(10)).items()}
     save_graph_checkpoint(tmp_path / "reid_mgn_90.ckpt", extra | values)
-    done = converted(tmp_path, tmp_path / "made")  # its folder leads to its newest
+    done = converted(tmp_path, tmp_path / "made", **SMALL)  # its folder leads to its newest
     assert parity.largest(done.differences) <= 1e-5
     found = checkpoints.find(tmp_path / "made")
-    assert found.options == NetworkOptions(10, "avg", "prelu")
+    assert found.options == NetworkOptions(10, "avg", "prelu", **SMALL)
     by_classifier = {head.classifier: head for head in HEADS}
     for branch, number, classifier in mgn_reid.HEADS:
         head = by_classifier[classifier]
@@ -224,10 +265,9 @@ def test_mgn_reids_own_checkpoint_converts(tmp_path):
         read = checkpoints.read(tmp_path / "made", names)
         for name, their in zip(names, theirs, strict=True):
             assert np.array_equal(read[name], values[f"{branch}/{their}"])
-    with pytest.raises(InputError, match="is the checkpoint to convert"):
-        source = conversion.read(tmp_path / "reid_mgn_90.ckpt")
-        conversion.convert(source, tmp_path / "reid_mgn_90.ckpt", overwrite=True)
     given = conversion.read(tmp_path / "reid_mgn_90.ckpt.index", order="pytorch")
+    with pytest.raises(InputError, match="is the checkpoint to convert"):
+        conversion.convert(given, tmp_path / "reid_mgn_90.ckpt", overwrite=True)
     assert given.coverage.keys["reduction_2/0/weight"] == "p2/reduction_2/Conv/weights"
     value = given.state_dict["p2/reduction_2/Conv/weights"]
     assert np.array_equal(value, to_torch_layout(values["p2/reduction_2/Conv/weights"]))

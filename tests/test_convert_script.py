@@ -1,17 +1,21 @@
 """`convert_pytorch_weights.py` as people run it: what it prints, leaves behind and refuses."""
 
+import errno
 import json
+import os
 import resource
-import shutil
 
 import numpy as np
 import pytest
 import torch
-from conftest import refused, run, save_torch, seeded
+from conftest import REFERENCE, refused, run, save_torch, seeded
+from seeded import read_keys
 
 import convert_pytorch_weights as script
-from mgn import checkpoints
+from mgn import checkpoints, files
 from mgn.families import HEADS
+
+SMALL = "--height", 96, "--width", 32  # where the size of pictures is not the point
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +31,7 @@ def listing(folder):
 
 def test_there_and_back(torch_file, tmp_path, capsys):
     made, back = tmp_path / "made", tmp_path / "back.pt"
-    assert run(script, "--pt_model_path", torch_file, "--checkpoint", made) == 0
+    assert run(script, "--pt_model_path", torch_file, "--checkpoint", made, *SMALL) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == f"{torch_file}: MGN-pytorch"
     assert any(line.startswith("f0_p2") and "reduction_3.* fc_id_256_1_0.*" in line for line in lines)
@@ -43,9 +47,7 @@ def test_there_and_back(torch_file, tmp_path, capsys):
 
 
 def test_a_dry_run_writes_nothing_and_json_has_it_all(torch_file, tmp_path, capsys):
-    assert run(script, "--pt_model_path", torch_file, "--dry_run") == 0
-    assert capsys.readouterr().out.splitlines()[-1] == "dry run: nothing was written"
-    arguments = "--checkpoint", tmp_path / "made", "--dry_run", "--json", "--verify"
+    arguments = "--checkpoint", tmp_path / "made", "--dry_run", "--json", "--verify", *SMALL
     assert run(script, "--pt_model_path", torch_file, *arguments) == 0
     told = json.loads(capsys.readouterr().out)
     assert (told["family"], told["kind"], told["written"]) == ("MGN-pytorch", "mgn", None)
@@ -53,9 +55,11 @@ def test_a_dry_run_writes_nothing_and_json_has_it_all(torch_file, tmp_path, caps
         "num_classes": 10,
         "pool": "avg",
         "reduction": "relu",
-        "height": 384,
-        "width": 128,
+        "height": 96,
+        "width": 32,
     }
+    values = sum(v.size for v in seeded("seathiefwang", 10).values() if v.dtype == np.float32)
+    assert told["totals"] == {"tensors": 571, "values": values, "tensors_of_the_file": 571}
     assert len(told["tensors"]) == 571
     assert told["tensors"]["reduction_3/0/weight"] == {
         "key": "reduction_3.0.weight",
@@ -71,7 +75,7 @@ def test_weights_that_do_not_cover_the_network_end_in_1(tmp_path, capsys):
     arrays = dict(seeded("seathiefwang", 10))
     del arrays["p3.1.2.bn3.weight"]
     save_torch(tmp_path / "x.pt", {**arrays, "center.weight": np.zeros((2, 3), np.float32)})
-    arguments = "--pt_model_path", tmp_path / "x.pt", "--checkpoint", tmp_path / "x"
+    arguments = "--pt_model_path", tmp_path / "x.pt", "--checkpoint", tmp_path / "x", *SMALL
     assert run(script, *arguments) == 1
     done = capsys.readouterr()
     assert "missing: 1 (p3.1.2.bn3.weight)" in done.out and "left over: 1 (center.weight)" in done.out
@@ -81,22 +85,24 @@ def test_weights_that_do_not_cover_the_network_end_in_1(tmp_path, capsys):
     told = json.loads(capsys.readouterr().out)
     assert told["notes"]["missing"] == ["p3.1.2.bn3.weight"] and "1 missing" in told["error"]
     assert listing(tmp_path) == ["x.pt"]
-    allowed = "--allow_extra", "center.*", "--allow_missing", "p3.1.2.bn3.*", "--overwrite"
+    allowed = "--allow_extra", "center.*", "--allow_missing", "p3.1.2.bn3.*", "--dry_run"
     assert run(script, *arguments, *allowed) == 0
-    assert "without classifiers: 1 (p3.1.2.bn3.weight)" in capsys.readouterr().out
-    read = checkpoints.read(tmp_path / "x", ["p3/layer4/2/bn3/weight"])
-    assert np.array_equal(read["p3/layer4/2/bn3/weight"], np.ones(2048))
+    out = capsys.readouterr().out
+    assert "without classifiers: 1 (p3.1.2.bn3.weight)" in out
+    assert "left over, as allowed: 1 (center.weight)" in out
+    assert out.splitlines()[-1] == "dry run: nothing was written" and listing(tmp_path) == ["x.pt"]
 
 
 def test_wrong_flags(torch_file, small_checkpoint, tmp_path, capsys):
     (tmp_path / "there.pt").write_text("mine")
     (tmp_path / "there.json").write_text("mine")
-    shutil.copy(torch_file, tmp_path / "x.pt")
+    (tmp_path / "x.pt").write_text("mine")
     pt, back = ("--pt_model_path", torch_file), ("--to_pytorch", "--checkpoint", small_checkpoint)
     for arguments, expected in (
         (pt, "required: --checkpoint"),
         (("--pt_model_path", tmp_path / "none", "--dry_run"), "none: no such file"),
         ((*pt, "--checkpoint", tmp_path / "there"), "there.json exists"),
+        ((*pt, "--checkpoint", tmp_path / "x.pt"), "x.pt: is a file, which a checkpoint of that name would"),
         ((*pt, "--dry_run", "--verify", tmp_path / "none"), "--verify"),
         ((*pt, "--dry_run", "--reduction_order", "caffe"), "--reduction_order"),
         ((*pt, "--dry_run", "--height", "100"), "--height 100: must be a multiple of 96"),
@@ -118,7 +124,7 @@ def test_wrong_flags(torch_file, small_checkpoint, tmp_path, capsys):
 
 def test_sources_and_folders_are_never_replaced(torch_file, small_checkpoint, tmp_path, capsys):
     for suffix in (".index", ".json", ".data-00000-of-00001"):
-        shutil.copy(f"{small_checkpoint}{suffix}", tmp_path / f"m{suffix}")
+        os.link(f"{small_checkpoint}{suffix}", tmp_path / f"m{suffix}")
     (tmp_path / "q.json").mkdir()
     (tmp_path / "q.json" / "precious").write_text("mine")
     own = "--to_pytorch", "--checkpoint", tmp_path / "m", "--overwrite", "--pt_model_path"
@@ -129,11 +135,19 @@ def test_sources_and_folders_are_never_replaced(torch_file, small_checkpoint, tm
     assert checkpoints.find(tmp_path / "m").options.num_classes == 10
 
 
+@pytest.mark.parametrize("full", [False, True])
 @pytest.mark.parametrize("back", [False, True])
-def test_a_full_disk_is_one_line_and_leaves_nothing(torch_file, small_checkpoint, tmp_path, capsys, back):
-    """A limit on the size of files stands for the disk: writing ends in the middle, as there."""
+def test_a_full_disk_is_called_that_and_leaves_nothing(
+    torch_file, small_checkpoint, tmp_path, capsys, monkeypatch, back, full
+):
+    """A limit on the size of files stands for the disk: writing ends in the middle, with another reason.
+
+    What a full disk says is asked of the system, so the limit's own words can be taken for it.
+    """
+    if full:
+        monkeypatch.setattr(files, "_FULL", (os.strerror(errno.EFBIG),))
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    arguments = ["--pt_model_path", torch_file, "--checkpoint", tmp_path / "made"]
+    arguments = ["--pt_model_path", torch_file, "--checkpoint", tmp_path / "made", *SMALL]
     if back:
         arguments = ["--to_pytorch", "--pt_model_path", tmp_path / "x.pt", "--checkpoint", small_checkpoint]
     resource.setrlimit(resource.RLIMIT_FSIZE, (50_000_000, limits[1]))
@@ -142,5 +156,65 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(torch_file, small_checkpoint
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     line = capsys.readouterr().err.strip().splitlines()[-1]
-    assert status == 1 and line.startswith("error: ") and "could not be written" in line, line
+    name = "x.pt" if back else "made"
+    said = "could not be written: the disk is full; free some space" if full else "File too large"
+    assert status == 1 and line.startswith("error: ") and f"{name}: could not be written" in line, line
+    assert said in line and "Graph execution" not in line and "unexpected pos" not in line, line
     assert listing(tmp_path) == []
+
+
+def test_wrong_files_are_one_line_and_with_json_an_object(tmp_path, capsys):
+    """Small files of every wrong kind; each also tells scripts the reason."""
+    zeros = {key: torch.zeros(()).expand(v.shape) for key, v in seeded("seathiefwang", 10).items()}
+    listed = read_keys(REFERENCE / "keys_fastreid_HEAD.txt")
+    wrong = {
+        "text": (b"hello, world", "not a readable PyTorch checkpoint", {}),
+        "web": (b"<html>", "it looks like a web page", {"looks_like"}),
+        "empty": ({}, "no weights in it", {}),
+        "pickled": (torch.nn.Linear(2, 2), "save it again with torch.save(model.state_dict()", {}),
+        "vgg": ({"features.0.weight": torch.zeros(2)}, "it looks like a VGG", {"looks_like"}),
+        "fast-reid": (
+            {key: torch.zeros(()).expand(shape) for key, shape in listed},
+            "read from this file: IBN-a",
+            {"other_network"},
+        ),
+        "mixed": ({**zeros, "backbone.0.weight": torch.zeros(1)}, "two families mixed", {"families"}),
+        "two": ({"state_dict": zeros, "model": zeros}, "more than one network", {"networks"}),
+    }
+    for name, (content, said, more) in wrong.items():
+        if isinstance(content, bytes):
+            (tmp_path / name).write_bytes(content)
+        else:
+            torch.save(content, tmp_path / name)
+        arguments = "--pt_model_path", tmp_path / name, "--checkpoint", tmp_path / "made"
+        assert said in refused(capsys, script, *arguments), name
+        assert run(script, *arguments, "--json") == 2
+        done = capsys.readouterr()
+        told = json.loads(done.out)
+        assert done.err.strip().splitlines()[-1] == "error: " + " ".join(told["error"].split())
+        assert set(told) == {"file", "error", "written", *more} and told["written"] is None, name
+    terms = {
+        d["term"].split()[0] for d in told_of(capsys, tmp_path / "fast-reid")["other_network"] if d["key"]
+    }
+    assert terms == {"IBN-a", "GeM", "classifiers"}
+    truncated = (tmp_path / "fast-reid").read_bytes()[:5000]
+    (tmp_path / "cut").write_bytes(truncated)
+    assert "truncated or damaged" in told_of(capsys, tmp_path / "cut")["error"]
+    assert "no such file" in told_of(capsys, tmp_path / "none")["error"]
+    assert listing(tmp_path) == sorted([*wrong, "cut"])
+
+
+def told_of(capsys, path):
+    assert run(script, "--pt_model_path", path, "--dry_run", "--json") == 2
+    return json.loads(capsys.readouterr().out)
+
+
+def test_wrong_shapes_and_a_wrong_order_are_in_the_json(tmp_path, capsys):
+    tensors = {key: torch.zeros(()).expand(v.shape) for key, v in seeded("seathiefwang", 10).items()}
+    torch.save({**tensors, "p1.1.0.conv1.weight": torch.zeros(512, 1023, 1, 1)}, tmp_path / "x.pt")
+    assert run(script, "--pt_model_path", tmp_path / "x.pt", "--dry_run", "--json", *SMALL) == 1
+    told = json.loads(capsys.readouterr().out)
+    assert told["notes"]["of another shape"] == [
+        "p1.1.0.conv1.weight (512, 1023, 1, 1) instead of (512, 1024, 1, 1)"
+    ]
+    assert told["error"].startswith("1 weights of another shape") and told["totals"]["tensors"] == 571

@@ -111,3 +111,25 @@ def test_shapes_are_told_with_the_networks():
     other = {**shaped("seathiefwang"), "fc_id_256_2_2.bias": np.zeros(702, "f")}
     with pytest.raises(CheckError, match=r"fc_id_256_2_2\.bias \(702,\) instead of \(751,\)"):
         covered(other).check()
+
+
+def test_nan_and_infinity_are_named_by_key():
+    whole = shaped("seathiefwang")
+    broken = {
+        key: whole[key].copy() for key in ("reduction_2.1.bias", "p1.1.2.bn3.weight", "fc_id_2048_0.bias")
+    }
+    broken["reduction_2.1.bias"][:] = np.nan
+    broken["p1.1.2.bn3.weight"][7] = -np.inf
+    counter = {"p1.1.2.bn3.num_batches_tracked": np.array(np.nan)}  # has no place, so does no harm
+    found = covered({**whole, **broken, **counter})
+    said = ["p1.1.2.bn3.weight (1 of 2048)", "reduction_2.1.bias (256 of 256)"]
+    assert sorted(found.not_finite) == said
+    with pytest.raises(CheckError, match=r"^2 weights hold NaN or infinity: .*; their training diverged$"):
+        found.check()
+    assert "with NaN or infinity: 2 (" in covertable.table(found)
+    covered({**whole, **counter}).check()
+
+
+def test_totals_are_those_of_the_table():
+    found = covered(shaped("gnayuohz"))
+    assert covertable.totals(found) == {"tensors": 571, "values": 70_484_792, "tensors_of_the_file": 536}

@@ -2,13 +2,18 @@
 
 import mgn_reid
 import numpy as np
+import published_names
 import pytest
-from conftest import REFERENCE
+import tensorflow.compat.v1 as tf
+import torch
+from conftest import REFERENCE, relative, seeded
 from seeded import read_keys
+from torch.nn import functional
 
 from mgn import families, weights
 from mgn.errors import InputError
-from mgn.network import HEADS
+from mgn.network import HEADS, mgn
+from mgn.session import new_session
 
 
 def shaped(keys):
@@ -56,8 +61,8 @@ def test_a_family_is_known_and_covered(make, name, kind, pool):
     [
         (
             "fastreid_HEAD",
-            ["IBN-a", "GeM", "cosine classifier", "no ReLU", "stem pool", "stride 1"],
-            ["BNNeck"],
+            ["IBN-a", "GeM", "cosine classifier", "without bias", "no ReLU", "stem pool", "stride 1"],
+            ["BNNeck", "pixel_mean"],
         ),
         ("fastreid_ea06ead", ["IBN-a", "GeM", "no ReLU", "own mean"], ["BNNeck", "LUPerson"]),
         ("fastreid_v0.1.1", ["IBN-a", "GeM", "BNNeck", "own mean"], ["no ReLU", "LUPerson"]),
@@ -69,10 +74,14 @@ def test_a_family_is_known_and_covered(make, name, kind, pool):
     ],
 )
 def test_fast_reids_networks_are_refused_with_what_differs(keys, terms, absent):
-    with pytest.raises(InputError, match=r"^another network than this MGN: ") as refused:
+    with pytest.raises(InputError, match=r"^another network than this MGN; read from this file: ") as refused:
         families.recognise(shaped(keys))
     assert all(term in str(refused.value) for term in terms), refused.value
     assert not any(term in str(refused.value) for term in absent), refused.value
+    listed = dict(read_keys(REFERENCE / f"keys_{keys}.txt"))
+    read = [d["key"] for d in refused.value.details["other_network"] if d["key"]]
+    assert len(read) >= 3 and set(read) <= set(listed)
+    assert sum(not d["key"] for d in refused.value.details["other_network"]) >= 3
 
 
 def test_ibn_and_strangers_are_refused():
@@ -114,3 +123,64 @@ def test_the_reproduced_repositorys_numbers_go_to_the_heads_of_its_graph():
         assert family.key(f"{head.reduction}/0/weight", "mgn-reid") == key
         torch_key = families.FAMILIES[0].key(f"{head.reduction}/0/weight", "mgn-reid")
         assert torch_key == f"reduction_{number}.0.weight"
+
+
+@pytest.mark.parametrize(
+    ("family", "make", "tensors"),
+    [
+        ("torchvision", lambda: shaped("torchvision_resnet50"), 265),
+        ("base", under_base, 265),
+        ("levyfan", respelled, 571),
+        ("gnayuohz", lambda: shaped("gnayuohz"), 536),
+    ],
+)
+def test_each_variable_takes_the_weight_of_its_place(family, make, tensors):
+    """All of them, by name: each key's weight is a number of its own, so two exchanged blocks would show."""
+    listed = make()
+    numbers = {key: float(i) for i, key in enumerate(listed)}
+    arrays = weights.from_pytorch(
+        {key: np.broadcast_to(np.float32(numbers[key]), v.shape) for key, v in listed.items()}
+    )
+    expected = published_names.whole(family)
+    assert set(expected.values()) <= set(listed) and len(set(expected.values())) == tensors
+    assert {name: value.flat[0] for name, value in arrays.items()} == {
+        name: numbers[key] for name, key in expected.items()
+    }
+
+
+def resnet50(state_dict, images):
+    """torchvision's ResNet-50 up to its last map, written out by its own key names: [N, 2048, h, w]."""
+    weights_of = {key: torch.from_numpy(np.array(value)) for key, value in state_dict.items()}
+
+    def convolved(x, convolution, norm, **how):
+        x = functional.conv2d(x, weights_of[f"{convolution}.weight"], **how)
+        leaves = ("running_mean", "running_var", "weight", "bias")
+        return functional.batch_norm(x, *(weights_of[f"{norm}.{leaf}"] for leaf in leaves))
+
+    x = convolved(torch.from_numpy(images), "conv1", "bn1", stride=2, padding=3).relu()
+    x = functional.max_pool2d(x, 3, 2, 1)
+    for layer, blocks in ((1, 3), (2, 4), (3, 6), (4, 3)):
+        for i in range(blocks):
+            name, stride = f"layer{layer}.{i}", 2 if layer > 1 and i == 0 else 1
+            inner = convolved(x, f"{name}.conv1", f"{name}.bn1").relu()
+            inner = convolved(inner, f"{name}.conv2", f"{name}.bn2", stride=stride, padding=1).relu()
+            inner = convolved(inner, f"{name}.conv3", f"{name}.bn3")
+            if i == 0:
+                x = convolved(x, f"{name}.downsample.0", f"{name}.downsample.1", stride=stride)
+            x = (inner + x).relu()
+    return x.numpy()
+
+
+def test_a_resnet_gives_p1_the_map_that_it_gives_by_itself():
+    """p1 alone keeps all of ResNet-50's strides; neither side knows of the other's names."""
+    state_dict = seeded("torchvision_resnet50")
+    images = np.random.default_rng(0).standard_normal((2, 3, 96, 64)).astype(np.float32)
+    given = tf.placeholder(tf.float32, [None, 96, 64, 3])
+    mgn(given, 0, False)
+    variables = weights.model_variables()
+    maps = tf.get_default_graph().get_tensor_by_name("p1/layer4/2/Relu_2:0")
+    with new_session(tf.get_default_graph()) as session:
+        arrays = weights.from_pytorch(state_dict)
+        weights.assign_some(session, [v for v in variables if v.op.name in arrays], arrays)
+        got = session.run(maps, {given: images.transpose(0, 2, 3, 1)})
+    assert relative(got.transpose(0, 3, 1, 2), resnet50(state_dict, images)) <= 1e-5

@@ -1,11 +1,13 @@
 """Outputs appear whole or not at all."""
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
 
 from mgn.errors import InputError
-from mgn.files import filling, next_free, read_json, replacing, write_json
+from mgn.files import filling, next_free, not_written, read_json, replacing, write_json
 
 
 def test_a_failed_body_leaves_nothing(tmp_path):
@@ -104,3 +106,21 @@ def test_a_folder_is_filled_as_a_whole_or_not_at_all(tmp_path):
         filling(folder / "other.txt", names),
     ):
         pass
+
+
+def test_why_an_output_could_not_be_written():
+    """A full disk is found below what a library made of it; anything else is told as the system says it."""
+    for code, said in (
+        (errno.ENOSPC, "x: could not be written: the disk is full; free some space, then start again"),
+        (errno.EFBIG, "x: could not be written ([Errno 27] File too large)"),
+    ):
+        inner = OSError(code, os.strerror(code))
+        wrapped = RuntimeError("unexpected pos 64 vs 0")
+        wrapped.__context__ = inner
+        for error in (inner, wrapped):
+            assert str(not_written("x", error)) == said
+    in_a_graph = (
+        "Graph execution error:\n\nDetected at node\nNode: 'save'\nx.tempstate1; Disk on fire\n\t [[more]]"
+    )
+    told = not_written("x", RuntimeError(in_a_graph))
+    assert str(told) == "x: could not be written (x.tempstate1; Disk on fire)"

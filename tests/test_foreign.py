@@ -13,11 +13,18 @@ from mgn import foreign
     [
         (("features.0.weight", "classifier.6.weight"), "VGG"),
         (("cls_token", "blocks.0.attn.qkv.weight"), "vision transformer"),
+        (("base.patch_embed.proj.weight", "base.blocks.0.attn.qkv.weight", "b1.0.norm1.weight"), "TransReID"),
+        (("vit.encoder.layer.0.attention.output.dense.weight",), "vision transformer"),
         (("layers.0.blocks.0.attn.qkv.weight",), "Swin"),
+        (("base.stages.0.blocks.0.attn.w_msa.qkv.weight",), "SOLIDER"),
+        (("image_encoder.transformer.resblocks.0.attn.in_proj_weight",), "CLIP"),
+        (("bert.embeddings.word_embeddings.weight", "bert.encoder.layer.0.output.dense.bias"), "language"),
         (("conv1.conv.weight", "conv2.0.conv1.conv.weight"), "OSNet"),
         (("features.denseblock1.denselayer1.norm1.weight",), "DenseNet"),
         (("features.1.conv.0.0.weight",), "MobileNet"),
         (("layer1.0.conv1.weight", "layer1.0.conv2.weight", "conv1.weight"), "ResNet-18"),
+        (("encoder.layer1.0.conv2.weight", "encoder.conv1.weight"), "ResNet-18"),
+        (("encoder.layer4.0.conv2.weight", "encoder.layer4.0.conv3.weight"), "a ResNet with other keys"),
         (("stages.0.0.gamma",), "ConvNeXt"),
         (("something.else",), "nothing known"),
     ],
@@ -40,7 +47,46 @@ def test_what_a_stranger_looks_like(keys, kind):
 )
 def test_differences_are_named_by_their_terms(key, term):
     (told,) = foreign.differences({key: np.zeros(1)})
-    assert term in told
+    assert term in told.term and told.key == key
+    assert foreign.described([told]) == f"read from this file: {told.term} at {key}"
+
+
+def test_what_is_read_from_the_file_is_told_apart_from_what_is_known_of_the_program():
+    heads = {"b1_head.bottleneck.0.weight": np.zeros((256, 2048, 1, 1)), "b1_head.weight": np.zeros((9, 256))}
+    found = {d.term: d.key for d in foreign.differences(heads)}
+    assert found.pop("classifiers without bias") == "b1_head.weight"
+    assert len(found) == 5 and set(found.values()) == {None}  # nothing in these weights tells any of them
+    told = foreign.described(foreign.differences(heads))
+    read, known = told.split("; known of fast-reid's MGN")
+    assert read == "read from this file: classifiers without bias at b1_head.weight"
+    assert all(term in known for term in ("cosine", "stem pooling", "stride 1", "no ReLU", "not to be read"))
+    found = {d.term: d.key for d in foreign.differences(heads | {"b1_head.bias": np.zeros(9)})}
+    assert "classifiers without bias" not in found
+    found = {d.term: d.key for d in foreign.differences(heads | {"pixel_mean": np.zeros(3)})}
+    assert [term for term, key in found.items() if key == "pixel_mean"] == [
+        "its own mean and deviation, for values from 0 to 255"
+    ]
+    assert not any("pictures from 0" in term for term in found)
+
+
+@pytest.mark.parametrize("prefix", ["", "encoder."])
+def test_blocks_of_another_width_have_resnet50s_keys(prefix):
+    listed = read_keys(REFERENCE / "keys_torchvision_resnet50.txt")
+    shapes = {f"{prefix}{key}": shape for key, shape in listed}
+    inner = [key for key in shapes if key.endswith(".conv2.weight")]
+    assert len(inner) == 16
+
+    def told(changed):
+        return foreign.differences(
+            {k: np.broadcast_to(np.float32(0), s) for k, s in (shapes | changed).items()}
+        )
+
+    assert told({}) == []
+    (resnext,) = told({key: (2 * shapes[key][0], shapes[key][0] // 16, 3, 3) for key in inner})
+    assert "ResNeXt" in resnext.term and resnext.key in inner
+    (wide,) = told({key: (2 * shapes[key][0], 2 * shapes[key][0], 3, 3) for key in inner})
+    assert "Wide ResNet" in wide.term and wide.key == f"{prefix}layer1.0.conv2.weight"
+    assert told({inner[3]: (64, 4, 3, 3)}) == []  # one is damage, for the table of shapes
 
 
 @pytest.mark.parametrize("keys", ["seathiefwang", "lwplw_prelu", "gnayuohz", "torchvision_resnet50"])

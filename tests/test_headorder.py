@@ -1,27 +1,28 @@
 """Which numbering fits: on a network whose batch norms remember what they saw, by pictures and without."""
 
+import mgn_reid
 import numpy as np
 import pytest
 import torch
-from conftest import seeded
+from conftest import seeded, torch_network
 from scipy.stats import norm
 
 from mgn import headorder, parity, weights
 from mgn.config import NetworkOptions
-from mgn.families import FAMILIES, mgn_pytorch_key
+from mgn.families import FAMILIES
+from mgn.network import HEADS
 from mgn.session import new_session
-from mgn.torch_mgn import TorchMGN
 
 FAMILY = FAMILIES[0]
-TO_GRAPH = dict(
-    zip("01234567", "01423567", strict=True)
-)  # a head's number, in the reproduced repository's order
+_NUMBERS = {head.classifier: head.reduction[-1] for head in HEADS}
+TO_GRAPH = {  # MGN-pytorch's number of a head -> the reproduced repository's
+    _NUMBERS[classifier]: str(number) for _, number, classifier in mgn_reid.HEADS
+}
 
 
 def remembering(pictures, pool="avg"):
     """The seeded network with the running statistics of these pictures: float32 [N, 3, H, W]."""
-    network = TorchMGN(10, pool)
-    network.load_state_dict({k: torch.from_numpy(np.array(v)) for k, v in seeded("seathiefwang", 10).items()})
+    network = torch_network(seeded("seathiefwang", 10), 10, pool)
     for module in network.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             module.momentum = 1.0
@@ -88,8 +89,3 @@ def test_moments_of_the_positive_part():
     assert np.allclose(first, drawn.mean(axis=0), atol=5e-3)
     assert np.allclose(second, drawn.var(axis=0), atol=1e-2)
     assert np.isclose(first[1], 0.5 * norm.pdf(0))
-
-
-def test_key_names_for_the_renumbered_file(state_dict):
-    assert mgn_pytorch_key("reduction_2/0/weight") == "reduction_2.0.weight"
-    assert renumbered(state_dict)["reduction_4.0.weight"] is state_dict["reduction_2.0.weight"]  # fg_p3

@@ -2,45 +2,25 @@
 
 import numpy as np
 import pytest
+import tensorflow.compat.v1 as tf
 import torch
-from conftest import save_torch, seeded, write_checkpoint
-from seeded import read_keys
-from test_families import REFERENCE
+from conftest import write_checkpoint
 
-from mgn import checkpoints, conversion, parity, to_pytorch, weights
+from mgn import checkpoints, conversion, parity, to_pytorch
 from mgn.config import NetworkOptions
 from mgn.errors import CheckError, InputError
 from mgn.layouts import to_tf_layout
-from mgn.torch_mgn import TorchMGN
 
 
-@pytest.mark.parametrize(("keys", "reduction"), [("seathiefwang", "relu"), ("lwplw_prelu", "prelu")])
-def test_there_and_back_is_bit_exact(tmp_path, keys, reduction):
-    arrays = dict(seeded(keys, 10))
-    odd = arrays["p2.1.0.bn1.bias"].copy()
-    odd[:4] = -0.0, 1e-42, np.float32(1) + np.float32(2**-23), 3e38  # a signed zero, a denormal, a last bit
-    arrays["p2.1.0.bn1.bias"] = odd * np.float32([1, 1, 1, 0, *[1] * 508])
-    save_torch(tmp_path / "x.pt", arrays)
-    conversion.convert(conversion.read(tmp_path / "x.pt", pool="max"), tmp_path / "made")
-    done = to_pytorch.convert(tmp_path / "made", tmp_path / "back.pt")
-    assert (done.checkpoint.options.reduction, done.tensors) == (reduction, len(arrays))
-    back = torch.load(tmp_path / "back.pt", weights_only=True)
-    assert set(back) == set(arrays)
-    for key, value in arrays.items():
-        assert back[key].numpy().dtype == value.dtype and back[key].numpy().tobytes() == value.tobytes(), key
-    listed = [key for key, _ in read_keys(REFERENCE / f"keys_{keys}.txt")]
-    assert sorted(back) == sorted(listed)
-    TorchMGN(10, "max", reduction).load_state_dict(back, strict=True)
+def test_a_checkpoint_goes_to_pytorch_bit_for_bit(small_checkpoint, small_arrays, tmp_path):
+    """And would come back: `test_conversion.py` goes the whole round from the other side."""
+    done = to_pytorch.convert(small_checkpoint, tmp_path / "x.pt")
     assert parity.largest(done.differences) <= 1e-5
-
-
-def test_and_the_other_way_round(small_checkpoint, small_arrays, tmp_path):
-    to_pytorch.convert(small_checkpoint, tmp_path / "x.pt")
     again = conversion.read(tmp_path / "x.pt", height=96, width=32)
-    conversion.convert(again, tmp_path / "again")
-    assert checkpoints.find(tmp_path / "again").options == checkpoints.find(small_checkpoint).options
-    read = checkpoints.read(tmp_path / "again", list(small_arrays))
-    assert all(read[name].tobytes() == np.ascontiguousarray(v).tobytes() for name, v in small_arrays.items())
+    assert again.options == checkpoints.find(small_checkpoint).options
+    for name, value in small_arrays.items():
+        read = to_tf_layout(again.state_dict[again.coverage.keys[name]])
+        assert np.ascontiguousarray(read).tobytes() == np.ascontiguousarray(value).tobytes(), name
 
 
 def test_without_classifiers(tmp_path, small_arrays):
@@ -51,19 +31,33 @@ def test_without_classifiers(tmp_path, small_arrays):
     assert {found.logits for found in done.differences.values()} == {None}
 
 
-def test_what_is_refused(small_checkpoint, tmp_path, monkeypatch):
+def test_what_is_refused(small_checkpoint, tmp_path):
     (tmp_path / "there.pt").write_text("mine")
     with pytest.raises(InputError, match="exists"):
         to_pytorch.convert(small_checkpoint, tmp_path / "there.pt")
-    assert (tmp_path / "there.pt").read_text() == "mine"
     with pytest.raises(InputError, match="no complete checkpoint"):
         to_pytorch.convert(tmp_path, tmp_path / "x.pt")
-    arrays = weights.from_pytorch(seeded("torchvision_resnet50"))
-    backbone = checkpoints.Checkpoint(tmp_path / "b", "backbone", NetworkOptions(0))
-    assert len(arrays) == 515
-    monkeypatch.setattr(checkpoints, "find", lambda *_, **__: backbone)
-    with pytest.raises(InputError, match="holds a backbone only"):
+    variable = tf.get_variable("backbone/conv1/weight", [7, 7, 3, 64])
+    with tf.Session() as session:
+        session.run(variable.initializer)
+        described = checkpoints.describe(NetworkOptions(0), "backbone")
+        checkpoints.save(session, checkpoints.new_saver([variable]), tmp_path / "b", described)
+    with pytest.raises(InputError, match="b: holds a backbone only"):
         to_pytorch.convert(tmp_path / "b", tmp_path / "x.pt")
+    assert (tmp_path / "there.pt").read_text() == "mine" and not (tmp_path / "x.pt").exists()
+
+
+def test_a_diverged_training_is_called_that(small_checkpoint, small_arrays, tmp_path, monkeypatch):
+    name = "p2/layer4/0/bn1/bias"
+    broken = small_arrays[name].copy()
+    broken[:2] = np.nan, np.inf
+    honest = checkpoints.read
+    monkeypatch.setattr(checkpoints, "read", lambda prefix, names: honest(prefix, names) | {name: broken})
+    with pytest.raises(
+        CheckError, match=r"1 weights hold NaN or infinity: p2/layer4/0/bn1/bias \(2 of 512\)"
+    ):
+        to_pytorch.convert(small_checkpoint, tmp_path / "x.pt")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("fault", ["bits", "layout"])

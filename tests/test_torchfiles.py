@@ -2,10 +2,13 @@
 
 import argparse
 import os
+import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
 import safetensors.torch
+import tensorflow.compat.v1 as tf
 import torch
 from conftest import save_torch
 
@@ -81,7 +84,10 @@ def test_a_pickled_module_is_refused_and_never_run(tmp_path):
     torch.save({"state_dict": Hostile(tmp_path / "made")}, tmp_path / "hostile.pt")
     torch.save({"w": torch.zeros(1), "x": Hostile(tmp_path / "made")}, tmp_path / "beside.pt")
     torch.save(torch.nn.Linear(2, 2), tmp_path / "module.pt")
-    for name in ("hostile.pt", "beside.pt", "module.pt"):
+    hostile = {"w": torch.zeros(1), "x": Hostile(tmp_path / "made")}
+    torch.save(hostile, tmp_path / "legacy.pt", _use_new_zipfile_serialization=False)
+    (tmp_path / "bare.pt").write_bytes(pickle.dumps(Hostile(tmp_path / "made")))
+    for name in ("hostile.pt", "beside.pt", "module.pt", "legacy.pt", "bare.pt"):
         with pytest.raises(InputError, match=r"save it again with torch\.save\(model\.state_dict\(\)"):
             torchfiles.read(tmp_path / name)
     assert not (tmp_path / "made").exists()
@@ -98,11 +104,16 @@ def test_files_that_hold_no_weights(tmp_path):
     torch.save([torch.zeros(1)], tmp_path / "list")
     (tmp_path / "letter").write_text("x")
     (tmp_path / "no bytes").touch()
-    for name in ("text", "truncated_whole", "truncated_safe", "letter", "no bytes"):
-        with pytest.raises(InputError, match="not a readable PyTorch checkpoint"):
+    for name in ("truncated_whole", "truncated_safe"):
+        with pytest.raises(InputError, match="not a readable PyTorch checkpoint: truncated or damaged"):
             torchfiles.read(tmp_path / name)
-    for name in ("empty", "nothing", "list"):
-        with pytest.raises(InputError, match="no weights in it"):
+    for name in ("text", "letter", "no bytes"):
+        with pytest.raises(
+            InputError, match="not a readable PyTorch checkpoint, nor anything else that is known"
+        ):
+            torchfiles.read(tmp_path / name)
+    for name, there in (("empty", "nothing"), ("nothing", "state_dict, epoch"), ("list", "nothing")):
+        with pytest.raises(InputError, match=rf"no weights in it, bare or in state_dict.*; it has {there}"):
             torchfiles.read(tmp_path / name)
     with pytest.raises(InputError, match="cannot be read"):
         torchfiles.read(tmp_path / "missing")
@@ -142,6 +153,78 @@ def test_containers_that_mislead(tmp_path):
     assert set(torchfiles.read(tmp_path / "few")) == set(few)
 
 
+def test_two_networks_in_one_file_are_refused(tmp_path):
+    """Such as a network and its moving average: which one is meant, the file does not say."""
+    one, other = ({f"w{i}": torch.full((2,), float(n)) for i in range(6)} for n in (1, 2))
+    optimiser = {"state": {i: {"exp_avg": torch.ones(2)} for i in range(6)}, "param_groups": [{"lr": 0.1}]}
+    for name, held, said in (
+        ("both", {"state_dict": one, "model": other}, "state_dict and model"),
+        ("average", {"model": one, "ema": {"shadow": other}, "epoch": 1}, "model and ema"),
+        ("deep", {"net": {"state_dict": one, "state_dict_ema": other}}, "state_dict and state_dict_ema"),
+        ("beside", {**one, "model": other}, "model and the file itself"),
+    ):
+        torch.save({**held, "optimizer": optimiser}, tmp_path / name)
+        with pytest.raises(
+            InputError, match=rf"holds more than one network, in {said}; save the one"
+        ) as told:
+            torchfiles.read(tmp_path / name)
+        assert told.value.details["networks"] == said.split(" and ")
+    few = {"centers": torch.ones(3), "more": torch.ones(1)}  # of a loss, not another network
+    torch.save({"model": one, "loss": few, "optimizer": optimiser}, tmp_path / "one")
+    assert np.array_equal(torchfiles.read(tmp_path / "one")["w5"], np.ones(2))
+
+
+def save_variables(prefix, **values):
+    with tf.Graph().as_default(), tf.Session() as session:
+        variables = [tf.Variable(value, name=name) for name, value in values.items()]
+        session.run(tf.global_variables_initializer())
+        tf.train.Saver(variables).save(session, str(prefix), write_meta_graph=False)
+
+
+def test_tensorflow_checkpoints_with_other_variables(tmp_path):
+    """Strings and whole numbers are no weights; half precision is."""
+    matrix = np.arange(6, dtype=np.float32).reshape(2, 3)
+    odd = {"words": ["a", "b"], "counts": [1, 2], "on": [True], "global_step": 3}
+    half = {"half": matrix.astype(tf.bfloat16.as_numpy_dtype), "sixteen": matrix.astype(np.float16)}
+    save_variables(tmp_path / "x.ckpt", matrix=matrix, cube=np.ones((2, 1, 1), np.float32), **odd, **half)
+    read = torchfiles.read(tmp_path / "x.ckpt")
+    assert set(read) == {"matrix", "cube", "half", "sixteen"}
+    assert {value.dtype for value in read.values()} == {np.dtype(np.float32)}
+    for name in ("matrix", "half", "sixteen"):
+        assert np.array_equal(read[name], matrix.T)
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        ("truncated data", "damaged checkpoint"),
+        ("no data", "damaged checkpoint|not a readable TensorFlow checkpoint"),
+        ("truncated index", "not a readable TensorFlow checkpoint"),
+        ("empty index", "not a readable TensorFlow checkpoint"),
+    ],
+)
+def test_damaged_tensorflow_checkpoints(tmp_path, fault, said):
+    save_variables(tmp_path / "x.ckpt", a=np.ones(1000, np.float32), b=np.ones((20, 20), np.float32))
+    index, data = tmp_path / "x.ckpt.index", tmp_path / "x.ckpt.data-00000-of-00001"
+    if fault == "no data":
+        data.unlink()
+    else:
+        damaged = data if fault.endswith("data") else index
+        damaged.write_bytes(
+            damaged.read_bytes()[: 0 if fault.startswith("empty") else damaged.stat().st_size // 2]
+        )
+    for name in ("x.ckpt", "x.ckpt.index", "."):
+        with pytest.raises(InputError, match=said):
+            torchfiles.read(tmp_path / name)
+
+
+def test_a_checkpoint_does_not_hide_a_file_of_its_name(tmp_path):
+    save_variables(tmp_path / "x.pt", a=np.ones(3, np.float32))
+    torch.save({"w": torch.zeros(2)}, tmp_path / "x.pt")
+    assert set(torchfiles.read(tmp_path / "x.pt")) == {"w"}
+    assert set(torchfiles.read(tmp_path / "x.pt.index")) == {"a"}
+
+
 def test_a_checkpoint_of_this_toolkit_is_told_apart(small_checkpoint):
     for name in (small_checkpoint, f"{small_checkpoint}.index"):
         with pytest.raises(InputError, match=r"is a checkpoint of this toolkit; --to_pytorch"):
@@ -150,8 +233,11 @@ def test_a_checkpoint_of_this_toolkit_is_told_apart(small_checkpoint):
 
 def test_a_failed_write_is_one_line(tmp_path):
     tensors = {"w": torch.zeros(3)}
-    with pytest.raises(CheckError, match="could not be written"):
+    with pytest.raises(CheckError, match=r"x\.pt: could not be written \(.*No such file"):
         torchfiles.write(tmp_path / "none" / "x.pt", tensors)
+    for size in (3, 1_000_000):  # in PyTorch's buffer until the end, or not
+        with pytest.raises(CheckError, match="full: could not be written: the disk is full; free some space"):
+            torchfiles.write(Path("/dev/full"), {"w": torch.zeros(size)})
     torchfiles.write(tmp_path / "x.pt", tensors)
     assert np.array_equal(torchfiles.read(tmp_path / "x.pt")["w"], np.zeros(3))
     save_torch(tmp_path / "y.pt", {"w": np.zeros(3, np.float32)})

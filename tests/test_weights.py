@@ -47,7 +47,8 @@ def test_imagenet_weights_go_into_trunk_and_all_three_branches():
     assert set(state_dict) - used - counters == {"fc.weight", "fc.bias"}
 
 
-def test_missing_left_over_and_wrong_shapes_are_named(state_dict):
+def test_missing_left_over_and_wrong_shapes_are_named():
+    state_dict = seeded("seathiefwang", 10)
     broken = dict(state_dict)
     broken["surprise.weight"] = broken.pop("p2.0.3.bn2.bias")
     with pytest.raises(CheckError, match=r"1 missing \(p2.0.3.bn2.bias\); 1 left over \(surprise.weight\)"):
