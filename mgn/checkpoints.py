@@ -1,11 +1,7 @@
 """TensorFlow checkpoints that describe themselves: PREFIX.index, PREFIX.data-*, options in PREFIX.json."""
 
-import contextlib
 import dataclasses
-import json
 import re
-import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -15,13 +11,13 @@ import tensorflow.compat.v1 as tf
 
 from mgn.config import MEAN, STD, NetworkOptions, check_network_options
 from mgn.errors import InputError, first_line
-from mgn.files import not_written, read_json, refuse_existing, sha256_of
+from mgn.files import read_json, sha256_of
 from mgn.images import PREPROCESSING
 from mgn.network import HEADS
 
 NAME = "model.ckpt"  # checkpoints of a train_dir are NAME-STEP
-_DATA = ".data-00000-of-00001"
-_TENSORFLOW_ERRORS = (tf.errors.OpError, ValueError, RuntimeError, IndexError)  # on a bad file
+DATA = ".data-00000-of-00001"
+TENSORFLOW_ERRORS = (tf.errors.OpError, ValueError, RuntimeError, IndexError)  # on a bad file
 
 
 class Checkpoint(NamedTuple):
@@ -77,9 +73,9 @@ def find(path: Path, **given: object) -> Checkpoint:
     prefix = newest(path) if Path(path).is_dir() else prefix_of(path)
     if prefix is None:
         raise InputError(f"{path}: no complete checkpoint {NAME}-STEP in this folder")
-    if not _file(prefix, ".index").is_file():
+    if not file_of(prefix, ".index").is_file():
         raise InputError(f"{path}: not a checkpoint (no {prefix.name}.index there)")
-    described = _file(prefix, ".json")
+    described = file_of(prefix, ".json")
     if not described.is_file():
         return Checkpoint(prefix, "mgn", _options_without_json(prefix, given))
     description = read_json(described)
@@ -97,7 +93,7 @@ def find(path: Path, **given: object) -> Checkpoint:
 def newest(train_dir: Path) -> Path | None:
     """Prefix of the newest checkpoint in `train_dir` whose three files are there."""
     prefixes = [Path(train_dir) / f"{NAME}-{step}" for step in steps_in(train_dir)]
-    complete = [p for p in prefixes if _file(p, _DATA).is_file() and _file(p, ".json").is_file()]
+    complete = [p for p in prefixes if file_of(p, DATA).is_file() and file_of(p, ".json").is_file()]
     return complete[-1] if complete else None
 
 
@@ -131,109 +127,17 @@ def restore(session: tf.Session, checkpoint: Checkpoint, variables: Sequence[tf.
     try:
         with session.graph.as_default():
             tf.train.Saver(stored).restore(session, str(prefix))
-    except _TENSORFLOW_ERRORS as error:
+    except TENSORFLOW_ERRORS as error:
         raise InputError(f"{prefix}: damaged checkpoint ({first_line(error)})") from None
-
-
-def new_saver(variables: Sequence[tf.Variable]) -> tf.train.Saver:
-    """A Saver for `save`; make it once a graph, for it adds operations."""
-    return tf.train.Saver(list(variables), max_to_keep=0)
-
-
-def save(
-    session: tf.Session, saver: tf.train.Saver, prefix: Path, description: Mapping, overwrite: bool = False
-) -> None:
-    """Write a checkpoint and its `.json` beside `prefix`, then rename them into place.
-
-    The `.index` comes last, and goes first when a checkpoint is replaced: with it there, the rest is there.
-
-    Raises:
-        InputError: it exists and `overwrite` is not set.
-        CheckError: it could not be written (disk full); what was there before is still there.
-    """
-    prefix = Path(prefix)
-    refuse_existing_checkpoint(prefix, overwrite)
-    prefix.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{prefix.name}.", dir=prefix.parent) as folder:
-        made, aside = Path(folder) / "made", Path(folder) / "aside"
-        try:
-            with session.graph.as_default():
-                saver.save(session, str(made), write_meta_graph=False, write_state=False)
-            _file(made, ".json").write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
-        except (*_TENSORFLOW_ERRORS, OSError) as error:
-            raise not_written(prefix, error) from None
-        try:
-            _rename(prefix, aside)
-        except BaseException:
-            _rename(aside, prefix)
-            raise
-        try:
-            _rename(made, prefix)
-        except BaseException:
-            delete(prefix)
-            _rename(aside, prefix)
-            raise
-
-
-def _rename(old: Path, new: Path) -> None:
-    """Rename a checkpoint's files: the `.index` first when it goes out of use, else last."""
-    suffixes = (".index", ".json", _DATA) if new.name == "aside" else (_DATA, ".json", ".index")
-    for suffix in suffixes:
-        if _file(old, suffix).exists():
-            _file(old, suffix).replace(_file(new, suffix))
-
-
-def refuse_existing_checkpoint(prefix: Path, overwrite: bool) -> None:
-    """Raise `InputError` if a file of this checkpoint exists, or its name could not be read back."""
-    if Path(prefix).exists():
-        what = "folder" if Path(prefix).is_dir() else "file, which a checkpoint of that name would hide"
-        raise InputError(
-            f"{prefix}: is a {what}; name another, such as {Path(prefix).with_suffix('') / 'mgn'}"
-        )
-    if set("*?[]") & set(str(Path(prefix).resolve())):
-        raise InputError(
-            f"{prefix}: TensorFlow cannot read checkpoints from a path with any of * ? [ ] in it"
-        )
-    for suffix in (".index", ".json", _DATA):
-        path = _file(prefix, suffix)
-        refuse_existing(path, overwrite and not path.is_dir())
-
-
-def copy(prefix: Path, folder: Path) -> Path:
-    """Make the checkpoint the only one of `folder`; returns its prefix there.
-
-    Raises:
-        CheckError: it could not be written (disk full); what was there before is still there.
-    """
-    folder.mkdir(exist_ok=True)
-    made = folder / prefix.name
-    with tempfile.TemporaryDirectory(prefix=f".{prefix.name}.", dir=folder) as temporary:
-        there = Path(temporary) / prefix.name
-        try:
-            for suffix in (_DATA, ".json", ".index"):
-                shutil.copyfile(_file(prefix, suffix), _file(there, suffix))
-        except OSError as error:
-            raise CheckError(f"{made}: could not be written ({error.strerror})") from None
-        _rename(there, made)
-    for step in steps_in(folder):
-        if step != step_of(made):
-            delete(folder / f"{NAME}-{step}")
-    return made
-
-
-def delete(prefix: Path) -> None:
-    """Remove a checkpoint's files, the `.index` first."""
-    for suffix in (".index", ".json", _DATA):
-        with contextlib.suppress(FileNotFoundError):
-            _file(prefix, suffix).unlink()
 
 
 def sha256(path: Path) -> str:
     """Hash of a file, or of a checkpoint's weights where `path` is its prefix."""
-    return sha256_of(_file(path, _DATA) if _file(path, _DATA).is_file() else Path(path))
+    return sha256_of(file_of(path, DATA) if file_of(path, DATA).is_file() else Path(path))
 
 
-def _file(prefix: Path, suffix: str) -> Path:
+def file_of(prefix: Path, suffix: str) -> Path:
+    """A checkpoint's file by its suffix: DATA, ".index" or ".json"."""
     return Path(f"{prefix}{suffix}")
 
 
@@ -246,7 +150,7 @@ def stored_shapes(prefix: Path) -> dict[str, list[int]]:
     """{name: shape} of what a checkpoint holds; anything else is an `InputError`."""
     try:
         return tf.train.load_checkpoint(str(prefix)).get_variable_to_shape_map()
-    except _TENSORFLOW_ERRORS as error:
+    except TENSORFLOW_ERRORS as error:
         raise InputError(f"{prefix}: not a readable TensorFlow checkpoint ({first_line(error)})") from None
 
 
@@ -255,7 +159,7 @@ def read(prefix: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
     reader = tf.train.load_checkpoint(str(prefix))
     try:
         return {name: reader.get_tensor(name) for name in names}
-    except _TENSORFLOW_ERRORS as error:
+    except TENSORFLOW_ERRORS as error:
         raise InputError(f"{prefix}: damaged checkpoint ({first_line(error)})") from None
 
 

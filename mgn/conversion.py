@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from mgn import checkpoints, headorder, parity, torchfiles, weights
+from mgn import checkpoints, headorder, parity, saving, torchfiles, weights
 from mgn.config import HEIGHT, WIDTH, NetworkOptions, check_network_options
 from mgn.coverage import Coverage, cover, options_in
 from mgn.data import picture_files
@@ -113,7 +113,7 @@ def convert(
             fits (the evidence is in `details`), or the networks differ; nothing is written.
     """
     if prefix is not None:
-        checkpoints.refuse_existing_checkpoint(prefix, overwrite)
+        saving.refuse_existing_checkpoint(prefix, overwrite)
         if torchfiles.checkpoint_at(source.path) == Path(prefix):
             raise InputError(f"{prefix}: is the checkpoint to convert; name another to make")
     source.coverage.check()
@@ -203,7 +203,7 @@ def _save(
     coverage = source.coverage
     kept = [v for v in source.variables if coverage.family.kind == "mgn" or v.op.name.split("/")[0] in BODIES]
     with source.graph.as_default():
-        saver = checkpoints.new_saver(kept)
+        saver = saving.new_saver(kept)
     origin = {
         "file": source.path.name,
         "sha256": checkpoints.sha256(torchfiles.checkpoint_at(source.path) or source.path),
@@ -213,4 +213,4 @@ def _save(
         "initial": coverage.initial,
     }
     description = {**checkpoints.describe(source.options, coverage.family.kind), "source": origin}
-    checkpoints.save(session, saver, prefix, description, overwrite)
+    saving.save(session, saver, prefix, description, overwrite)

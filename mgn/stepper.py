@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from mgn import checkpoints, replicas, weights
+from mgn import replicas, saving, weights
 from mgn.batches import training_dataset
 from mgn.config import TrainConfig
 from mgn.distribution import Placement
@@ -65,7 +65,7 @@ class Stepper:
             self._indices = _local(placement, results["indices"])
             self._train = placement.strategy.group(results["train"])
             self.variables, self.model_variables = tf.global_variables(), weights.model_variables()
-            self.saver = checkpoints.new_saver(self.variables)
+            self.saver = saving.new_saver(self.variables)
             starts = [v.initializer for v in self.variables]
         self.session = tf.Session(placement.target, graph=graph, config=placement.config)
         self.session.run(first_input)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from mgn import checkpoints, plan, runlog
+from mgn import checkpoints, plan, runlog, saving
 from mgn.batches import read_all
 from mgn.config import TrainConfig
 from mgn.data import Split, labels_of, steps_per_epoch
@@ -63,7 +63,7 @@ class Trainer:
         """
         if self.placement.is_chief and self.train_dir.exists() and any(self.train_dir.iterdir()):
             raise InputError(f"{self.train_dir} is not empty: resume the run in it, or name another folder")
-        checkpoints.refuse_existing_checkpoint(self._prefix(0), overwrite=False)
+        saving.refuse_existing_checkpoint(self._prefix(0), overwrite=False)
         found = find_start(init_checkpoint, self.config) if init_checkpoint else None
         self._build(0)
         if found:
@@ -143,11 +143,11 @@ class Trainer:
         description |= {"recipe": self.config.recipe, "step": self.step}
         description |= {"training_set": self.training_set}
         description |= {"averaged": bool(self.config.average_decay and self.step)}
-        checkpoints.save(self._stepper.session, self._stepper.saver, prefix, description, overwrite=True)
+        saving.save(self._stepper.session, self._stepper.saver, prefix, description, overwrite=True)
         older = [step for step in checkpoints.steps_in(self._out) if step < self.step]
         keep = self.config.keep_checkpoints - 1
         for step in older[: len(older) - keep]:
-            checkpoints.delete(self._prefix(step))
+            saving.delete(self._prefix(step))
         names = [self._prefix(step).name for step in [*older[max(len(older) - keep, 0) :], self.step]]
         # An absolute folder, or TensorFlow rewrites the names relative to something else.
         tf.train.update_checkpoint_state(str(self._out.resolve()), prefix.name, names)

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
-from mgn import checkpoints
+from mgn import checkpoints, saving
 from mgn.config import TrainConfig
 from mgn.runlog import RunLog
 
@@ -32,7 +32,7 @@ class Validation:
         scores = self._score(prefix)
         before = max((mAP for _, mAP in self._runlog.validations), default=-1.0)
         if scores["mAP"] > before:
-            checkpoints.copy(prefix, self._best_dir)
+            saving.copy(prefix, self._best_dir)
         self._runlog.write_validation(step, scores)
         shown = ", ".join(f"{name} {value:.4f}" for name, value in scores.items())
         log.info(f"step {step}: {shown}{'; the best so far' if scores['mAP'] > before else ''}")

@@ -15,7 +15,7 @@ import tensorflow.compat.v1 as tf
 import torch
 from seeded import seeded_state_dict
 
-from mgn import checkpoints, cli, weights
+from mgn import checkpoints, cli, saving, weights
 from mgn.config import NetworkOptions
 from mgn.data import FOLDERS, read_split
 from mgn.network import mgn
@@ -111,10 +111,10 @@ def write_checkpoint(prefix, arrays, options):
     with tf.Graph().as_default() as graph:
         images = tf.placeholder(tf.float32, [None, options.height, options.width, 3])
         mgn(images, options.num_classes, False, options.pool, options.reduction)
-        saver = checkpoints.new_saver(tf.global_variables())
+        saver = saving.new_saver(tf.global_variables())
     with new_session(graph) as session:
         weights.assign(session, arrays)
-        checkpoints.save(session, saver, prefix, checkpoints.describe(options))
+        saving.save(session, saver, prefix, checkpoints.describe(options))
 
 
 def save_torch(path, arrays):

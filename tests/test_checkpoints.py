@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-from mgn import checkpoints
+from mgn import checkpoints, saving
 from mgn.config import NetworkOptions
 from mgn.errors import CheckError, InputError
 from mgn.inference import load_embedder, session_of_checkpoint
@@ -28,12 +28,12 @@ def copy(prefix, folder, name, suffixes=(".index", DATA, ".json")):
 def tiny(tmp_path):
     """Save a one-variable checkpoint; returns a function of (name, value)."""
     variable = tf.get_variable("a", initializer=tf.constant(0.0))
-    saver = checkpoints.new_saver([variable])
+    saver = saving.new_saver([variable])
     session = tf.Session()
 
     def save(name, value, overwrite=False):
         session.run(variable.initializer, {variable.initializer.inputs[1]: value})
-        checkpoints.save(session, saver, tmp_path / name, {"value": value}, overwrite)
+        saving.save(session, saver, tmp_path / name, {"value": value}, overwrite)
 
     save.session, save.variable = session, variable
     return save

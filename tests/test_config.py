@@ -35,6 +35,11 @@ from mgn.training import planned_steps
         ("margin", float("nan")),
         ("triplet_weight", -1.0),
         ("milestones", (0, 5)),
+        ("schedule", "linear"),
+        ("average_decay", 1.0),
+        ("warmup_factor", -0.5),
+        ("crop_padding", -1),
+        ("early_stop", 3),  # without --eval_every
     ],
 )
 def test_a_value_out_of_range_names_its_flag(field, value):
@@ -53,10 +58,15 @@ def test_unknown_names_are_refused_and_json_round_trips():
 
 
 def test_recipes_know_their_names_and_budgets():
-    assert set(RECIPES) == set(RECIPE_NOTES) == {"demo", "scratch", "paper", "seathiefwang"}
+    assert set(RECIPES) == set(RECIPE_NOTES)
+    assert set(RECIPES) == {"demo", "scratch", "paper", "seathiefwang", "lwplw", "strong"}
     assert all(config.recipe == name for name, config in RECIPES.items())
     # 400 epochs of 47 steps; 80 passes over 12,936 pictures in batches of 64
     assert planned_steps(RECIPES["seathiefwang"], 751) == 400 * 47
     assert planned_steps(RECIPES["paper"], 751) == pytest.approx(80 * 12_936 / 64, rel=0.005)
+    assert planned_steps(RECIPES["lwplw"], 751) == 400 * 94
+    assert planned_steps(RECIPES["strong"], 751) == pytest.approx(
+        60 * 202, rel=0.01
+    )  # iterations of fast-reid
     decays = [m * steps_per_epoch(751, 16) for m in RECIPES["paper"].milestones]
     assert decays == pytest.approx([40 * 12_936 / 64, 60 * 12_936 / 64], rel=0.005)

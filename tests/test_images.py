@@ -87,7 +87,8 @@ def test_erase_against_a_plain_loop():
 
 
 def test_augment_is_a_function_of_its_seed_and_has_its_probabilities():
-    picture = np.random.default_rng(0).uniform(1, 2, (96, 32, 3)).astype(np.float32)
+    picture = np.random.default_rng(0).integers(0, 256, (96, 32, 3)).astype(np.uint8)
+    plain = run(images.normalise(tf.constant(picture, tf.float32)))
     seed = tf.placeholder(tf.int64, [2])
     made = images.augment(tf.constant(picture), seed, 0.5)
     with tf.Session() as session:
@@ -95,5 +96,28 @@ def test_augment_is_a_function_of_its_seed_and_has_its_probabilities():
         again = session.run(made, {seed: [1, 7]})
     assert np.array_equal(results[7], again)
     erased = np.mean([np.any(r == 0) for r in results])
-    flipped = np.mean([np.mean(r == picture) < np.mean(r == picture[:, ::-1]) for r in results])
+    flipped = np.mean([np.mean(r == plain) < np.mean(r == plain[:, ::-1]) for r in results])
     assert 0.42 < erased < 0.58 and 0.42 < flipped < 0.58  # three standard deviations
+
+
+def test_pad_and_crop_against_slices_of_the_padded_picture():
+    """Each result is one of the slices, every slice occurs, and black is black before normalising."""
+    picture = np.random.default_rng(0).integers(1, 256, (96, 32, 3)).astype(np.uint8)
+    seed = tf.placeholder(tf.int64, [2])
+    made = images.augment(tf.constant(picture), seed, 0.0, padding=2)
+    slices = {}
+    for mirrored in (0, 1):
+        padded = np.pad(picture[:, ::-1] if mirrored else picture, ((2, 2), (2, 2), (0, 0)))
+        for top in range(5):
+            for left in range(5):
+                slices[mirrored, top, left] = padded[top : top + 96, left : left + 32]
+    with tf.Session() as session:
+        results = [images.denormalise(session.run(made, {seed: [3, i]})) for i in range(400)]
+    found = [next(k for k, v in slices.items() if np.array_equal(v, r)) for r in results]
+    counts = np.array([found.count(key) for key in slices])
+    assert counts.min() >= 1 and counts.max() < 25  # 8 expected of each of 50
+
+
+def test_denormalise_is_the_way_back():
+    grey = np.arange(256, dtype=np.uint8)[:, None].repeat(3, axis=1)
+    assert np.array_equal(images.denormalise(run(images.normalise(tf.constant(grey, tf.float32)))), grey)

@@ -6,7 +6,7 @@ import tensorflow.compat.v1 as tf
 import torch
 from conftest import write_checkpoint
 
-from mgn import checkpoints, conversion, parity, to_pytorch
+from mgn import checkpoints, conversion, parity, saving, to_pytorch
 from mgn.config import NetworkOptions
 from mgn.errors import CheckError, InputError
 from mgn.layouts import to_tf_layout
@@ -41,7 +41,7 @@ def test_what_is_refused(small_checkpoint, tmp_path):
     with tf.Session() as session:
         session.run(variable.initializer)
         described = checkpoints.describe(NetworkOptions(0), "backbone")
-        checkpoints.save(session, checkpoints.new_saver([variable]), tmp_path / "b", described)
+        saving.save(session, saving.new_saver([variable]), tmp_path / "b", described)
     with pytest.raises(InputError, match="b: holds a backbone only"):
         to_pytorch.convert(tmp_path / "b", tmp_path / "x.pt")
     assert (tmp_path / "there.pt").read_text() == "mine" and not (tmp_path / "x.pt").exists()

@@ -16,7 +16,7 @@ import tensorflow.compat.v1 as tf
 from conftest import refused, run
 
 import train
-from mgn import checkpoints
+from mgn import checkpoints, saving
 
 ROOT = Path(__file__).parent.parent
 QUICK = ["--recipe", "scratch", "--batch_ids", "4", "--batch_images", "2"]
@@ -76,7 +76,7 @@ def test_resume_goes_on_where_the_run_stopped(trained, lists, tmp_path, capsys, 
     Its data set has become CSV lists meanwhile, of the same pictures.
     """
     train_dir = shutil.copytree(trained, tmp_path / "copy")
-    checkpoints.delete(train_dir / "model.ckpt-5")
+    saving.delete(train_dir / "model.ckpt-5")
     (train_dir / ".model.ckpt-5.abc").mkdir()  # what a killed save leaves
     with (train_dir / "metrics.jsonl").open("a") as stream:
         stream.write('{"step": 6, "cross')

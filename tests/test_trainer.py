@@ -16,7 +16,7 @@ def test_the_plan_counts_steps_pictures_and_passes(dataset, tmp_path):
     assert "8 people, 48 pictures (0 junk and 1 other files left out)" in plan
     # 8 people, 3 at a time, are 3 steps; 10 epochs of 8 x 2 pictures are 160, of 48
     assert "30 steps of 3 people x 2 pictures" in plan and "every person once, is 3 steps" in plan
-    assert "160 pictures in all, 3.3 passes over the set; learning rate x0.1 after steps 18" in plan
+    assert "160 pictures in all, 3.3 passes over the set; learning rate: x0.1 after steps 18\n" in plan
 
 
 def test_one_person_is_refused(dataset, tmp_path):
