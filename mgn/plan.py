@@ -25,8 +25,15 @@ def describe(config: TrainConfig, split: Split, num_classes: int, total_steps: i
 def options(config: TrainConfig) -> str:
     """Every option of a configuration, as the flags that set it."""
     values = dataclasses.asdict(config)
-    shown = {k: ",".join(map(str, v)) if isinstance(v, tuple) else v for k, v in values.items()}
-    return " ".join(f"--{name} {str(v).lower() if v is None else v}" for name, v in shown.items() if v != "")
+    if config.max_steps is None:  # has no word for it
+        del values["max_steps"]
+    return " ".join(f"--{name} {_flag(value)}" for name, value in values.items())
+
+
+def _flag(value: object) -> str:
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    return str(value).lower() if value is None or isinstance(value, bool) else str(value)
 
 
 def _rates(config: TrainConfig, per_epoch: int) -> str:
