@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow.compat.v1 as tf
 
+from mgn import replicas
 from mgn.config import MEAN, STD, NetworkOptions, check_network_options
 from mgn.errors import InputError, first_line
 from mgn.files import read_json, sha256_of
@@ -90,6 +91,12 @@ def find(path: Path, **given: object) -> Checkpoint:
     return Checkpoint(prefix, kind, options, description.get("training_set"), averaged)
 
 
+def _assign(session: tf.Session, variables: Mapping[str, tf.Variable], values: Mapping) -> None:
+    for name, variable in variables.items():
+        fed = tf.placeholder(tf.float32, variable.shape)
+        session.run(variable.assign(fed, read_value=False), {fed: values[name]})
+
+
 def newest(train_dir: Path) -> Path | None:
     """Prefix of the newest checkpoint in `train_dir` whose three files are there."""
     prefixes = [Path(train_dir) / f"{NAME}-{step}" for step in steps_in(train_dir)]
@@ -112,11 +119,13 @@ def step_of(path: Path) -> int | None:
 def restore(session: tf.Session, checkpoint: Checkpoint, variables: Sequence[tf.Variable]) -> None:
     """Set `variables` of the session's graph from the checkpoint, strictly; to averages where it has them.
 
+    Those of several replicas are set in the scope of their strategy.
+
     Raises:
         InputError: a variable is missing there or has another shape (they are named), or the file is damaged.
     """
     prefix, shapes = checkpoint.prefix, stored_shapes(checkpoint.prefix)
-    stored = {checkpoint.name_of(v.op.name): v for v in variables}
+    stored = {checkpoint.name_of(replicas.name_of(v)): v for v in variables}
     missing = [name for name in stored if name not in shapes]
     if missing:
         raise InputError(f"{prefix}: {len(missing)} variables missing, such as {', '.join(missing[:5])}")
@@ -126,7 +135,12 @@ def restore(session: tf.Session, checkpoint: Checkpoint, variables: Sequence[tf.
         raise InputError(f"{prefix}: {len(wrong)} variables of another shape: {', '.join(wrong[:3])}")
     try:
         with session.graph.as_default():
-            tf.train.Saver(stored).restore(session, str(prefix))
+            if not checkpoint.averaged:
+                tf.train.Saver(list(variables)).restore(session, str(prefix))
+            elif replicas.count() == 1:
+                tf.train.Saver(stored).restore(session, str(prefix))
+            else:  # variables of several replicas have one name only for a Saver: their own
+                _assign(session, stored, read(prefix, list(stored)))
     except TENSORFLOW_ERRORS as error:
         raise InputError(f"{prefix}: damaged checkpoint ({first_line(error)})") from None
 

@@ -125,7 +125,7 @@ def moving_average(variable: tf.Variable, weight: tf.Tensor | float) -> tf.Opera
     Each replica keeps its own: weights are the same in all of them, and nothing has to be sent.
     """
     average = tf.get_variable(
-        f"{variable.name.removesuffix(':0')}/average",  # `op.name` differs between replicas
+        f"{replicas.name_of(variable)}/average",
         variable.shape,
         tf.float32,
         tf.zeros_initializer(),

@@ -7,9 +7,18 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 
+from mgn.errors import CheckError
+
 _SECONDS_BETWEEN_LOOKS = 5.0
 _MISSES = 3  # in a row, before a worker counts as gone
 _FAILED = 1  # exit status
+
+
+def check(addresses: Sequence[str], own: int, advice: str) -> None:
+    """Raise `CheckError` if another worker does not answer, which is then why something failed."""
+    for i, address in enumerate(addresses):
+        if i != own and not _answers(address):
+            raise CheckError(_message(address, advice))
 
 
 @contextlib.contextmanager
@@ -39,9 +48,13 @@ def _watch(addresses: Sequence[str], over: threading.Event, advice: str) -> None
             missed[address] = 0 if _answers(address) else missed[address] + 1
             if missed[address] >= _MISSES and not over.is_set():
                 # The main thread waits inside of TensorFlow for what will not come: no exception reaches it.
-                sys.stderr.write(f"error: the worker at {address} is gone; {advice}\n")
+                sys.stderr.write(f"error: {_message(address, advice)}\n")
                 sys.stderr.flush()
                 os._exit(_FAILED)
+
+
+def _message(address: str, advice: str) -> str:
+    return f"the worker at {address} is gone; {advice}"
 
 
 def _answers(address: str) -> bool:

@@ -17,6 +17,11 @@ def count() -> int:
     return tf.distribute.get_strategy().num_replicas_in_sync
 
 
+def name_of(variable: tf.Variable) -> str:
+    """A variable's name in a checkpoint; `op.name` differs between replicas."""
+    return variable.name.removesuffix(":0")
+
+
 def sums(values: Sequence[tf.Tensor]) -> list[tf.Tensor]:
     """Sum each value over the replicas, of which no gradient flows through the sum."""
     if count() == 1:

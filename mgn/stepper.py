@@ -6,8 +6,9 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from mgn import replicas, saving, weights
+from mgn import checkpoints, replicas, saving, weights
 from mgn.batches import training_dataset
+from mgn.checkpoints import Checkpoint
 from mgn.config import TrainConfig
 from mgn.distribution import Placement
 from mgn.training import build_train_graph
@@ -40,7 +41,7 @@ class Stepper:
         pictures: np.ndarray | None = None,
     ):
         """Build, and start from fresh weights; see `training_dataset` for the arguments."""
-        num_classes = int(labels.max()) + 1
+        num_classes, self._strategy = int(labels.max()) + 1, placement.strategy
 
         def dataset() -> tf.data.Dataset:
             return training_dataset(config, paths, labels, start, stop, pictures, placement.share)
@@ -70,6 +71,11 @@ class Stepper:
         self.session = tf.Session(placement.target, graph=graph, config=placement.config)
         self.session.run(first_input)
         self.session.run(starts)
+
+    def restore(self, checkpoint: Checkpoint, variables: Sequence[tf.Variable]) -> None:
+        """Set some of `variables`; see `checkpoints.restore`."""
+        with self.session.graph.as_default(), self._strategy.scope():
+            checkpoints.restore(self.session, checkpoint, variables)
 
     def take(self, stop: bool = False, finish: bool = False, with_images: bool = False) -> Step:
         """Take a step; `stop` and `finish` tell all workers what to do after it."""

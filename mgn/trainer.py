@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from mgn import checkpoints, plan, runlog, saving
+from mgn import checkpoints, peers, plan, runlog, saving
 from mgn.batches import read_all
 from mgn.config import TrainConfig
 from mgn.data import Split, labels_of, steps_per_epoch
@@ -18,7 +18,6 @@ from mgn.distribution import Placement, place
 from mgn.errors import CheckError, InputError, Stopped
 from mgn.health import Health
 from mgn.images import PictureReader, denormalise
-from mgn.peers import watched
 from mgn.plots import draw_training
 from mgn.progress import Progress
 from mgn.runlog import RunLog
@@ -69,7 +68,7 @@ class Trainer:
         if found:
             variables = self._stepper.model_variables
             taken = variables_taken(variables, found, self.num_classes, fresh_classifier)
-            checkpoints.restore(self._stepper.session, found, taken)
+            self._stepper.restore(found, taken)
 
     def resume(self) -> None:
         """Build the graph and restore the newest complete checkpoint of the folder."""
@@ -91,7 +90,7 @@ class Trainer:
             shutil.rmtree(leftover, ignore_errors=True)
         self._build(checkpoints.step_of(newest))
         everything = found._replace(averaged=False)  # the averages too, as the variables they are
-        checkpoints.restore(self._stepper.session, everything, self._stepper.variables)
+        self._stepper.restore(everything, self._stepper.variables)
         log.info(f"resuming from {newest}")
 
     def run(self, score: Score | None = None) -> Path:
@@ -105,11 +104,10 @@ class Trainer:
             InputError: an unreadable picture, named.
             Stopped: Ctrl-C or SIGTERM, after saving.
         """
-        addresses, own = self.placement.addresses, self.placement.worker
         with (
             stop_request() as asked,
             RunLog(self._out, self.step) as written,
-            watched(addresses, own, f"start all workers again: {self._command()}"),
+            peers.watched(*self._peers),
             Progress(self.total_steps, "training", "steps", self.step) as progress,
         ):
             scoring = score if self.placement.is_chief else None
@@ -143,7 +141,11 @@ class Trainer:
         description |= {"recipe": self.config.recipe, "step": self.step}
         description |= {"training_set": self.training_set}
         description |= {"averaged": bool(self.config.average_decay and self.step)}
-        saving.save(self._stepper.session, self._stepper.saver, prefix, description, overwrite=True)
+        try:
+            saving.save(self._stepper.session, self._stepper.saver, prefix, description, overwrite=True)
+        except CheckError:
+            peers.check(*self._peers)
+            raise
         older = [step for step in checkpoints.steps_in(self._out) if step < self.step]
         keep = self.config.keep_checkpoints - 1
         for step in older[: len(older) - keep]:
@@ -166,6 +168,12 @@ class Trainer:
     def _alone(self) -> bool:
         """Without other workers, with whom to agree on when to stop."""
         return len(self.placement.addresses) == 1
+
+    @property
+    def _peers(self) -> tuple:
+        """Arguments for `peers`: who the others are, and what to do when one is gone."""
+        advice = f"start all workers again: {self._command()}"
+        return self.placement.addresses, self.placement.worker, advice
 
     def _check_replicas(self) -> None:
         people, total = self.config.batch_ids, self.placement.share.total
@@ -196,6 +204,7 @@ class Trainer:
                 f"step {self.step}: out of memory; lower --batch_ids or the picture size"
             ) from None
         except tf.errors.OpError as error:
+            peers.check(*self._peers)
             self._name_unreadable_picture()
             raise CheckError(f"step {self.step}: {error.message.splitlines()[0]}") from None
         batch = [self.split.records[i].path for i in taken.indices]

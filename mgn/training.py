@@ -93,12 +93,12 @@ def build_train_graph(
     # The figures are read before the updates, so that a step reports the state it started from.
     before = [*figures, *losses.mining, scale, *tf.get_collection(tf.GraphKeys.UPDATE_OPS)]
     with tf.control_dependencies(before):
-        train_op = _averaged(apply(optimizer, decayed, variables, step, scaling), config, step)
+        train_op = averaged(apply(optimizer, decayed, variables, step, scaling), config, step)
     return TrainOps(*figures, step, train_op, losses.mining, scale)
 
 
-def _averaged(train_op: tf.Operation, config: TrainConfig, step: tf.Variable) -> tf.Operation:
-    """The step with its moving average, which starts as the weights after the first step."""
+def averaged(train_op: tf.Operation, config: TrainConfig, step: tf.Variable) -> tf.Operation:
+    """A step, and the moving average of the network, which starts as the weights after the first step."""
     if not config.average_decay:
         return train_op
     with tf.control_dependencies([train_op]):

@@ -10,6 +10,7 @@ from mgn import checkpoints
 from mgn.config import TrainConfig
 from mgn.errors import InputError
 from mgn.network import HEADS
+from mgn.replicas import name_of
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +51,7 @@ def variables_taken(
     fresh = set() if whole else {head.reduction for head in HEADS}
     if not whole or fresh_classifier or theirs != num_classes:
         fresh |= {head.classifier for head in HEADS}
-    taken = [v for v in variables if v.name.split("/")[0] not in fresh]
+    taken = [v for v in variables if name_of(v).split("/")[0] not in fresh]
     log.info(f"{len(taken)} of {len(variables)} variables start from {found.prefix}")
     if whole and fresh:
         log.info(f"the classifiers start anew: {theirs or 'none'} classes there, {num_classes} people here")

@@ -11,6 +11,7 @@ from mgn.errors import CheckError
 from mgn.families import BODIES, recognise
 from mgn.layouts import to_tf_layout
 from mgn.network import HEADS, mgn
+from mgn.replicas import name_of
 
 _AT_ONCE = 50  # variables a run: what is fed is copied, and a whole network is 280 MB
 
@@ -43,13 +44,11 @@ def from_pytorch(state_dict: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 def model_variables() -> list[tf.Variable]:
     """The current graph's variables of the network (no optimiser slots, no step), in their order."""
     scopes = {*BODIES, *(h.reduction for h in HEADS), *(h.classifier for h in HEADS)}
-    return [v for v in tf.global_variables() if v.name.split("/")[0] in scopes and not _is_slot(v)]
+    return [v for v in tf.global_variables() if name_of(v).split("/")[0] in scopes and not _is_slot(v)]
 
 
 def _is_slot(variable: tf.Variable) -> bool:
-    # `name` is that of the first replica; `op.name` differs between replicas.
-    leaf = variable.name.removesuffix(":0").rsplit("/", 1)[-1]
-    return leaf not in ("weight", "bias", "running_mean", "running_var")
+    return name_of(variable).rsplit("/", 1)[-1] not in ("weight", "bias", "running_mean", "running_var")
 
 
 def assign(session: tf.Session, arrays: Mapping[str, np.ndarray]) -> None:

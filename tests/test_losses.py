@@ -60,6 +60,19 @@ def test_identical_features_have_a_finite_gradient():
         assert np.isfinite(session.run(tf.gradients(loss, features)[0])).all()
 
 
+@pytest.mark.parametrize(("margin", "active"), [(0.5, 0.25), (None, 0.25), (1.5, 0.5)])
+def test_mining_by_eye(margin, active):
+    """The line of `test_triplet_by_eye`: hardest positives 1, 1, 4, 4; hardest negatives 3, 2, 2, 6."""
+    features, labels = tf.constant([[0.0], [1.0], [3.0], [7.0]]), tf.constant([0, 0, 1, 1])
+    found = losses.total_loss([features], [tf.zeros([4, 2])], labels, margin, 2.0, 0.0, 3.0)
+    with tf.Session() as session:
+        got = session.run(found)
+    assert got.mining.hardest_positive == pytest.approx(2.5) and got.mining.active == active
+    assert got.mining.hardest_negative == pytest.approx(3.25)
+    assert got.cross_entropy == pytest.approx(np.log(2)) and got.objective == got.total
+    assert got.total == pytest.approx(3 * np.log(2) + 2 * got.triplet)
+
+
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 def test_cross_entropy_against_the_definition(smoothing):
     rng = np.random.default_rng(2)

@@ -13,7 +13,7 @@ from mgn.batches import training_dataset
 from mgn.config import RECIPES, TrainConfig
 from mgn.data import labels_of, pk_batches, read_split
 from mgn.images import PictureReader, normalise, resize
-from mgn.optimizers import make_optimizer
+from mgn.optimizers import apply, make_optimizer
 
 
 @pytest.mark.parametrize("name", ["sgd", "adam"])
@@ -103,10 +103,82 @@ def test_learning_rate_by_hand():
     assert got == pytest.approx([0.25, 0.5, 1, 1, 1, 0.1, 0.1, 0.01, 0.01])
 
 
+def test_cosine_by_hand():
+    options = {"schedule": "cosine", "cosine_start": 2, "epochs": 6, "final_learning_rate": 0.1}
+    config = TrainConfig(learning_rate=1.0, warmup_steps=4, warmup_factor=0.5, **options)
+    step = tf.placeholder(tf.int64, [])
+    rate = training.learning_rate_at(step, config, per_epoch=5)
+    with tf.Session() as session:
+        got = [session.run(rate, {step: i}) for i in (0, 1, 3, 10, 15, 20, 25, 30, 99)]
+    # from 0.1 to 1 along half a cosine between steps 10 and 30; warm-up from half the rate in steps of 1/8
+    falling = [0.1 + 0.9 * (1 + np.cos(np.pi * t)) / 2 for t in (0, 0.25, 0.5, 0.75, 1)]
+    assert got == pytest.approx([0.625, 0.75, 1, *falling, 0.1])
+
+
+def test_the_moving_average_against_a_loop():
+    """Least squares by SGD: the average is that of the weights after each step, short at first."""
+    x = tf.get_variable("backbone/conv1/weight", initializer=np.float32([1.0, -2.0]), use_resource=True)
+    step = tf.train.get_or_create_global_step()
+    config = TrainConfig(optimizer="sgd", learning_rate=0.1, momentum=0.0, average_decay=0.5)
+    optimizer = make_optimizer(config, tf.constant(0.1), step)
+    moved = apply(optimizer, [2.0 * x], [x], step)
+    train = training.averaged(moved, config, step)
+    (average,) = [v for v in tf.global_variables() if v.op.name == "backbone/conv1/weight/average"]
+    expected, weights_now = np.zeros(2), np.array([1.0, -2.0])
+    with tf.Session() as session:
+        session.run([v.initializer for v in tf.global_variables()])
+        for done in range(15):
+            session.run(train)
+            weights_now = weights_now * 0.8
+            decay = min(0.5, done / (done + 10))
+            expected = decay * expected + (1 - decay) * weights_now
+            assert session.run(average) == pytest.approx(expected, rel=1e-5), done
+
+
+def test_loss_scaling_skips_what_overflows_and_goes_on():
+    """As torch's GradScaler: an infinite gradient changes no weight and no moment, and halves the scale."""
+    x = tf.get_variable("x", initializer=np.float32([1.0]), use_resource=True)
+    step = tf.train.get_or_create_global_step()
+    scaling = tf.mixed_precision.DynamicLossScale(initial_loss_scale=8.0, increment_period=2)
+    gradient = tf.placeholder(tf.float32, [1])
+    optimizer = make_optimizer(TrainConfig(optimizer="sgd"), tf.constant(0.5), step)
+    train = apply(optimizer, [gradient], [x], step, scaling)
+    with tf.Session() as session:
+        session.run([v.initializer for v in tf.global_variables()])
+        seen = []
+        for value in (1.0, np.inf, 1.0, 1.0, np.nan):
+            session.run(train, {gradient: [value]})
+            seen.append((session.run(x)[0], session.run(scaling())))
+        moment = next(v for v in tf.global_variables() if "Momentum" in v.name)
+        assert session.run(moment)[0] == pytest.approx(0.9 * 1.9 + 1)  # of the three finite ones
+        assert session.run(step) == 5
+    moved = [0.5, 0.5, 0.5 - 0.95, 0.5 - 0.95 - 0.5 * 2.71, 0.5 - 0.95 - 0.5 * 2.71]
+    assert [x for x, _ in seen] == pytest.approx(moved)
+    assert [s for _, s in seen] == [8, 4, 4, 8, 4]  # two good ones in a row double it
+
+
+def test_a_step_in_a_smaller_type_is_the_float32_step_but_for_rounding():
+    shallow = {"zero_init_residual": True}  # rounding is magnified by depth and a batch of four
+    exact = one_small_step(**shallow)
+    for precision, scale in (("bfloat16", 1), ("float16", 2**15)):
+        rounded = one_small_step(**shallow, precision=precision)
+        for name in ("cross_entropy", "triplet", "grad_norm"):
+            assert getattr(rounded[2], name) == pytest.approx(getattr(exact[2], name), rel=0.03), name
+        assert rounded[2].loss_scale == scale
+        assert all(value.dtype == np.float32 for value in rounded[1].values())  # master weights, statistics
+        ours, theirs = (
+            np.concatenate([(after[n] - before[n]).ravel() for n in before if "running" not in n])
+            for before, after, *_ in (rounded, exact)
+        )
+        cosine = ours @ theirs / np.linalg.norm(ours) / np.linalg.norm(theirs)
+        print(f"{precision}: the whole update has cosine {cosine:.4f} with float32's")
+        assert cosine > 0.98
+
+
 def one_small_step(**options):
     """Build, take one step on noise; returns (values before, values after, figures of steps 0 and 1)."""
     plain = {"optimizer": "sgd", "momentum": 0.0, "learning_rate": 0.1, "zero_init_residual": False}
-    config = dataclasses.replace(RECIPES["scratch"], **plain, **options)
+    config = dataclasses.replace(RECIPES["scratch"], **{**plain, **options})
     rng = np.random.default_rng(0)
     with tf.Graph().as_default():
         tf.set_random_seed(0)
@@ -120,17 +192,20 @@ def one_small_step(**options):
                 session, biases.values(), {n: np.full(v.shape.as_list(), 0.5, "f") for n, v in biases.items()}
             )
             before = session.run(variables)
-            first, _ = session.run([ops._replace(train_op=ops.total), ops.train_op])
+            figures = ops._replace(train_op=ops.total)
+            first, _ = session.run([figures, ops.train_op])
             after = session.run(variables)
-            second = session.run(ops._replace(train_op=ops.total))
+            second = session.run(figures)
     return before, after, first, second
 
 
 def test_l2_reaches_every_parameter_and_the_triplet_joins_at_its_step():
     before, plain, *_ = one_small_step(weight_decay=0.0, triplet_start_step=1)
-    same, decayed, first, second = one_small_step(weight_decay=0.01, triplet_start_step=1, triplet_weight=3.0)
-    assert first.total == first.cross_entropy
-    assert second.total == pytest.approx(second.cross_entropy + 3 * second.triplet, rel=1e-6)
+    weights_of_losses = {"triplet_weight": 3.0, "cross_entropy_weight": 0.5}
+    same, decayed, first, second = one_small_step(weight_decay=0.01, triplet_start_step=1)
+    *_, first, second = one_small_step(triplet_start_step=1, **weights_of_losses)
+    assert first.total == pytest.approx(0.5 * first.cross_entropy, rel=1e-6)
+    assert second.total == pytest.approx(0.5 * second.cross_entropy + 3 * second.triplet, rel=1e-6)
     assert second.global_step == 1
     for name, start in before.items():
         assert np.array_equal(start, same[name])

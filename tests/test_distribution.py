@@ -1,0 +1,132 @@
+"""`train.py` on two replicas of a process, and on two processes, against one with the same batches."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+from conftest import run
+
+import train
+from mgn import checkpoints
+
+ROOT = Path(__file__).parent.parent
+OPTIONS = [  # an update that shows the gradient: no momentum, no decay
+    *("--recipe", "scratch", "--batch_ids", 4, "--batch_images", 2, "--triplet_start_step", 0),
+    *("--optimizer", "sgd", "--momentum", 0, "--learning_rate", 1e-3, "--random_erasing", 0),
+    *("--sync_batch_norm", "--save_every", 1),
+]
+
+
+@pytest.fixture(scope="module")
+def alone(dataset, tmp_path_factory):
+    """One step of one replica: flags of a run from the same weights, its line, and what moved."""
+    folder = tmp_path_factory.mktemp("distribution")
+    shutil.copytree(dataset / "bounding_box_train", folder / "set" / "bounding_box_train")
+    arguments = ["--dataset", folder / "set", *OPTIONS]
+    assert run(train, *arguments, "--train_dir", folder / "run", "--max_steps", 1) == 0
+    start = ["--init_checkpoint", folder / "run" / "model.ckpt-0"]
+    yield [*arguments, *start], lines(folder / "run")[0], movement(folder / "run")
+    shutil.rmtree(folder)
+
+
+def lines(folder):
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def movement(folder):
+    """All trainable weights of step 1 minus those of step 0."""
+    values = []
+    for step in (0, 1):
+        reader = tf.train.load_checkpoint(str(folder / f"model.ckpt-{step}"))
+        names = sorted(
+            n for n in reader.get_variable_to_shape_map() if n.rsplit("/")[-1] in ("weight", "bias")
+        )
+        values.append(np.concatenate([reader.get_tensor(name).ravel().astype(float) for name in names]))
+    return values[1] - values[0]
+
+
+def check_figures(got, expected):
+    for name in ("cross_entropy", "triplet", "total", "grad_norm", "active", "hardest_positive"):
+        assert got[name] == pytest.approx(expected[name], rel=1e-4), name
+
+
+def test_two_replicas_in_one_process(alone, tmp_path):
+    arguments, first, moved = alone
+    assert run(train, *arguments, "--train_dir", tmp_path / "run", "--max_steps", 1, "--replicas", 2) == 0
+    check_figures(lines(tmp_path / "run")[0], first)
+    difference = np.linalg.norm(movement(tmp_path / "run") - moved) / np.linalg.norm(moved)
+    print(f"two replicas: the whole update differs by {difference:.1e}")
+    assert difference < 1e-4
+
+
+def test_two_processes_one_is_killed_and_the_run_goes_on(alone, tmp_path):
+    arguments, first, _ = alone
+    folder, ports = tmp_path / "run", free_ports(2)
+    workers = [start(arguments, folder, ports, index) for index in (0, 1)]
+    try:
+        wait_for(lambda: (folder / "metrics.jsonl").exists() and len(lines(folder)) >= 2, workers)
+        workers[1].kill()
+        error = workers[0].communicate(timeout=90)[1]
+    finally:
+        for worker in workers:
+            worker.kill()
+    check_figures(lines(folder)[0], first)
+    assert workers[0].returncode == 1
+    last = error.strip().splitlines()[-1]
+    assert last.startswith(f"error: the worker at localhost:{ports[1]} is gone; start all workers again")
+    saved = checkpoints.step_of(checkpoints.newest(folder))
+    assert saved >= 1
+    assert run(train, "--train_dir", folder, "--resume", "--max_steps", saved + 1) == 0  # alone, this time
+    assert [line["step"] for line in lines(folder)] == list(range(1, saved + 2))
+
+
+def start(arguments, folder, ports, index):
+    cluster = {"worker": [f"localhost:{port}" for port in ports]}
+    task = json.dumps({"cluster": cluster, "task": {"type": "worker", "index": index}})
+    command = [sys.executable, "train.py", *arguments, "--train_dir", folder]
+    return subprocess.Popen(
+        [str(part) for part in command],
+        cwd=ROOT,
+        env={**os.environ, "TF_CONFIG": task},
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+    )
+
+
+def free_ports(count):
+    sockets = [socket.create_server(("localhost", 0)) for _ in range(count)]
+    ports = [s.getsockname()[1] for s in sockets]
+    for s in sockets:
+        s.close()
+    return ports
+
+
+def wait_for(condition, processes, seconds=240):
+    deadline = time.monotonic() + seconds
+    while not condition() and time.monotonic() < deadline:
+        assert all(process.poll() is None for process in processes), processes[0].stderr.read()
+        time.sleep(0.2)
+
+
+@pytest.mark.parametrize(
+    ("flags", "config", "expected"),
+    [
+        (["--replicas", "3", "--batch_ids", "3"], "", "last batch has 2 people, too few for 3 replicas"),
+        (["--replicas", "2"], "{", "TF_CONFIG: cannot be used"),
+    ],
+)
+def test_what_cannot_be_divided(dataset, tmp_path, capsys, monkeypatch, flags, config, expected):
+    monkeypatch.setenv("TF_CONFIG", config)
+    arguments = ["--dataset", dataset, "--train_dir", tmp_path / "run", "--recipe", "scratch"]
+    assert run(train, *arguments, *flags) == 2
+    assert expected in capsys.readouterr().err.splitlines()[-1]
+    assert not (tmp_path / "run").exists()

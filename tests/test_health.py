@@ -1,0 +1,53 @@
+"""What ends a run, and what is told."""
+
+import logging
+
+import pytest
+
+from mgn.config import TrainConfig
+from mgn.errors import CheckError
+from mgn.health import BAD_BATCH, Health
+
+FINE = {"cross_entropy": 1.0, "triplet": 0.5, "grad_norm": 3.0, "loss_scale": 1.0}
+
+
+@pytest.mark.parametrize("part", ["cross_entropy", "triplet", "grad_norm"])
+def test_a_figure_that_is_not_finite_names_part_step_and_batch(tmp_path, part):
+    health = Health(TrainConfig(), tmp_path)
+    health.check(3, FINE, ["a.jpg"], "last")
+    pictures = [f"{i}.jpg" for i in range(8)]
+    with pytest.raises(CheckError, match=rf"step 4: {part} is nan, in the batch of 0.jpg, 1.jpg, 2.jpg and"):
+        health.check(4, {**FINE, part: float("nan")}, pictures, "last")
+    assert (tmp_path / BAD_BATCH).read_text().split() == pictures
+
+
+def test_an_infinite_gradient_of_a_scaled_loss_is_left_to_the_scale(tmp_path):
+    health = Health(TrainConfig(precision="float16"), tmp_path)
+    health.check(0, {**FINE, "grad_norm": float("inf"), "loss_scale": 2.0}, ["a"], "last")
+    for figures in ({"grad_norm": float("inf")}, {"triplet": float("nan"), "loss_scale": 2.0}):
+        with pytest.raises(CheckError):
+            health.check(0, {**FINE, **figures}, ["a"], "last")
+
+
+@pytest.mark.parametrize(("margin", "value"), [(1.2, 1.205), (None, 0.6931), (0.3, 0.298)])
+def test_a_triplet_loss_that_sits_at_its_margin_is_told_once(tmp_path, caplog, margin, value):
+    caplog.set_level(logging.WARNING)
+    health = Health(TrainConfig(margin=margin, triplet_start_step=50), tmp_path)
+
+    def told(first, last, triplet):
+        for step in range(first, last):
+            health.check(step, {**FINE, "triplet": triplet}, ["a"], "last")
+        return len(caplog.records)
+
+    assert told(0, 149, value) == 0  # 99 steps with the triplet loss in use
+    assert told(149, 150, value * 1.1) == 0  # it moves: counting starts again
+    assert told(150, 249, value) == 0
+    assert told(249, 600, value) == 1
+    assert "has sat at its margin" in caplog.text and "--learning_rate" in caplog.text
+
+
+def test_without_a_triplet_loss_nothing_sits(tmp_path, caplog):
+    health = Health(TrainConfig(triplet_weight=0.0), tmp_path)
+    for step in range(300):
+        health.check(step, {**FINE, "triplet": 1.2}, ["a"], "last")
+    assert not caplog.records
