@@ -28,12 +28,23 @@ def decode(contents: tf.Tensor) -> tf.Tensor:
 
 
 def resize(pictures: tf.Tensor, height: int, width: int) -> tf.Tensor:
-    """Resize RGB [..., H, W, 3], 0 to 255 and of any type, to float32 [..., height, width, 3], 0 to 255.
+    """Resize RGB [N, H, W, 3] or [H, W, 3], 0 to 255 and of any type, to float32 of height × width, 0 to 255.
 
-    Bicubic with antialias, as Pillow and so the PyTorch models' training; `compat.v1` has no antialias.
+    Bicubic with antialias, as Pillow and so the PyTorch models' training; `compat.v1` has no antialias. The
+    operation behind `compat.v2.image.resize`, which would ask for the size by a strided slice.
     """
-    resized = tf.compat.v2.image.resize(pictures, [height, width], method="bicubic", antialias=True)
-    return tf.clip_by_value(resized, 0.0, 255.0)
+    batch = pictures if pictures.shape.rank == 4 else tf.expand_dims(pictures, 0)
+    size, given = tf.constant([height, width]), tf.slice(tf.shape(batch), [1], [2])
+    resized = tf.raw_ops.ScaleAndTranslate(
+        images=batch,
+        size=size,
+        scale=tf.cast(size, tf.float32) / tf.cast(given, tf.float32),
+        translation=tf.zeros([2]),
+        kernel_type="keyscubic",
+        antialias=True,
+    )
+    resized = tf.clip_by_value(resized, 0.0, 255.0)
+    return resized if pictures.shape.rank == 4 else tf.squeeze(resized, 0)
 
 
 def normalise(pictures: tf.Tensor) -> tf.Tensor:

@@ -132,8 +132,9 @@ def test_the_graph_holds_what_inference_needs_and_its_description(small_pb, smal
     assert not any(name.startswith("fc_id") for name in nodes)
     assert "FusedBatchNormV3" not in kinds
     identities = {name for name, node in nodes.items() if node.op == "Identity"}
-    assert len(identities) <= 3  # nothing but names of the contract
-    assert ("StridedSlice" in kinds) == (form == PRE_POST)  # of resizing: how large the pictures are
+    names = "original_embedding", "flip_embedding", "resize_image", "person_embedding", "network/embedding"
+    assert identities <= {*names}
+    assert "StridedSlice" not in kinds
     described = frozen.metadata_of(graph_def)
     assert (described["form"], described["num_classes"], described["height"], described["width"]) == (
         form,
