@@ -112,12 +112,7 @@ class Embedder:
         return self._each(pictures, self._original)
 
     def _each(self, pictures: Sequence[np.ndarray], output: tf.Tensor) -> np.ndarray:
-        if self.input.dtype == tf.string:
-            prepared = [np.array(_as_png(picture, i), object) for i, picture in enumerate(pictures)]
-        elif self.form == PRE_POST:
-            prepared = list(pictures)
-        else:
-            prepared = [self._prepare(picture) for picture in pictures]
+        prepared = self.prepare(pictures)
         by_shape: dict[tuple, list[int]] = {}  # a batch is of one size, unless it is encoded
         for i, picture in enumerate(prepared):
             by_shape.setdefault(picture.shape, []).append(i)
@@ -129,8 +124,13 @@ class Embedder:
                 result[chosen] = self._session.run(output, {self.input: batch})
         return result
 
-    def _prepare(self, picture: np.ndarray) -> np.ndarray:
-        return self._session.run(self._prepared, {self._picture: picture})
+    def prepare(self, pictures: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Pictures, uint8 RGB [H, W, 3], as the graph's input takes each of a batch."""
+        if self.input.dtype == tf.string:
+            return [np.array(_as_png(picture, i), object) for i, picture in enumerate(pictures)]
+        if self.form == PRE_POST:
+            return [picture.astype(self.input.dtype.as_numpy_dtype) for picture in pictures]
+        return [self._session.run(self._prepared, {self._picture: picture}) for picture in pictures]
 
     def close(self) -> None:
         """Free the memory."""
