@@ -1,4 +1,4 @@
-"""What an export costs beyond its network: pre- and postprocessing, decoding, loading, waiting, a folder of files.
+"""What an export costs beyond its network: preprocessing, decoding, loading, waiting, a folder of files.
 
     python tests/benchmark_forms.py forms   [--rounds 5] [--batches 1,8] [--precision float32]
     python tests/benchmark_forms.py process [--precisions float32,bfloat16,float16] [--calls 100]
@@ -118,10 +118,9 @@ def forms(folder, flags):
         for name, found in seconds.items():
             paired = [s / b - 1 for s, b in zip(found, seconds["two plain forwards"], strict=True)]
             middle = statistics.median(found)
-            print(
-                f"  {name:<20} median {middle * 1000:8.1f} ms ({min(found) * 1000:.1f} to {max(found) * 1000:.1f})"
-                f"  {middle / base - 1:+.1%}, round by round {statistics.median(paired):+.1%}"
-            )
+            each = f"({min(found) * 1000:.1f} to {max(found) * 1000:.1f})"
+            change = f"{middle / base - 1:+.1%}, round by round {statistics.median(paired):+.1%}"
+            print(f"  {name:<20} median {middle * 1000:8.1f} ms {each}  {change}")
 
 
 def process(folder, flags):
@@ -129,15 +128,8 @@ def process(folder, flags):
     np.save(folder / "batch.npy", pictures(1)[0][None])
     for precision in flags.precisions.split(","):
         path = frozen_file(folder, PRE_POST, "uint8", precision)
-        command = [
-            sys.executable,
-            "-c",
-            CHILD,
-            path,
-            "result_embedding:0",
-            str(flags.calls),
-            folder / "batch.npy",
-        ]
+        given = path, "result_embedding:0", str(flags.calls), folder / "batch.npy"
+        command = [sys.executable, "-c", CHILD, *given]
         found = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
         p50, p99 = np.percentile(found["seconds"], [50, 99])
         print(
