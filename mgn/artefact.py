@@ -120,6 +120,8 @@ def as_text(artefact: Artefact) -> str:
         return "\n".join([*lines, "no description inside: made by another program"])
     size = f"{about['height']}×{about['width']}"
     heads = f"{about['pool']} pooling, {about['reduction']} heads"
+    if "decoding" in about:
+        lines.append(f"decoder {about['decoding']}; at most {about['largest_picture']} pixels")
     lines += [
         f"network {size} pictures, {heads}, {about['num_classes']} classes in training, {about['precision']}",
         f"order   {' '.join(about['embedding_order'])}",

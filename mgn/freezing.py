@@ -9,8 +9,10 @@ from tensorflow.core.framework.function_pb2 import FunctionDef
 
 from mgn import checkpoints, folding
 from mgn.comparison import Comparison, compare
+from mgn.config import EXPORT_MAX_PIXELS
 from mgn.files import refuse_existing, replacing
 from mgn.frozen import METADATA
+from mgn.images import DECODING
 from mgn.inference import OUTPUTS, build, load_embedder, open_exported
 
 
@@ -67,6 +69,8 @@ def freeze(
         "source_sha256": checkpoints.sha256(checkpoint.prefix),
         "tensorflow": tf.__version__,
     }
+    if input_type == "jpeg":
+        description |= {"decoding": DECODING, "largest_picture": EXPORT_MAX_PIXELS}
     frozen = folding.frozen_network(checkpoint, precision)
 
     def network(images: tf.Tensor) -> tf.Tensor:

@@ -10,6 +10,9 @@ from mgn.errors import InputError
 from mgn.session import new_session
 
 PREPROCESSING = "RGB 0-255, bicubic resize with antialias (Pillow's), / 255, minus mean, / std"
+DECODING = (
+    "libjpeg's accurate integer transform and fancy upsampling, as OpenCV and Pillow; grey, CMYK to RGB"
+)
 _ERASED_AREA = 0.02, 0.4  # share of the picture (arXiv:1708.04896)
 _ERASED_ASPECT = 0.3, 1 / 0.3  # height over width
 _ERASING_TRIES = 10  # rectangles drawn until one lies inside; MGN-pytorch tries 100, with the same effect
