@@ -3,18 +3,19 @@
 import sys
 
 from mgn import cli
+from mgn.config import EXPORT_INPUTS
 
 
 def main(arguments: list[str]) -> int:
     """Parse, check, export, print what was made."""
     parser = cli.Parser(
         "Freeze a checkpoint with pre- and postprocessing: image_tensor [N, H, W, 3], RGB 0 to 255,"
-        " any size,"
+        " any size, or [N] whole JPEG or PNG files of any sizes,"
         " to result_embedding [N, 2048] of length 1."
     )
     cli.add_export_options(parser)
     parser.add_argument(
-        "--input", choices=("float32", "uint8"), default="float32", help="type of image_tensor"
+        "--input", choices=EXPORT_INPUTS, default=EXPORT_INPUTS[0], help="what image_tensor takes"
     )
     flags = cli.parse_export(parser, arguments)
 

@@ -1,5 +1,6 @@
 """What an exported file is, told from the file alone."""
 
+import itertools
 from collections import Counter
 from contextlib import closing
 from pathlib import Path
@@ -17,7 +18,7 @@ from mgn.frozen import (
     saved_model_folder,
     session_of,
 )
-from mgn.inference import Embedder
+from mgn.inference import RESIZED, Embedder
 
 
 class Artefact(NamedTuple):
@@ -31,7 +32,7 @@ class Artefact(NamedTuple):
     megabytes: float
     operations: dict[str, int]  # kind -> how many, most first
     weights: dict[str, int]  # type -> how many numbers
-    gigaflops: float  # multiplications and additions of one picture
+    gigaflops: float | None  # multiplications and additions of one picture; None: not to be told
     description: dict
 
 
@@ -52,10 +53,11 @@ def describe(path: Path) -> Artefact:
     with closing(embedder):
         graph_def = embedder.input.graph.as_graph_def()
         given, result = embedder.input, embedder.result
+        functions = (function.node_def for function in graph_def.library.function)
+        nodes = itertools.chain(graph_def.node, *functions)
+        kinds = Counter(node.op for node in nodes if node.name != METADATA)
         names = ("input_image", "reid_embedding") if folder else (given.op.name, result.op.name)
-        size = [n or default for n, default in zip(given.shape[1:3].as_list(), (HEIGHT, WIDTH), strict=True)]
         files = [p for p in folder.rglob("*") if p.is_file()] if folder else [path]
-        kinds = Counter(node.op for node in graph_def.node if node.name != METADATA)
         return Artefact(
             folder or path,
             "SavedModel" if folder else "frozen graph",
@@ -65,7 +67,7 @@ def describe(path: Path) -> Artefact:
             sum(p.stat().st_size for p in files) / 1e6,
             dict(kinds.most_common()),
             _weights(graph_def),
-            _gigaflops(graph_def, given, result, size),
+            _gigaflops(graph_def, given, result),
             metadata_of(graph_def),
         )
 
@@ -85,8 +87,14 @@ def _weights(graph_def: tf.GraphDef) -> dict[str, int]:
     return {name: count for name, count in counts.most_common() if count > 1000}
 
 
-def _gigaflops(graph_def: tf.GraphDef, given: tf.Tensor, result: tf.Tensor, size: list[int]) -> float:
-    """Of one picture, as TensorFlow's profiler counts."""
+def _gigaflops(graph_def: tf.GraphDef, given: tf.Tensor, result: tf.Tensor) -> float | None:
+    """Of one picture, as TensorFlow's profiler counts; without decoding it."""
+    if given.dtype == tf.string:
+        try:
+            given = given.graph.get_tensor_by_name(f"{RESIZED}:0")
+        except KeyError:  # of another program
+            return None
+    size = [n or default for n, default in zip(given.shape[1:3].as_list(), (HEIGHT, WIDTH), strict=True)]
     with tf.Graph().as_default() as graph:
         one = tf.placeholder(given.dtype, [1, *size, 3])
         tf.import_graph_def(graph_def, {given.name: one}, [result.name], name="one")
@@ -105,13 +113,15 @@ def as_text(artefact: Artefact) -> str:
         *(f"input   {name}: {shown}" for name, shown in artefact.inputs.items()),
         *(f"output  {name}: {shown}" for name, shown in artefact.outputs.items()),
         f"weights {weights}",
-        f"work    {artefact.gigaflops:.1f} GFLOP a picture",
+        f"work    {artefact.gigaflops or float('nan'):.1f} GFLOP a picture",
         f"graph   {sum(artefact.operations.values())} operations: {operations}, ...",
     ]
     if not about:
         return "\n".join([*lines, "no description inside: made by another program"])
     size = f"{about['height']}×{about['width']}"
     heads = f"{about['pool']} pooling, {about['reduction']} heads"
+    if "decoding" in about:
+        lines.append(f"decoder {about['decoding']}; at most {about['largest_picture']} pixels")
     lines += [
         f"network {size} pictures, {heads}, {about['num_classes']} classes in training, {about['precision']}",
         f"order   {' '.join(about['embedding_order'])}",

@@ -15,6 +15,8 @@ REDUCTION_ORDERS = ("pytorch", "mgn-reid")  # how a file may number the heads' r
 OPTIMIZERS = ("sgd", "adam", "amsgrad")
 SCHEDULES = ("step", "cosine")
 PRECISIONS = ("float32", "bfloat16", "float16")
+EXPORT_INPUTS = ("float32", "uint8", "jpeg")  # what an exported graph with preprocessing may take
+EXPORT_MAX_PIXELS = 4096 * 4096  # of an encoded picture, so that a small file cannot fill the memory
 _MANY = 10**9
 _RANGES = {  # of TrainConfig's numbers
     "learning_rate": (1e-12, 1e6),

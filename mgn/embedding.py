@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mgn.data import Split
-from mgn.errors import InputError
+from mgn.errors import InputError, PictureError
 from mgn.images import PictureReader
 from mgn.progress import Progress
 
@@ -76,8 +76,12 @@ def embed_split(
             pictures = [_picture(future, skip_unreadable) for future in ahead]
             ahead = [pool.submit(read, path) for path in paths[start + _BATCH : start + 2 * _BATCH]]
             kept += [picture is not None for picture in pictures]
-            if readable := [picture for picture in pictures if picture is not None]:
-                made = embed(readable)
+            if readable := [i for i, picture in enumerate(pictures) if picture is not None]:
+                try:
+                    made = embed([pictures[i] for i in readable])
+                except PictureError as error:
+                    path = paths[start + readable[error.position]]
+                    raise InputError(f"{path}: {error.problem}") from None
                 if not done:
                     features = np.empty((len(paths), made.shape[1]), np.float32)
                 features[done : done + len(made)] = made

@@ -15,6 +15,14 @@ class InputError(ToldError):
     """A bad flag or file: exit status 2."""
 
 
+class PictureError(InputError):
+    """A picture of a list cannot be embedded; `position` says which, from 0, to whoever knows its file."""
+
+    def __init__(self, position: int, problem: str):
+        super().__init__(f"picture {position}: {problem}")
+        self.position, self.problem = position, problem
+
+
 class CheckError(ToldError):
     """The work ran and a check failed (coverage, shapes, parity): exit status 1."""
 

@@ -5,11 +5,14 @@ from contextlib import closing
 from pathlib import Path
 
 import tensorflow.compat.v1 as tf
+from tensorflow.core.framework.function_pb2 import FunctionDef
 
 from mgn import checkpoints, folding
 from mgn.comparison import Comparison, compare
+from mgn.config import EXPORT_MAX_PIXELS
 from mgn.files import refuse_existing, replacing
 from mgn.frozen import METADATA
+from mgn.images import DECODING
 from mgn.inference import OUTPUTS, build, load_embedder, open_exported
 
 
@@ -28,7 +31,7 @@ def export_pb(
         path: train_dir or checkpoint prefix.
         pb_path: file to make.
         form: "plain" or "pre_post".
-        input_type: of a pre_post graph's `image_tensor`, "float32" or "uint8".
+        input_type: of a pre_post graph's `image_tensor`, one of `config.EXPORT_INPUTS`.
         precision: "float32", "bfloat16" or "float16", of the weights and of what flows between them;
             input and output stay float32.
         overwrite: replace `pb_path`.
@@ -66,6 +69,8 @@ def freeze(
         "source_sha256": checkpoints.sha256(checkpoint.prefix),
         "tensorflow": tf.__version__,
     }
+    if input_type == "jpeg":
+        description |= {"decoding": DECODING, "largest_picture": EXPORT_MAX_PIXELS}
     frozen = folding.frozen_network(checkpoint, precision)
 
     def network(images: tf.Tensor) -> tf.Tensor:
@@ -76,4 +81,41 @@ def freeze(
     with tf.Graph().as_default() as graph:
         build(form, checkpoint.options, input_type, network)
         tf.constant(json.dumps(description, sort_keys=True), name=METADATA)
-    return tf.graph_util.extract_sub_graph(graph.as_graph_def(), [OUTPUTS[form], METADATA])
+    made = tf.graph_util.extract_sub_graph(graph.as_graph_def(), [OUTPUTS[form], METADATA])
+    rename_functions(made)
+    return made
+
+
+def rename_functions(graph_def: tf.GraphDef) -> None:
+    """Number the functions (of loops and conditions) as the graph calls them, in place.
+
+    TensorFlow numbers them by what the process built before, and lists them in no order.
+    """
+    library = {function.signature.name: function for function in graph_def.library.function}
+    names, queue = {}, [graph_def.node]
+    for nodes in queue:
+        for node in nodes:
+            for _, value in sorted(node.attr.items()):
+                if value.func.name and value.func.name not in names:
+                    names[value.func.name] = f"function_{len(names)}"
+                    queue.append(library[value.func.name].node_def)
+    for nodes in queue:
+        for value in (value for node in nodes for value in node.attr.values() if value.func.name):
+            value.func.name = names[value.func.name]
+    for name in names:
+        _rename_function(library[name], names[name])
+    ordered = [library[name] for name in names]
+    del graph_def.library.function[:]
+    graph_def.library.function.extend(ordered)
+
+
+def _rename_function(function: FunctionDef, name: str) -> None:
+    """Its arguments too, which may be called after it."""
+    function.signature.name = name
+    arguments = {argument.name: f"argument_{i}" for i, argument in enumerate(function.signature.input_arg)}
+    for argument in function.signature.input_arg:
+        argument.name = arguments[argument.name]
+    for node in function.node_def:
+        node.input[:] = [arguments.get(given, given) for given in node.input]
+    for result, given in list(function.ret.items()):
+        function.ret[result] = arguments.get(given, given)

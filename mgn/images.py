@@ -10,6 +10,9 @@ from mgn.errors import InputError
 from mgn.session import new_session
 
 PREPROCESSING = "RGB 0-255, bicubic resize with antialias (Pillow's), / 255, minus mean, / std"
+DECODING = (
+    "libjpeg's accurate integer transform and fancy upsampling, as OpenCV and Pillow; grey, CMYK to RGB"
+)
 _ERASED_AREA = 0.02, 0.4  # share of the picture (arXiv:1708.04896)
 _ERASED_ASPECT = 0.3, 1 / 0.3  # height over width
 _ERASING_TRIES = 10  # rectangles drawn until one lies inside; MGN-pytorch tries 100, with the same effect
@@ -28,12 +31,23 @@ def decode(contents: tf.Tensor) -> tf.Tensor:
 
 
 def resize(pictures: tf.Tensor, height: int, width: int) -> tf.Tensor:
-    """Resize RGB [..., H, W, 3], 0 to 255 and of any type, to float32 [..., height, width, 3], 0 to 255.
+    """Resize RGB [N, H, W, 3] or [H, W, 3], 0 to 255 and of any type, to float32 of height × width, 0 to 255.
 
-    Bicubic with antialias, as Pillow and so the PyTorch models' training; `compat.v1` has no antialias.
+    Bicubic with antialias, as Pillow and so the PyTorch models' training; `compat.v1` has no antialias. The
+    operation behind `compat.v2.image.resize`, which would ask for the size by a strided slice.
     """
-    resized = tf.compat.v2.image.resize(pictures, [height, width], method="bicubic", antialias=True)
-    return tf.clip_by_value(resized, 0.0, 255.0)
+    batch = pictures if pictures.shape.rank == 4 else tf.expand_dims(pictures, 0)
+    size, given = tf.constant([height, width]), tf.slice(tf.shape(batch), [1], [2])
+    resized = tf.raw_ops.ScaleAndTranslate(
+        images=batch,
+        size=size,
+        scale=tf.cast(size, tf.float32) / tf.cast(given, tf.float32),
+        translation=tf.zeros([2]),
+        kernel_type="keyscubic",
+        antialias=True,
+    )
+    resized = tf.clip_by_value(resized, 0.0, 255.0)
+    return resized if pictures.shape.rank == 4 else tf.squeeze(resized, 0)
 
 
 def normalise(pictures: tf.Tensor) -> tf.Tensor:

@@ -3,12 +3,14 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import cv2
 import numpy as np
 import tensorflow.compat.v1 as tf
 
 from mgn import checkpoints
-from mgn.config import HEIGHT, WIDTH, NetworkOptions
-from mgn.errors import InputError
+from mgn.config import EXPORT_MAX_PIXELS, HEIGHT, WIDTH, NetworkOptions
+from mgn.encoded import decode_and_resize
+from mgn.errors import InputError, PictureError
 from mgn.frozen import load_saved_model, read_graph_def, saved_model_folder, session_of
 from mgn.images import mirror, normalise, resize
 from mgn.network import mgn
@@ -16,7 +18,7 @@ from mgn.session import new_session
 
 PLAIN, PRE_POST = "plain", "pre_post"  # the two forms of an inference graph
 OUTPUTS = {PLAIN: "person_embedding", PRE_POST: "result_embedding"}
-INPUTS = {"float32": tf.float32, "uint8": tf.uint8}  # what a pre-and-post graph may take
+RESIZED = "resize_image"  # name of the pictures in a pre-and-post graph before they are normalised
 _BATCH = 32  # pictures a forward, when a caller gives many
 
 
@@ -26,29 +28,43 @@ def build(
     """Add an inference graph to the current graph.
 
     Plain: `image_tensor` float32 [N, height, width, 3], normalised RGB, to `person_embedding` [N, 2048].
-    With pre- and postprocessing: `image_tensor`, RGB 0 to 255 [N, H, W, 3] of any size, to `result_embedding`
-    float32 [N, 2048]: resize, normalise, forward of image (`original_embedding`) and mirror image
-    (`flip_embedding`) in one batch, sum, L2.
+    With pre- and postprocessing: `image_tensor`, RGB 0 to 255 [N, H, W, 3] of any size, or string [N] of
+    encoded pictures, to `result_embedding` float32 [N, 2048]: resize, normalise, forward of image
+    (`original_embedding`) and mirror image (`flip_embedding`) in one batch, sum, L2. A picture with a NaN or
+    infinite pixel gets NaN; an empty batch ends the run.
 
     Args:
         form: "plain" or "pre_post".
         options: of the network.
-        input_type: of a pre_post graph's `image_tensor`, one of `INPUTS`.
+        input_type: of a pre_post graph's `image_tensor`, one of `config.EXPORT_INPUTS`.
         network: normalised images to embeddings.
     """
     if form == PLAIN:
         images = tf.placeholder(tf.float32, [None, options.height, options.width, 3], name="image_tensor")
         return tf.identity(network(images), name=OUTPUTS[PLAIN])
-    images = tf.placeholder(INPUTS[input_type], [None, None, None, 3], name="image_tensor")
-    prepared = normalise(resize(images, options.height, options.width))
+    if input_type == "jpeg":
+        images, resized_by = tf.placeholder(tf.string, [None], name="image_tensor"), decode_and_resize
+    else:
+        images = tf.placeholder(tf.as_dtype(input_type), [None, None, None, 3], name="image_tensor")
+        resized_by = resize
+    something = tf.raw_ops.Assert(condition=tf.size(images) > 0, data=["no pictures, or none with pixels"])
+    with tf.control_dependencies([something]):
+        resized = resized_by(images, options.height, options.width)
+    prepared = normalise(tf.identity(resized, RESIZED))
     both = network(tf.concat([prepared, mirror(prepared)], axis=0))
     original, flipped = tf.split(both, 2)
     total = tf.identity(original, "original_embedding") + tf.identity(flipped, "flip_embedding")
+    if images.dtype.is_floating:  # a fused ReLU turns NaN into 0, and so into somebody's embedding
+        finite = tf.reduce_all(tf.math.is_finite(images), axis=[1, 2, 3])
+        total = tf.where(finite, total, tf.fill(tf.shape(total), np.float32(np.nan)))
     return tf.nn.l2_normalize(total, axis=1, name=OUTPUTS[PRE_POST])
 
 
 class Embedder:
-    """A loaded model as a function of pictures, the same whatever kind of file it came from."""
+    """A loaded model as a function of pictures, the same whatever kind of file it came from.
+
+    A graph that takes encoded pictures gets them as PNG, which loses nothing.
+    """
 
     def __init__(self, session: tf.Session, where: object, input_name: str = "", output_name: str = ""):
         """Take a session whose graph has the contract's names, or the names that a signature gives."""
@@ -80,6 +96,9 @@ class Embedder:
 
         Returns:
             float32 [N, 2048], of length 1.
+
+        Raises:
+            PictureError: one is larger than a graph with encoded input takes.
         """
         if flip and self.form == PRE_POST:
             return self._each(pictures, self.result)
@@ -93,8 +112,8 @@ class Embedder:
         return self._each(pictures, self._original)
 
     def _each(self, pictures: Sequence[np.ndarray], output: tf.Tensor) -> np.ndarray:
-        prepared = list(pictures) if self.form == PRE_POST else [self._prepare(p) for p in pictures]
-        by_shape: dict[tuple, list[int]] = {}  # a batch is of one size
+        prepared = self.prepare(pictures)
+        by_shape: dict[tuple, list[int]] = {}  # a batch is of one size, unless it is encoded
         for i, picture in enumerate(prepared):
             by_shape.setdefault(picture.shape, []).append(i)
         result = np.zeros((len(prepared), output.shape[-1]), np.float32)
@@ -105,12 +124,24 @@ class Embedder:
                 result[chosen] = self._session.run(output, {self.input: batch})
         return result
 
-    def _prepare(self, picture: np.ndarray) -> np.ndarray:
-        return self._session.run(self._prepared, {self._picture: picture})
+    def prepare(self, pictures: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Pictures, uint8 RGB [H, W, 3], as the graph's input takes each of a batch."""
+        if self.input.dtype == tf.string:
+            return [np.array(_as_png(picture, i), object) for i, picture in enumerate(pictures)]
+        if self.form == PRE_POST:
+            return [picture.astype(self.input.dtype.as_numpy_dtype) for picture in pictures]
+        return [self._session.run(self._prepared, {self._picture: picture}) for picture in pictures]
 
     def close(self) -> None:
         """Free the memory."""
         self._session.close()
+
+
+def _as_png(picture: np.ndarray, position: int) -> bytes:
+    if picture.shape[0] * picture.shape[1] > EXPORT_MAX_PIXELS:
+        raise PictureError(position, f"larger than {EXPORT_MAX_PIXELS} pixels, more than this model takes")
+    quick = [cv2.IMWRITE_PNG_COMPRESSION, 1]
+    return cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), quick)[1].tobytes()
 
 
 def load_embedder(path: str | Path, **options: object) -> Embedder:

@@ -1,5 +1,6 @@
 """A frozen graph wrapped into a SavedModel as TensorFlow Serving loads it, compared with its source first."""
 
+import json
 from contextlib import closing
 from pathlib import Path
 
@@ -8,9 +9,10 @@ import tensorflow.compat.v1 as tf
 from mgn.comparison import Comparison, compare
 from mgn.errors import InputError
 from mgn.files import refuse_existing, replacing
-from mgn.frozen import SERVING_SIGNATURE, read_graph_def, session_of
+from mgn.frozen import SERVING_SIGNATURE, metadata_of, read_graph_def, session_of
 from mgn.inference import OUTPUTS, PLAIN, PRE_POST, Embedder, open_exported
 from mgn.session import new_session
+from mgn.warmup import write_requests
 
 SERVING_SCRIPTS = {PLAIN: "export_tf_serving_model.py", PRE_POST: "export_tf_serving_with_pre_post.py"}
 
@@ -21,6 +23,7 @@ def export_saved_model(
     """Wrap a frozen graph into `export_path/version`, as TensorFlow Serving loads it.
 
     Signatures `serving_default` and `reid_mgn_serving`: `input_image` to `reid_embedding`, one row a picture.
+    `assets.extra` has the graph's description as a file, and requests with which a server warms up.
 
     Args:
         pb_path: made by `export_pb` in the same form.
@@ -44,6 +47,7 @@ def export_saved_model(
             raise InputError(f"{pb_path}: a {source.form} graph; use {SERVING_SCRIPTS[source.form]}")
         with replacing(folder, overwrite) as temporary:
             _write_saved_model(graph_def, temporary, form)
+            _write_extras(graph_def, source, temporary / "assets.extra")
             with closing(open_exported(temporary, rewrite=False)) as made:
                 return folder, compare(source, made, f"{folder} against {pb_path}")
 
@@ -56,8 +60,15 @@ def next_version(export_path: Path) -> int:
 
 
 def _write_saved_model(graph_def: tf.GraphDef, folder: Path, form: str) -> None:
+    (given,) = (node for node in graph_def.node if node.name == "image_tensor")
+    others = tf.GraphDef(versions=graph_def.versions, library=graph_def.library)
+    others.node.extend(node for node in graph_def.node if node.name != given.name)
     with tf.Graph().as_default() as graph:
-        tf.import_graph_def(graph_def, name="")
+        shape = tf.TensorShape(given.attr["shape"].shape if "shape" in given.attr else None)
+        images = tf.placeholder(given.attr["dtype"].type, shape, given.name)
+        # A server asks for the type alone, and a convolution of pictures of another rank ends its process.
+        checked = tf.ensure_shape(images, shape, name=f"{given.name}/checked")
+        tf.import_graph_def(others, {f"{given.name}:0": checked}, name="")
     with new_session(graph) as session, graph.as_default():
         tensors = {name: graph.get_tensor_by_name(f"{name}:0") for name in ("image_tensor", OUTPUTS[form])}
         signature = tf.saved_model.predict_signature_def(
@@ -72,3 +83,11 @@ def _write_saved_model(graph_def: tf.GraphDef, folder: Path, form: str) -> None:
             signature_def_map={default: signature, SERVING_SIGNATURE: signature},
         )
         builder.save()
+
+
+def _write_extras(graph_def: tf.GraphDef, source: Embedder, folder: Path) -> None:
+    folder.mkdir()
+    described = metadata_of(graph_def)
+    if described:
+        (folder / "mgn.json").write_text(json.dumps(described, indent=2, sort_keys=True) + "\n")
+    write_requests(source.prepare, folder / "tf_serving_warmup_requests")

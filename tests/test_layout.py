@@ -62,7 +62,7 @@ def test_importing_the_package_changes_nothing_in_the_process():
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
 
-MODULES = [ROOT / "mgn" / f"{name}.py" for name in ("doctor", "search", "export")]
+MODULES = [ROOT / "mgn" / f"{name}.py" for name in ("doctor", "search", "export", "client")]
 
 
 @pytest.mark.parametrize("script", [*SCRIPTS, *MODULES], ids=lambda path: path.name)

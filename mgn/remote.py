@@ -1,0 +1,206 @@
+"""A model behind a model server, over gRPC or REST, as `embed(path)`: what one picture's file is to it."""
+
+import base64
+import http.client
+import json
+import re
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import grpc
+import numpy as np
+import tensorflow.compat.v1 as tf
+from tensorflow_serving.apis import get_model_metadata_pb2, predict_pb2, prediction_service_pb2_grpc
+
+from mgn.config import EMBEDDING_SIZE
+from mgn.errors import CheckError, InputError
+from mgn.frozen import SERVING_SIGNATURE
+from mgn.images import PictureReader, mirror, normalise, resize
+from mgn.session import new_session
+
+_INPUT, _OUTPUT = "input_image", "reid_embedding"
+_BAD_REQUEST = grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND
+_BAD_STATUS = 400, 404  # the same in HTTP
+_FRAME = re.compile(
+    r"^(Graph execution error|Detected at|Node:|\[\[)"
+)  # lines of TensorFlow's that say nothing
+
+
+class Grpc:
+    """PredictionService of one model; safe to call from several threads."""
+
+    def __init__(self, server: str, model: str, timeout: float):
+        self._where, self._model, self._timeout = f"--server {server}", model, timeout
+        self._channel = grpc.insecure_channel(server)
+        self._stub = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
+
+    def signature(self) -> tuple[tf.DType, tf.TensorShape]:
+        """Type and shape of what the model takes."""
+        request = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])
+        request.model_spec.name = self._model
+        found = get_model_metadata_pb2.SignatureDefMap()
+        self._call(self._stub.GetModelMetadata, request).metadata["signature_def"].Unpack(found)
+        signature = found.signature_def.get(SERVING_SIGNATURE)
+        if signature is None or _INPUT not in signature.inputs or _OUTPUT not in signature.outputs:
+            raise _not_ours(self._where, self._model)
+        given = signature.inputs[_INPUT]
+        return tf.as_dtype(given.dtype), tf.TensorShape(given.tensor_shape)
+
+    def predict(self, batch: np.ndarray) -> np.ndarray:
+        """Float32 [N, 2048] of what the model takes [N, ...]."""
+        request = predict_pb2.PredictRequest()
+        request.model_spec.name, request.model_spec.signature_name = self._model, SERVING_SIGNATURE
+        request.inputs[_INPUT].CopyFrom(tf.make_tensor_proto(batch))
+        answer = self._call(self._stub.Predict, request)
+        if _OUTPUT not in answer.outputs:
+            raise CheckError(f"{self._where}: the answer has no {_OUTPUT}")
+        return tf.make_ndarray(answer.outputs[_OUTPUT])
+
+    def _call(self, method, request):
+        try:
+            return method(request, timeout=self._timeout)
+        except grpc.RpcError as error:
+            if error.code() == grpc.StatusCode.DEADLINE_EXCEEDED:
+                raise CheckError(f"{self._where}: no answer within {self._timeout:g} seconds") from None
+            kind = InputError if error.code() in _BAD_REQUEST else CheckError
+            raise kind(f"{self._where}: {error.code().name}: {said(error.details())}") from None
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._channel.close()
+
+
+class Rest:
+    """The same over HTTP."""
+
+    def __init__(self, server: str, model: str, timeout: float):
+        self._where, self._model, self._timeout = f"--server {server}", model, timeout
+        self._url = f"http://{server}/v1/models/{model}"
+
+    def signature(self) -> tuple[tf.DType, tf.TensorShape]:
+        """Type and shape of what the model takes."""
+        try:
+            signatures = self._call("/metadata")["metadata"]["signature_def"]["signature_def"]
+            signature = signatures[SERVING_SIGNATURE]
+            given, _ = signature["inputs"][_INPUT], signature["outputs"][_OUTPUT]
+            sizes = [int(dimension["size"]) for dimension in given["tensor_shape"]["dim"]]
+        except (KeyError, TypeError, ValueError):
+            raise _not_ours(self._where, self._model) from None
+        dtype = tf.as_dtype(given["dtype"].removeprefix("DT_").lower())
+        return dtype, tf.TensorShape([None if size < 0 else size for size in sizes])
+
+    def predict(self, batch: np.ndarray) -> np.ndarray:
+        """Float32 [N, 2048] of what the model takes [N, ...]."""
+        if batch.dtype == object:
+            inputs = [{"b64": base64.b64encode(contents).decode()} for contents in batch]
+        else:
+            inputs = batch.tolist()
+        answer = self._call(":predict", {"signature_name": SERVING_SIGNATURE, "inputs": inputs})
+        try:
+            return np.array(answer["outputs"], np.float32)
+        except (KeyError, TypeError, ValueError):
+            raise CheckError(f"{self._where}: the answer has no {_OUTPUT}") from None
+
+    def _call(self, what: str, body: dict | None = None) -> dict:
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self._url + what, data, {"Content-Type": "application/json"})
+        try:
+            with urllib.request.urlopen(request, timeout=self._timeout) as answer:
+                return json.load(answer)
+        except urllib.error.HTTPError as error:
+            kind = InputError if error.code in _BAD_STATUS else CheckError
+            raise kind(f"{self._where}: HTTP {error.code}: {said(_error_in(error.read()))}") from None
+        except (TimeoutError, urllib.error.URLError) as error:
+            if isinstance(error, TimeoutError) or isinstance(error.reason, TimeoutError):
+                raise CheckError(f"{self._where}: no answer within {self._timeout:g} seconds") from None
+            raise CheckError(f"{self._where}: {error.reason}") from None
+        except (OSError, ValueError, http.client.HTTPException) as error:  # cut off, or another protocol's
+            raise CheckError(f"{self._where}: no answer in HTTP and JSON ({type(error).__name__})") from None
+
+    def close(self) -> None:
+        """Nothing stays open."""
+
+
+class RemoteEmbedder:
+    """A model of this toolkit on a model server, as a function of one picture's file.
+
+    A model that takes files gets the file as it is, any other what the package's reader makes of it. A plain
+    model (its input has the network's own size) gets the resized and normalised picture and its mirror image.
+    """
+
+    def __init__(self, server: "Grpc | Rest"):
+        """Ask the server what its model takes.
+
+        Raises:
+            InputError: no such model there, or another network's.
+            CheckError: no answer.
+        """
+        self._server = server
+        self._dtype, shape = server.signature()
+        self._read = PictureReader()
+        self._plain = shape.rank == 4 and None not in shape[1:3].as_list()
+        if self._plain:
+            with tf.Graph().as_default() as graph:
+                self._picture = tf.placeholder(tf.uint8, [None, None, 3])
+                prepared = normalise(resize(self._picture, *shape[1:3].as_list()))
+                self._both = tf.stack([prepared, mirror(prepared)])
+            self._session = new_session(graph, rewrite=False)
+
+    def __call__(self, path: str | Path) -> np.ndarray:
+        """Embed one picture: float32 [2048], of length 1. Safe to call from several threads.
+
+        Raises:
+            InputError: not a picture, or the server refuses it; the file is named.
+            CheckError: no answer, or none that is an embedding.
+        """
+        try:
+            rows = self._server.predict(self._prepare(path))
+        except (InputError, CheckError) as error:
+            raise type(error)(f"{path}: {error}" if str(path) not in str(error) else str(error)) from None
+        if rows.shape[1:] != (EMBEDDING_SIZE,) or len(rows) != 1 + self._plain:
+            raise CheckError(f"{path}: the server answers {list(rows.shape)}, which is no embedding")
+        row = rows.sum(axis=0)
+        length = np.linalg.norm(row)
+        if not (self._plain or abs(length - 1) < 1e-2):  # NaN too
+            raise CheckError(f"{path}: the server's embedding has length {length:.3g}, not 1")
+        return row / np.maximum(length, 1e-12)
+
+    def _prepare(self, path: str | Path) -> np.ndarray:
+        if self._dtype == tf.string:
+            try:
+                return np.array([Path(path).read_bytes()], object)
+            except OSError as error:
+                raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+        picture = self._read(path)
+        if self._plain:
+            return self._session.run(self._both, {self._picture: picture})
+        return picture[None].astype(self._dtype.as_numpy_dtype)
+
+    def close(self) -> None:
+        """Free the sessions and the connection."""
+        self._read.close()
+        self._server.close()
+        if self._plain:
+            self._session.close()
+
+
+def said(message: str) -> str:
+    """The line of a server's error that tells it: "picture 0: has no pixels", say."""
+    lines = [line.strip() for line in str(message).splitlines()]
+    found = next((line for line in lines if line and not _FRAME.match(line)), "no reason given")
+    found = re.sub(r"^.*assertion failed: \[picture\] \[(\d+)\] \[(.*?)\].*", r"picture \1: \2", found)
+    return found.split("[[")[0].strip()[:300]
+
+
+def _error_in(body: bytes) -> str:
+    try:
+        return json.loads(body)["error"]
+    except (ValueError, KeyError, TypeError):
+        return body.decode(errors="replace")
+
+
+def _not_ours(where: str, model: str) -> InputError:
+    return InputError(
+        f"{where}: model {model} has no signature {SERVING_SIGNATURE} from {_INPUT} to {_OUTPUT}"
+    )

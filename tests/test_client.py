@@ -1,0 +1,247 @@
+"""The client against a model server in this process, over both protocols, and against wrong ones.
+
+The network is a small one, for speed: what is on either side of it is what the exports have.
+`test_serving.py` has the values of the real one in the same loader.
+"""
+
+import contextlib
+import json
+import socket
+import threading
+
+import cv2
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+from conftest import refused, relative, run
+from model_server import Model, serving_grpc, serving_rest
+
+from mgn import client, inference, remote, serving
+from mgn.config import NetworkOptions
+from mgn.demo import draw_picture
+from mgn.errors import CheckError, InputError
+from mgn.images import PictureReader
+from mgn.inference import PLAIN, PRE_POST, open_exported
+
+FORMS = {"jpeg": PRE_POST, "uint8": PRE_POST, "float32": PRE_POST, "plain": PLAIN}
+PROTOCOLS = {"gRPC": (serving_grpc, []), "REST": (serving_rest, ["--rest"])}
+
+
+def network(pictures):
+    """What two rows and three columns have on average, and zeros up to 2048."""
+    pooled = tf.nn.avg_pool2d(pictures, [3, 2], [3, 2], "VALID")
+    return tf.pad(tf.reshape(pooled, [-1, 32 * 16 * 3]), [[0, 0], [0, 512]])
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    """{form: frozen graph, and a model that serves it}."""
+    made = {}
+    for kind, form in FORMS.items():
+        folder = tmp_path_factory.mktemp(kind)
+        with tf.Graph().as_default() as graph:
+            input_type = "float32" if form == PLAIN else kind
+            inference.build(form, NetworkOptions(10, height=96, width=32), input_type, network)
+        (folder / "x.pb").write_bytes(graph.as_graph_def().SerializeToString())
+        version, _ = serving.export_saved_model(folder / "x.pb", folder / "served", form)
+        made[kind] = folder / "x.pb", Model(version)
+    yield made
+    for _, model in made.values():
+        model.session.close()
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """Pictures of three sizes and two formats."""
+    folder = tmp_path_factory.mktemp("files")
+    pictures = [draw_picture(0, person, 1, 0) for person in (1, 2, 3)]
+    pictures[1] = cv2.resize(pictures[1], (99, 301))
+    names = [folder / name for name in ("a.jpg", "b.png", "c.jpg")]
+    for path, picture in zip(names, pictures, strict=True):
+        cv2.imwrite(str(path), picture[..., ::-1])
+    return names
+
+
+@pytest.fixture(params=PROTOCOLS)
+def protocol(request):
+    return PROTOCOLS[request.param]
+
+
+def expected_of(pb, files):
+    with contextlib.closing(PictureReader()) as read, contextlib.closing(open_exported(pb)) as embed:
+        return embed([read(path) for path in files])
+
+
+@pytest.mark.parametrize("kind", FORMS)
+def test_embeds_as_the_frozen_graph_does(models, files, protocol, kind, tmp_path, capsys):
+    (pb, model), (serve, flags) = models[kind], protocol
+    with serve(model) as address:
+        output = tmp_path / "out.npz"
+        assert run(client, "--server", address, *flags, "--output", output, *files) == 0
+        stored = np.load(output)
+        assert [*stored["pictures"]] == [str(path) for path in files]
+        assert stored["features"].dtype == np.float32
+        assert relative(stored["features"], expected_of(pb, files)) <= 1e-5
+        capsys.readouterr()
+        assert run(client, "--server", address, *flags, files[1]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["picture"] == str(files[1])
+    assert relative(told["embedding"], stored["features"][1]) <= 1e-5
+
+
+def test_compares_by_the_threshold(models, files, protocol, capsys):
+    (pb, model), (serve, flags) = models["jpeg"], protocol
+    a, b = expected_of(pb, files[:2])
+    distance = np.linalg.norm(a - b)
+    with serve(model) as address:
+        for threshold, verdict in ((distance + 0.01, "same"), (distance - 0.01, "different")):
+            capsys.readouterr()
+            assert run(client, "--server", address, *flags, "--threshold", threshold, *files[:2]) == 0
+            said = capsys.readouterr().out
+            assert said.startswith(f"{verdict}: distance {distance:.4f}, threshold ")
+        assert run(client, "--server", address, *flags, "--threshold", 0, files[0], files[0]) == 0
+    assert capsys.readouterr().out.startswith("same: distance 0.0000")
+
+
+@pytest.mark.parametrize(
+    ("contents", "problem"),
+    [
+        (b"", "picture 0: empty"),
+        (b"hello", "picture 0: neither a JPEG nor a PNG"),
+        (b"\xff\xd8\xff\xe0 cut off", "Invalid JPEG data"),
+    ],
+)
+def test_a_picture_that_the_server_refuses_is_named(
+    models, files, protocol, contents, problem, tmp_path, capsys
+):
+    (serve, flags), bad = protocol, tmp_path / "bad.jpg"
+    bad.write_bytes(contents)
+    with serve(models["jpeg"][1]) as address:
+        line = refused(capsys, client, "--server", address, *flags, files[0], bad, files[1])
+    assert str(bad) in line and problem in line and "[[" not in line
+
+
+def test_a_picture_that_the_client_itself_must_decode_is_named(models, files, tmp_path, capsys):
+    bad = tmp_path / "bad.jpg"
+    bad.write_bytes(files[0].read_bytes()[:300])
+    with serving_grpc(models["uint8"][1]) as address:
+        line = refused(capsys, client, "--server", address, bad)
+    assert str(bad) in line and "not a whole JPEG" in line
+
+
+def failed(capsys, *arguments):
+    """The one line of a run that fails, though what was asked is in order."""
+    capsys.readouterr()
+    assert run(client, *arguments) == 1
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    return line
+
+
+def test_no_answer_in_time(models, files, protocol, capsys):
+    (serve, flags), model = protocol, models["jpeg"][1]
+    model.delay = 1.5
+    try:
+        with serve(model) as address:
+            line = failed(capsys, "--server", address, *flags, "--timeout", 0.3, files[0])
+    finally:
+        model.delay = 0.0
+    assert f"--server {address}: no answer within 0.3 seconds" in line
+
+
+def test_no_server(files, protocol, capsys):
+    with socket.socket() as unused:
+        unused.bind(("localhost", 0))
+        address = f"localhost:{unused.getsockname()[1]}"
+        line = failed(capsys, "--server", address, *protocol[1], "--timeout", 5, files[0])
+    assert address in line and ("UNAVAILABLE" in line or "refused" in line)
+
+
+def test_another_model_and_the_other_protocol(models, files, protocol, capsys):
+    serve, flags = protocol
+    with serve(models["jpeg"][1]) as address:
+        line = refused(capsys, client, "--server", address, *flags, "--model_name", "other", files[0])
+        assert "Servable not found for request: Latest(other)" in line
+        other = [] if flags else ["--rest"]
+        assert address in failed(capsys, "--server", address, *other, "--timeout", 5, files[0])
+
+
+@pytest.mark.parametrize(
+    ("body", "problem"),
+    [
+        (b"<html>hello", "no answer in HTTP and JSON (JSONDecodeError)"),
+        (b"", "no answer in HTTP and JSON"),
+        (b"{}", "has no signature reid_mgn_serving"),
+    ],
+)
+def test_somebody_elses_web_server(files, capsys, body, problem):
+    with socket.create_server(("localhost", 0)) as listening:
+
+        def answer():
+            connection, _ = listening.accept()
+            with connection:
+                connection.recv(10_000)
+                connection.sendall(b"HTTP/1.0 200 OK\r\n\r\n" + body)
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        address = f"localhost:{listening.getsockname()[1]}"
+        capsys.readouterr()
+        assert run(client, "--server", address, "--rest", files[0]) == (2 if body == b"{}" else 1)
+        assert problem in capsys.readouterr().err
+        thread.join()
+
+
+class Answering:
+    """A server that takes uint8 pictures and gives what it is told to."""
+
+    def __init__(self, rows):
+        self.rows = rows
+
+    def signature(self):
+        return tf.uint8, tf.TensorShape([None, None, None, 3])
+
+    def predict(self, _):
+        return self.rows
+
+    def close(self):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("rows", "problem"),
+    [
+        (np.full((1, 2048), np.nan, np.float32), "has length nan, not 1"),
+        (np.ones((1, 2048), np.float32), "has length 45.3, not 1"),
+        (np.ones((2, 2048), np.float32), "which is no embedding"),
+        (np.ones((1, 7), np.float32), "which is no embedding"),
+    ],
+)
+def test_answers_that_are_no_embedding(files, rows, problem):
+    with contextlib.closing(remote.RemoteEmbedder(Answering(rows))) as embed:
+        with pytest.raises(CheckError, match=problem):
+            embed(files[0])
+        with pytest.raises(InputError, match=r"none\.jpg: cannot be read"):
+            embed(files[0].parent / "none.jpg")
+
+
+def test_wrong_flags(files, tmp_path, capsys):
+    address = ["--server", "localhost:1"]
+    (tmp_path / "x.npz").touch()
+    for arguments, problem in (
+        ([files[0]], "--server"),
+        (["--server", "http://localhost:1", files[0]], "is not HOST:PORT"),
+        ([*address, tmp_path / "none.jpg"], "no such file"),
+        ([*address, "--threshold", "1", files[0]], "compares two pictures"),
+        ([*address, "--threshold", "nan", *files[:2]], "is not a number from 0"),
+        ([*address, "--timeout", "0", files[0]], "is not a number above 0"),
+        ([*address, "--output", tmp_path / "x.npz", files[0]], "exists"),
+        ([*address, "--output", tmp_path / "x.txt", files[0]], "must end in .npz"),
+    ):
+        assert problem in refused(capsys, client, *arguments)
+
+
+def test_what_a_servers_error_says():
+    graph = "Graph execution error:\n\nDetected at node 'x'\nNode: 'x'\nit says so\n\t [[{{node x}}]]"
+    assert remote.said(graph) == "it says so"
+    assert remote.said("assertion failed: [picture] [3] [empty] [[{{node Assert}}]]") == "picture 3: empty"
+    assert remote.said("") == "no reason given"

@@ -1,0 +1,85 @@
+"""Exports in the programs that load them: doc/export.md's snippets, run, and what it says does not load."""
+
+import json
+import re
+from contextlib import closing
+from pathlib import Path
+
+import cv2
+import numpy as np
+import openvino
+import pytest
+from conftest import relative
+
+from mgn import freezing
+from mgn.checkpoints import find
+from mgn.demo import draw_picture
+from mgn.inference import PLAIN, PRE_POST, load_embedder
+
+DOCUMENT = Path(__file__).parent.parent / "doc" / "export.md"
+SNIPPETS = dict(re.findall(r"<!-- (\w+) -->\n```python\n(.*?)```", DOCUMENT.read_text("utf-8"), re.DOTALL))
+PICTURES = [draw_picture(0, person, 1, 0) for person in (1, 2)]
+
+
+@pytest.fixture(scope="module")
+def folder(small_checkpoint, tmp_path_factory):
+    """The files that the snippets name."""
+    made = tmp_path_factory.mktemp("consumers")
+    for name, options in (
+        ("mgn", (PLAIN, "float32")),
+        ("jpeg", (PRE_POST, "jpeg")),
+        ("bfloat16", (PLAIN, "float32", "bfloat16")),
+    ):
+        graph_def = freezing.freeze(find(small_checkpoint), *options)
+        (made / f"{name}.pb").write_bytes(graph_def.SerializeToString(deterministic=True))
+    for name, picture in zip(("one.jpg", "another.png"), PICTURES, strict=True):
+        (made / name).write_bytes(
+            cv2.imencode(".png", picture[..., ::-1])[1].tobytes()
+        )  # told by its contents
+    yield made
+    for path in made.iterdir():
+        path.unlink()
+
+
+@pytest.fixture(scope="module")
+def source(small_checkpoint):
+    with closing(load_embedder(small_checkpoint)) as embed:
+        yield np.stack(embed.prepare(PICTURES)), embed.original(PICTURES), embed(PICTURES)
+
+
+@pytest.mark.parametrize("name", SNIPPETS)
+def test_the_snippets_of_the_document(name, folder, source, monkeypatch):
+    images, original, result = source
+    monkeypatch.chdir(folder)
+    given = {"images": images}
+    exec(SNIPPETS[name], given)
+    if name == "describe":
+        assert given["described"]["num_classes"] == 10
+        assert json.dumps(given["described"]["embedding_order"]).count("fg_") == 3
+        return
+    expected = result if name == "jpeg" else original
+    print(f"{name}: {relative(given['embedding'], expected):.1e}")
+    assert relative(given["embedding"], expected) <= 1e-5
+
+
+def test_every_consumer_has_its_snippet():
+    assert [*SNIPPETS] == ["describe", "tensorflow", "jpeg", "opencv", "openvino", "onnx"]
+
+
+def test_openvino_computes_in_bfloat16(folder, source):
+    images, original, _ = source
+    for name, hint in (("mgn", "bf16"), ("bfloat16", "f32")):
+        model = openvino.compile_model(folder / f"{name}.pb", "CPU", {"INFERENCE_PRECISION_HINT": hint})
+        made = model(images)[0]
+        products = (made * original).sum(axis=1)
+        cosines = products / np.linalg.norm(made, axis=1) / np.linalg.norm(original, axis=1)
+        print(f"OpenVINO, {name}.pb, {hint}: cosine {cosines.min():.5f}")
+        assert cosines.min() >= 0.999
+
+
+def test_what_does_not_load(folder):
+    """As doc/export.md says; once one of these passes, it can say better."""
+    with pytest.raises(cv2.error, match="data type is not supported"):
+        cv2.dnn.readNetFromTensorflow(str(folder / "bfloat16.pb"))
+    with pytest.raises(RuntimeError, match="ScaleAndTranslate"):
+        openvino.compile_model(folder / "jpeg.pb", "CPU")

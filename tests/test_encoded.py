@@ -1,0 +1,288 @@
+"""Encoded pictures in a graph: against the package's own reader, Pillow, and files meant to break it."""
+
+import io
+import json
+import subprocess
+import sys
+from collections import Counter
+from contextlib import closing
+from pathlib import Path
+
+import cv2
+import numpy as np
+import PIL.Image
+import pytest
+import tensorflow.compat.v1 as tf
+from conftest import REFERENCE, refused, relative, run
+from mutated import mutate, png
+
+import evaluate
+import export_pb_with_pre_post
+from mgn import artefact, encoded, freezing, frozen, images, inference
+from mgn.config import EXPORT_MAX_PIXELS
+from mgn.errors import PictureError
+from mgn.inference import load_embedder, open_exported
+
+
+def coloured(height, width, seed=0):
+    small = np.random.default_rng(seed).integers(0, 256, (7, 5, 3), np.uint8)
+    return cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC)
+
+
+def saved(picture, kind, mode=None, **options):
+    stream, image = io.BytesIO(), PIL.Image.fromarray(picture)
+    (image.convert(mode) if mode else image).save(stream, kind, **options)
+    return stream.getvalue()
+
+
+FILES = {
+    "jpeg": saved(coloured(128, 64), "JPEG"),
+    "progressive": saved(coloured(301, 99), "JPEG", progressive=True, quality=95),
+    "grey jpeg": saved(coloured(40, 200), "JPEG", mode="L"),
+    "cmyk jpeg": saved(coloured(90, 60), "JPEG", mode="CMYK", quality=95),
+    "png": saved(coloured(1, 1), "PNG"),
+    "grey png": saved(coloured(64, 32), "PNG", mode="L"),
+    "png with alpha": saved(coloured(64, 32), "PNG", mode="RGBA"),
+    "palette png": saved(coloured(64, 32), "PNG", mode="P"),
+    "16-bit png": cv2.imencode(".png", coloured(64, 32).astype(np.uint16) * 257)[1].tobytes(),
+}
+
+
+MEMORY = """
+import sys
+from pathlib import Path
+import numpy as np
+import tensorflow.compat.v1 as tf
+from mgn.encoded import decode_and_resize
+
+def peak():
+    (line,) = [line for line in open("/proc/self/status") if line.startswith("VmHWM")]
+    return int(line.split()[1])
+
+with tf.Graph().as_default(), tf.Session() as session:
+    contents = tf.placeholder(tf.string, [None])
+    made = decode_and_resize(contents, 96, 32)
+    files = [Path(name).read_bytes() for name in sys.argv[1:]]
+    session.run(made, {contents: np.array(files[:1], object)})
+    for file in files[1:]:
+        before = peak()
+        try:
+            session.run(made, {contents: np.array([file] * 4, object)})
+            print("decoded", peak() - before)
+        except tf.errors.InvalidArgumentError:
+            print("refused", peak() - before)
+"""
+
+
+@pytest.fixture(scope="module")
+def decoder():
+    """Contents of files to float32 [N, 96, 32, 3]; the session is one for all tests."""
+    with tf.Graph().as_default() as graph:
+        contents = tf.placeholder(tf.string, [None])
+        made = encoded.decode_and_resize(contents, 96, 32)
+    with tf.Session(graph=graph) as session:
+        yield lambda *files: session.run(made, {contents: np.array(files, object)})
+
+
+@pytest.fixture(scope="module")
+def pb(small_checkpoint, tmp_path_factory):
+    path = tmp_path_factory.mktemp("jpeg") / "jpeg.pb"
+    arguments = ["--checkpoint", small_checkpoint, "--pb_path", path, "--input", "jpeg"]
+    assert run(export_pb_with_pre_post, *arguments) == 0
+    return path
+
+
+@pytest.fixture(scope="module")
+def embed_files(pb):
+    """Contents of files to embeddings, by the graph alone."""
+    with frozen.session_of(frozen.read_graph_def(pb), pb, rewrite=False) as session:
+        yield lambda *files: session.run("result_embedding:0", {"image_tensor:0": np.array(files, object)})
+
+
+def read_all(tmp_path):
+    """What the package's own reader makes of `FILES`."""
+    with closing(images.PictureReader()) as read:
+        for i, contents in enumerate(FILES.values()):
+            (tmp_path / str(i)).write_bytes(contents)
+        return [read(tmp_path / str(i)) for i in range(len(FILES))]
+
+
+def test_every_kind_of_file_in_one_batch_decodes_as_the_reader_does(decoder, tmp_path):
+    got, expected = decoder(*FILES.values()), read_all(tmp_path)
+    with tf.Session() as session:
+        for name, made, picture in zip(FILES, got, expected, strict=True):
+            assert np.array_equal(made, session.run(images.resize(tf.constant(picture), 96, 32))), name
+
+
+def test_grey_and_cmyk_are_what_pillow_makes_of_them(tmp_path):
+    read = dict(zip(FILES, read_all(tmp_path), strict=True))
+    for name in ("grey jpeg", "cmyk jpeg", "grey png"):
+        theirs = np.asarray(PIL.Image.open(io.BytesIO(FILES[name])).convert("RGB")).astype(int)
+        assert np.abs(read[name] - theirs).max() <= 1, name  # rounding of CMYK to RGB
+
+
+@pytest.mark.parametrize("kind", ["market", "cuhk", "large"])
+def test_resizing_inside_the_graph_is_pillows(kind):
+    stored = np.load(REFERENCE / "preprocess.npz")
+    made = encoded.decode_and_resize(tf.constant([saved(stored[f"{kind}_rgb"], "PNG")]), 384, 128)
+    with tf.Session() as session:
+        difference = np.abs(session.run(made)[0] - stored[f"{kind}_pil_bicubic_384x128"])
+    assert difference.mean() < 0.4 and np.mean(difference <= 2) > 0.998
+
+
+def test_files_and_pictures_give_one_vector(pb, embed_files, small_checkpoint, tmp_path):
+    pictures = read_all(tmp_path)
+    with closing(load_embedder(small_checkpoint)) as source, closing(open_exported(pb, False)) as embed:
+        expected = source(pictures)
+        assert relative(embed_files(*FILES.values()), expected) <= 1e-5
+        assert relative(embed(pictures), expected) <= 1e-5
+        assert relative(embed(pictures, flip=False), source(pictures, flip=False)) <= 1e-5
+
+
+def test_it_says_what_it_is(pb):
+    found = artefact.describe(pb)
+    assert found.inputs == {"image_tensor": "string [N]"} and found.description["input"] == "jpeg"
+    assert found.operations["DecodeJpeg"] == 1 and found.operations["Conv2D"] == 111
+    assert 2.7 < found.gigaflops < 3.2  # twice 24 GFLOP, by (96 × 32) / (384 × 128)
+    text = artefact.as_text(found)
+    assert "input   image_tensor: string [N]" in text and "decoder libjpeg's accurate" in text
+
+
+def test_functions_are_numbered_by_the_graph_not_by_the_process():
+    def one():
+        with tf.Graph().as_default() as graph:
+            encoded.decode_and_resize(tf.placeholder(tf.string, [None]), 96, 32)
+        return graph.as_graph_def()
+
+    first, second = one(), one()
+    assert first.SerializeToString(deterministic=True) != second.SerializeToString(deterministic=True)
+    for graph_def in (first, second):
+        freezing.rename_functions(graph_def)
+    assert first.SerializeToString(deterministic=True) == second.SerializeToString(deterministic=True)
+    kinds = Counter(node.op for f in first.library.function for node in f.node_def)
+    assert kinds["DecodeJpeg"] == 1 and "StridedSlice" not in kinds
+
+
+WRONG_HEADERS = {
+    "empty": b"",
+    "neither a JPEG nor a PNG": b"hello, this is text",
+    "has no pixels": png(0, 20),
+    f"larger than {EXPORT_MAX_PIXELS} pixels": png(10_000, 10_000, bytes(10_000 * 1251)),
+}
+
+
+@pytest.mark.parametrize("problem", WRONG_HEADERS)
+def test_what_a_header_shows_is_refused_with_its_place(decoder, problem):
+    with pytest.raises(tf.errors.InvalidArgumentError) as refusal:
+        decoder(FILES["jpeg"], FILES["png"], WRONG_HEADERS[problem], FILES["png"])
+    assert f"[picture] [2] [{problem}]" in refusal.value.message
+
+
+def test_a_png_bomb_is_refused_before_it_fills_the_memory(tmp_path):
+    """In a process of its own, whose memory is not yet large."""
+    bomb = WRONG_HEADERS[f"larger than {EXPORT_MAX_PIXELS} pixels"]
+    assert len(bomb) < 100_000
+    for name, contents in (("0", FILES["png"]), ("1", bomb), ("2", png(4000, 4000, bytes(4000 * 501)))):
+        (tmp_path / name).write_bytes(contents)
+    command = [sys.executable, "-c", MEMORY, *(tmp_path / name for name in "012")]
+    root = Path(__file__).parent.parent
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
+    refused, kilobytes, allowed, more = done.stdout.split()
+    assert (refused, allowed) == ("refused", "decoded")
+    assert int(kilobytes) < 20_000  # decoded, each would have 300,000
+    assert 45_000 < int(more) < 4 * 100_000  # the largest that is allowed has 48,000
+
+
+def test_a_large_jpeg_is_judged_by_its_own_header(decoder):
+    with pytest.raises(tf.errors.InvalidArgumentError, match="larger than"):
+        decoder(saved(np.zeros((4097, 4096), np.uint8), "JPEG"))
+    assert decoder(saved(np.full((4096, 4096), 9, np.uint8), "JPEG")).mean() == pytest.approx(9)
+
+
+@pytest.mark.parametrize(
+    "contents",
+    [
+        FILES["jpeg"][:100],
+        FILES["jpeg"][:-400],
+        FILES["progressive"][: len(FILES["progressive"]) // 2],
+        FILES["png"][:40],
+        png(20, 20, b"too few bytes"),
+        b"\xff\xd8\xff",
+        b"\x89PNG\r\n\x1a\n",
+    ],
+)
+def test_what_only_the_decoder_sees_is_refused(decoder, contents):
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        decoder(FILES["jpeg"], contents)
+
+
+def test_damaged_jpegs_give_an_error_or_a_vector(embed_files):
+    rng, ends = np.random.default_rng(0), Counter()
+    expected = embed_files(FILES["jpeg"])
+    for i in range(50):
+        contents = mutate(FILES["jpeg" if i % 2 else "progressive"], rng)
+        try:
+            made = embed_files(contents)
+            ends["vector"] += 1
+            assert made.shape == (1, 2048) and np.isfinite(made).all()
+        except tf.errors.InvalidArgumentError:
+            ends["error"] += 1
+    assert min(ends["vector"], ends["error"]) >= 5
+    assert np.array_equal(embed_files(FILES["jpeg"]), expected)
+
+
+def test_an_empty_batch_and_a_wrong_rank(embed_files, pb):
+    with pytest.raises(tf.errors.InvalidArgumentError, match="no pictures, or none with pixels"):
+        embed_files()
+    with frozen.session_of(frozen.read_graph_def(pb), pb, rewrite=False) as session:
+        for files in (FILES["png"], [[FILES["png"]]]):
+            with pytest.raises(ValueError, match="Cannot feed value of shape"):
+                session.run("result_embedding:0", {"image_tensor:0": np.array(files, object)})
+
+
+@pytest.mark.parametrize("input_type", ["float32", "uint8"])
+def test_hostile_pixels(input_type):
+    """A graph whose network is a mean: what happens before and after it is the same for every network."""
+    options = inference.NetworkOptions(10, height=96, width=32)
+
+    def network(pictures):
+        return tf.tile(tf.nn.relu(tf.reduce_mean(pictures, axis=[1, 2])), [1, 4])
+
+    result = inference.build(inference.PRE_POST, options, input_type, network)
+    given = tf.get_default_graph().get_tensor_by_name("image_tensor:0")
+    batch = np.stack([coloured(50, 30, seed) for seed in range(3)]).astype(input_type)
+    with tf.Session() as session:
+        expected = session.run(result, {given: batch})
+        assert np.linalg.norm(expected, axis=1) == pytest.approx(1, abs=1e-5)
+        assert session.run(result, {given: batch[:, :1, :1]}).shape == (3, 12)
+        for empty in (batch[:0], batch[:, :0], batch[:, :, :0]):
+            with pytest.raises(tf.errors.InvalidArgumentError, match="no pictures, or none with pixels"):
+                session.run(result, {given: empty})
+        with pytest.raises(ValueError, match="Cannot feed value of shape"):
+            session.run(result, {given: batch[0]})
+        if input_type == "float32":
+            for bad in (np.nan, np.inf):
+                batch[1, 20, 10, 0] = bad
+                got = session.run(result, {given: batch})
+                assert np.isnan(got[1]).all() and np.array_equal(got[[0, 2]], expected[[0, 2]])
+
+
+def test_evaluate_names_the_file_that_is_too_large_for_the_model(pb, dataset, tmp_path, capsys):
+    """The reader takes any size; this model does not."""
+    with (
+        closing(open_exported(pb, rewrite=False)) as embed,
+        pytest.raises(PictureError, match="picture 1: larger than"),
+    ):
+        embed([coloured(9, 9), np.zeros((4097, 4096, 3), np.uint8)])
+    (tmp_path / "large.jpg").write_bytes(saved(np.zeros((4097, 4096), np.uint8), "JPEG"))
+    query = dataset / "query"
+    rows = [f"{query}/0009_c1s1_000000_00.jpg,9,1", "large.jpg,10,1"]
+    (tmp_path / "query.csv").write_text("\n".join(["path,person,camera", *rows]))
+    rows = [f"{query}/00{person:02}_c2s1_000000_00.jpg,{person},2" for person in (9, 10)]
+    (tmp_path / "gallery.csv").write_text("\n".join(["path,person,camera", *rows]))
+    assert "large.jpg: larger than" in refused(
+        capsys, evaluate, "--dataset", tmp_path, "--model", pb, "--output_dir", tmp_path / "scores"
+    )
+    (tmp_path / "large.jpg").write_bytes(FILES["jpeg"])
+    assert run(evaluate, "--dataset", tmp_path, "--model", pb, "--output_dir", tmp_path / "scores") == 0
+    assert json.loads((tmp_path / "scores" / "metrics.json").read_text())["queries"] == 2

@@ -1,0 +1,156 @@
+"""SavedModels where a model server stands: TensorFlow's C API, its command-line tool, its warm-up file."""
+
+import json
+import shutil
+import subprocess
+import sys
+from contextlib import closing
+
+import cv2
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+from c_api import CError, SavedModel
+from conftest import relative
+from tensorflow.core.protobuf import saved_model_pb2
+from tensorflow_serving.apis import prediction_log_pb2
+
+from mgn import freezing, frozen, serving
+from mgn.checkpoints import find
+from mgn.demo import draw_picture
+from mgn.inference import PLAIN, PRE_POST, load_embedder, open_exported
+
+INPUTS = {"plain": (PLAIN, "float32"), "jpeg": (PRE_POST, "jpeg")}
+PEOPLE = [draw_picture(0, person, 1, 0) for person in (1, 2, 3)]
+
+
+@pytest.fixture(scope="module")
+def source(small_checkpoint):
+    with closing(load_embedder(small_checkpoint)) as embed:
+        yield embed
+
+
+@pytest.fixture(scope="module", params=INPUTS)
+def served(request, small_checkpoint, tmp_path_factory):
+    """A SavedModel of each input."""
+    folder = tmp_path_factory.mktemp(request.param)
+    form, input_type = INPUTS[request.param]
+    graph_def = freezing.freeze(find(small_checkpoint), form, input_type)
+    (folder / "x.pb").write_bytes(graph_def.SerializeToString(deterministic=True))
+    made, found = serving.export_saved_model(folder / "x.pb", folder / "served", form)
+    assert found.difference <= 1e-5
+    (folder / "x.pb").unlink()
+    yield made
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def in_c(served):
+    with closing(SavedModel(served)) as model:
+        yield model
+
+
+def batch_for(served, pictures):
+    """The pictures as the model's input takes them, and the name of this input."""
+    with closing(open_exported(served, rewrite=False)) as embed:
+        return np.stack(embed.prepare(pictures))
+
+
+def requests_of(served):
+    path = str(served / "assets.extra" / "tf_serving_warmup_requests")
+    return [prediction_log_pb2.PredictionLog.FromString(r) for r in tf.io.tf_record_iterator(path)]
+
+
+def expected_of(source, served):
+    """What the checkpoint makes of `PEOPLE`, as this SavedModel gives it."""
+    return source.original(PEOPLE) if served.parent.parent.name.startswith("plain") else source(PEOPLE)
+
+
+def test_the_c_loader_gives_the_checkpoints_values(in_c, served, source):
+    batch, expected = batch_for(served, PEOPLE), expected_of(source, served)
+    for signature in ("serving_default", "reid_mgn_serving"):
+        assert in_c.signatures[signature].method_name == "tensorflow/serving/predict"
+        assert relative(in_c.run(signature, batch), expected) <= 1e-5
+    assert relative(in_c.run("serving_default", batch[:1]), expected[:1]) <= 1e-5
+
+
+def test_the_first_dimension_is_free_everywhere(in_c):
+    """A server that joins requests concatenates along it."""
+    for signature in in_c.signatures.values():
+        for info in (*signature.inputs.values(), *signature.outputs.values()):
+            assert info.tensor_shape.dim[0].size == -1
+
+
+def test_the_warm_up_requests_replay(in_c, served):
+    logs = requests_of(served)
+    sizes = []
+    for log in logs:
+        request = log.predict_log.request
+        assert log.WhichOneof("log_type") == "predict_log" and [*request.inputs] == ["input_image"]
+        batch = tf.make_ndarray(request.inputs["input_image"])
+        rows = in_c.run(request.model_spec.signature_name, batch)
+        assert rows.shape == (len(batch), 2048) and np.isfinite(rows).all()
+        sizes.append(len(batch))
+    assert sizes == [1, 8]
+
+
+def test_the_description_lies_beside_the_graph(served):
+    described = json.loads((served / "assets.extra" / "mgn.json").read_text())
+    (meta_graph,) = saved_model_pb2.SavedModel.FromString(
+        (served / "saved_model.pb").read_bytes()
+    ).meta_graphs
+    assert described == frozen.metadata_of(meta_graph.graph_def)
+    assert described["num_classes"] == 10 and described["embedding_order"][0] == "fg_p1"
+
+
+def test_hostile_requests_end_in_an_error_not_in_a_crash(in_c, served, source):
+    batch = batch_for(served, PEOPLE)
+    wrong = [batch[:0], batch[0], batch[None]]
+    if batch.dtype == object:
+        wrong += [np.array([b"", batch[0]], object), np.array([b"text"], object)]
+    else:
+        wrong.append(batch[:, :0])
+        wrong.append(np.array([b"x"], object))
+    for array in wrong:
+        with pytest.raises(CError):
+            in_c.run("serving_default", array)
+    assert relative(in_c.run("serving_default", batch), expected_of(source, served)) <= 1e-5
+
+
+def test_saved_model_cli(served, source, tmp_path):
+    """TensorFlow's own tool shows it and runs it; it rewrites the graph first, so once is enough."""
+    cli = [sys.executable, "-m", "tensorflow.python.tools.saved_model_cli"]
+    named = ["--dir", served, "--tag_set", "serve", "--signature_def", "reid_mgn_serving"]
+    shown = subprocess.run([*cli, "show", *named], capture_output=True, text=True, check=True).stdout
+    assert "inputs['input_image']" in shown and "outputs['reid_embedding']" in shown
+    assert "Method name is: tensorflow/serving/predict" in shown
+    batch = batch_for(served, PEOPLE[:1])
+    if batch.dtype != object:
+        return
+    np.save(tmp_path / "x.npy", np.array([*batch]))
+    running = [*cli, "run", *named, "--outdir", tmp_path, "--inputs", f"input_image={tmp_path / 'x.npy'}"]
+    subprocess.run(running, capture_output=True, text=True, check=True)
+    assert relative(np.load(tmp_path / "reid_embedding.npy"), expected_of(source, served)[:1]) <= 1e-5
+
+
+def test_a_saved_model_without_our_signature(tmp_path):
+    with tf.Graph().as_default() as graph, tf.Session(graph=graph) as session:
+        x = tf.placeholder(tf.float32, [None, 3], name="x")
+        signature = tf.saved_model.predict_signature_def({"x": x}, {"y": x * 2})
+        builder = tf.saved_model.Builder(str(tmp_path / "other"))
+        builder.add_meta_graph_and_variables(session, ["serve"], {"serving_default": signature})
+        builder.save()
+    with pytest.raises(frozen.InputError, match="has no signature reid_mgn_serving from input_image"):
+        load_embedder(tmp_path / "other")
+    with pytest.raises(CError, match="Could not find SavedModel"):
+        SavedModel(tmp_path)
+
+
+def test_files_of_many_sizes_in_one_request(in_c, source):
+    """What a camera sends, straight into the server's loader."""
+    if in_c.signatures["serving_default"].inputs["input_image"].dtype != tf.string.as_datatype_enum:
+        pytest.skip("takes pictures of one size")
+    pictures = [PEOPLE[0], cv2.resize(PEOPLE[1], (99, 301)), PEOPLE[2][:50]]
+    files = [cv2.imencode(".png", p[..., ::-1])[1].tobytes() for p in pictures]
+    got = in_c.run("serving_default", np.array(files, object))
+    assert relative(got, source(pictures)) <= 1e-5
