@@ -1,0 +1,125 @@
+"""A run that was stopped or killed, and goes on: the same bits as one that never was."""
+
+import contextlib
+import json
+import os
+import random
+import resource
+import shutil
+import signal
+import threading
+import time
+
+import numpy as np
+import pytest
+import soak_kills
+import tensorflow.compat.v1 as tf
+from conftest import run
+from tensorflow.python.framework.config import disable_op_determinism
+
+import train
+from mgn import checkpoints
+from mgn.inference import session_of_checkpoint
+
+STEPS = 9  # epochs of three steps: 8 people, three at a time
+OPTIONS = [
+    *("--recipe", "scratch", "--batch_ids", 3, "--batch_images", 2, "--triplet_start_step", 0),
+    *("--optimizer", "amsgrad", "--average_decay", 0.9, "--crop_padding", 3, "--warmup_steps", 4),
+    *("--schedule", "cosine", "--epochs", 4, "--max_steps", STEPS, "--deterministic"),
+]
+
+
+@pytest.fixture(autouse=True)
+def no_determinism_afterwards():
+    """`--deterministic` switches the whole process."""
+    yield
+    disable_op_determinism()
+
+
+@pytest.fixture(scope="module")
+def train_set(dataset, tmp_path_factory):
+    """The small data set without what is scored."""
+    folder = tmp_path_factory.mktemp("train_set")
+    shutil.copytree(dataset / "bounding_box_train", folder / "bounding_box_train")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def whole(train_set, tmp_path_factory):
+    """A run that was not interrupted."""
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    assert run(train, "--dataset", train_set, "--train_dir", folder, *OPTIONS) == 0
+    yield folder
+    shutil.rmtree(folder)
+
+
+@contextlib.contextmanager
+def interrupted_after(train_dir, step, number):
+    """Send this process a signal as soon as `step` is logged."""
+
+    def watch():
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline and step not in soak_kills.steps_logged(train_dir):
+            time.sleep(0.005)
+        os.kill(os.getpid(), number)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    yield
+    watcher.join()
+
+
+def test_stopped_three_times_and_resumed_the_bits_are_the_same(train_set, whole, tmp_path):
+    """Weights, moments, averages, step: all that a checkpoint holds, and each step's line but its speed."""
+    rng, folder = random.Random(), tmp_path / "run"
+    stops = [rng.choice((1, 2)), rng.choice((4, 5)), 7]  # after a signal one more step may be taken
+    print("signals after steps", stops)
+    arguments = ["--dataset", train_set, "--train_dir", folder, *OPTIONS]
+    for step, number in zip(stops, (signal.SIGINT, signal.SIGTERM, signal.SIGINT), strict=True):
+        with interrupted_after(folder, step, number):
+            assert run(train, *arguments) == 128 + number
+        arguments = ["--train_dir", folder, "--resume"]
+    assert run(train, *arguments) == 0
+    assert soak_kills.weights_of(folder) == soak_kills.weights_of(whole)
+    for ours, theirs in zip(lines(folder), lines(whole), strict=True):
+        assert {**ours, "images_per_second": 0} == {**theirs, "images_per_second": 0}
+
+
+def lines(folder):
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_killed_three_times_it_goes_on_from_a_complete_checkpoint(train_set, tmp_path):
+    with (tmp_path / "log").open("wb") as log:
+        seen = soak_kills.kill_and_resume(tmp_path / "run", train_set, 3, 8, random.Random(), log)
+    print(seen)
+    assert soak_kills.steps_logged(tmp_path / "run") == list(range(1, 9))
+    assert not list((tmp_path / "run").glob(".model.ckpt-*"))  # what killed saves left is gone
+
+
+def test_what_is_scored_and_exported_is_the_average(whole):
+    """Of a checkpoint with moving averages; each variable of the inference graph."""
+    found = checkpoints.find(whole)
+    stored = tf.train.load_checkpoint(str(found.prefix))
+    with contextlib.closing(session_of_checkpoint(found)) as session, session.graph.as_default():
+        values = session.run({v.op.name: v for v in tf.global_variables()})
+    assert len(values) == 555 and found.averaged
+    assert all(np.array_equal(v, stored.get_tensor(f"{n}/average")) for n, v in values.items())
+    name = "p1/layer4/0/conv1/weight"
+    assert not np.array_equal(values[name], stored.get_tensor(name))
+    assert not checkpoints.find(whole / "model.ckpt-0").averaged  # no step has been taken there
+
+
+def test_a_full_disk_ends_the_run_and_leaves_the_last_checkpoint(whole, tmp_path, capsys):
+    folder = shutil.copytree(whole, tmp_path / "run")
+    before = soak_kills.weights_of(folder)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000_000, limits[1]))  # less than a checkpoint
+    try:
+        status = run(train, "--train_dir", folder, "--resume", "--max_steps", STEPS + 1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert status == 1 and error.startswith(f"error: {folder}/model.ckpt-{STEPS + 1}: could not be written")
+    assert checkpoints.step_of(checkpoints.newest(folder)) == STEPS
+    assert soak_kills.weights_of(folder) == before
