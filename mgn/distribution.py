@@ -56,12 +56,17 @@ def place(replicas: int | None = None, xla: bool = False) -> Placement:
         raise InputError(f"--replicas {replicas}: this machine has {gpus} GPU")
     count = replicas or max(gpus, 1)
     if count == 1:
-        return Placement(tf.distribute.get_strategy(), config)
+        return one_device(xla)
     if not gpus:
         config.device_count["CPU"] = count
     kind = "gpu" if gpus else "cpu"
     with tf.Graph().as_default():  # or it would be one for eager execution
         return Placement(tf.distribute.MirroredStrategy([f"/{kind}:{i}" for i in range(count)]), config)
+
+
+def one_device(xla: bool = False) -> Placement:
+    """The first GPU, or the CPU, whatever else there is."""
+    return Placement(tf.distribute.get_strategy(), session_config(xla=xla))
 
 
 def _cluster() -> dict | None:

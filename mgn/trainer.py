@@ -14,7 +14,7 @@ from mgn import checkpoints, peers, plan, runlog, saving
 from mgn.batches import read_all
 from mgn.config import TrainConfig
 from mgn.data import Split, labels_of, steps_per_epoch
-from mgn.distribution import Placement, place
+from mgn.distribution import Placement, one_device
 from mgn.errors import CheckError, InputError, Stopped
 from mgn.health import Health
 from mgn.images import PictureReader, denormalise
@@ -38,7 +38,7 @@ class Trainer:
         self, config: TrainConfig, split: Split, train_dir: Path, placement: Placement | None = None
     ):
         self.config, self.split, self.train_dir = config, split, Path(train_dir)
-        self.placement = placement or place(1)
+        self.placement = placement or one_device(config.xla)
         self._stepper: Stepper | None = None
         self._elsewhere = None if self.placement.is_chief else tempfile.TemporaryDirectory()
         self._out = self.train_dir if self.placement.is_chief else Path(self._elsewhere.name)
