@@ -1,0 +1,266 @@
+"""Training steps and the input pipeline against PyTorch's, on made-up pictures of 384x128.
+
+    python tests/benchmark_training.py step        # TensorFlow and PyTorch, alternating
+    python tests/benchmark_training.py rewriter    # bfloat16 by casts or by TensorFlow's graph rewriter
+    python tests/benchmark_training.py profile     # where a step's time goes, by kind of operation
+    python tests/benchmark_training.py input       # JPEG files to batches, against a PyTorch-style loader
+    python tests/benchmark_training.py memory --people 16 --precision float32   # peak of a few steps
+
+The other side is the same work written plainly: `mgn/torch_mgn.py`, the same losses, `torch.optim`; Pillow.
+"""
+
+import argparse
+import dataclasses
+import os
+import resource
+import statistics
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT))
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+
+import numpy as np  # noqa: E402
+import tensorflow.compat.v1 as tf  # noqa: E402
+import torch  # noqa: E402
+from PIL import Image  # noqa: E402
+
+from mgn.batches import read_all, training_dataset  # noqa: E402
+from mgn.config import MEAN, RECIPES, STD  # noqa: E402
+from mgn.demo import draw_picture  # noqa: E402
+from mgn.session import session_config  # noqa: E402
+from mgn.torch_mgn import TorchMGN  # noqa: E402
+from mgn.training import build_train_graph  # noqa: E402
+
+CLASSES = 751
+FORWARD_GFLOP = 24.0  # a picture of 384x128, `python -m mgn.export`; backward is twice that
+
+
+def tensorflow_step(flags, precision, rewriter=False):
+    """A function that takes one step of the recipe `seathiefwang`."""
+    options = session_config()
+    if rewriter:
+        options.graph_options.rewrite_options.auto_mixed_precision_onednn_bfloat16 = 1
+    images, labels = batch(flags)
+    with tf.Graph().as_default() as graph:
+        tf.set_random_seed(0)
+        fed = tf.placeholder(tf.float32, [None, flags.height, flags.width, 3])
+        kind = {"batch_ids": flags.people, "batch_images": flags.images, "precision": precision}
+        config = dataclasses.replace(RECIPES["seathiefwang"], **kind)
+        ops = build_train_graph(config, fed, tf.constant(labels), CLASSES)
+        starts = [v.initializer for v in tf.global_variables()]
+    session = tf.Session(graph=graph, config=options)
+    session.run(starts)
+
+    def step(**more):
+        return float(session.run([ops.total, ops.train_op], {fed: images}, **more)[0])
+
+    return step
+
+
+def torch_step(flags, precision):
+    """The same step in PyTorch, channels last."""
+    images, labels = batch(flags)
+    network = TorchMGN(CLASSES).train().to(memory_format=torch.channels_last)
+    optimizer = torch.optim.Adam(network.parameters(), 2e-4, weight_decay=5e-4, amsgrad=True)
+    pictures = torch.from_numpy(images).permute(0, 3, 1, 2)  # channels last in memory already
+    labels = torch.from_numpy(labels)
+    same = labels[:, None] == labels[None]
+
+    def triplet(x):
+        distances = torch.cdist(x, x)
+        hardest = distances.masked_fill(~same, 0).amax(1), distances.masked_fill(same, torch.inf).amin(1)
+        return (hardest[0] - hardest[1] + 1.2).relu().mean()
+
+    def step():
+        optimizer.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
+            _, features, logits = network(pictures)
+        softmax = sum(torch.nn.functional.cross_entropy(x.float(), labels) for x in logits) / 8
+        loss = softmax + 2 * sum(triplet(x.float()) for x in features[:3]) / 3
+        loss.backward()
+        optimizer.step()
+        return float(loss)
+
+    return step
+
+
+def batch(flags):
+    shape = flags.people * flags.images, flags.height, flags.width, 3
+    pictures = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    return pictures, np.repeat(np.arange(flags.people), flags.images)
+
+
+def matrix_rates():
+    """GFLOP/s of a product of two 4096 x 4096 matrices, the best of three, by oneDNN through PyTorch."""
+    rates = {}
+    for dtype in (torch.float32, torch.bfloat16):
+        a, b, seconds = torch.rand(4096, 4096, dtype=dtype), torch.rand(4096, 4096, dtype=dtype), []
+        for _ in range(3):
+            start = time.perf_counter()
+            a @ b
+            seconds.append(time.perf_counter() - start)
+        rates[str(dtype).removeprefix("torch.")] = 2 * 4096**3 / min(seconds) / 1e9
+    return rates
+
+
+def alternate(sides, rounds, count):
+    """Print each side's pictures a second; returns {name: median}."""
+    for name, side in sides.items():
+        print(f"  {name}: loss of the first step {side():.3f}", flush=True)  # a warm-up
+    rates = {name: [] for name in sides}
+    for _ in range(rounds):
+        for name, side in sides.items():
+            start = time.perf_counter()
+            side()
+            rates[name].append(count / (time.perf_counter() - start))
+    for name, each in rates.items():
+        middle = f"{statistics.median(each):6.2f}"
+        print(f"  {name:<28} {middle} pictures/s ({min(each):.2f} to {max(each):.2f})")
+    return {name: statistics.median(each) for name, each in rates.items()}
+
+
+def steps(flags):
+    for precision in flags.precision.split(","):
+        sides = {
+            f"TensorFlow {precision}": tensorflow_step(flags, precision),
+            f"PyTorch {precision}": torch_step(flags, precision),
+        }
+        before = matrix_rates()[precision]
+        ours, theirs = alternate(sides, flags.rounds, flags.people * flags.images).values()
+        after = matrix_rates()[precision]
+        share = 3 * FORWARD_GFLOP * (flags.height * flags.width) / (384 * 128) * ours / max(before, after)
+        print(f"  ratio {ours / theirs:.2f}; {share:.0%} of the rate of a matrix product")
+        print(f"  ({before:.0f} and {after:.0f} GFLOP/s before and after)")
+
+
+def rewriter(flags):
+    sides = {
+        "casts in the graph": tensorflow_step(flags, "bfloat16"),
+        "graph rewriter": tensorflow_step(flags, "float32", rewriter=True),
+    }
+    alternate(sides, flags.rounds, flags.people * flags.images)
+
+
+def profile(flags):
+    for precision in flags.precision.split(","):
+        step = tensorflow_step(flags, precision)
+        step()
+        traced = tf.RunMetadata()
+        step(options=tf.RunOptions(trace_level=tf.RunOptions.FULL_TRACE), run_metadata=traced)
+        seconds = Counter()
+        for device in traced.step_stats.dev_stats:
+            for node in device.node_stats:
+                kind = node.timeline_label.split(" = ")[-1].split("(")[0] or node.node_name
+                seconds[kind] += node.op_end_rel_micros / 1e6
+        total = sum(seconds.values())
+        print(f"{precision}: {total:.2f} s in operations (several run at a time)")
+        for kind, spent in seconds.most_common(14):
+            print(f"  {kind:<48} {spent:6.2f} s {spent / total:5.1%}")
+
+
+def inputs(flags):
+    """Pictures a second from JPEG files of Market-1501's size to batches."""
+    config = RECIPES["seathiefwang"]
+    with tempfile.TemporaryDirectory() as folder:
+        paths, labels = [], np.repeat(np.arange(64), 8)
+        for i, person in enumerate(labels):
+            picture = draw_picture(0, int(person) + 1, i % 3 + 1, i % 8)
+            paths.append(f"{folder}/{i}.jpg")
+            Image.fromarray(picture).resize((64, 128)).save(paths[-1], quality=90)
+        cached = read_all(config, paths)
+        sides = {
+            "TensorFlow, files": pipeline(config, paths, labels, None),
+            "TensorFlow, kept in memory": pipeline(config, paths, labels, cached),
+            "PyTorch-style loader": loader(config, paths),
+        }
+        for side in sides.values():
+            side()
+        rates = {name: [] for name in sides}
+        for _ in range(flags.rounds):
+            for name, side in sides.items():
+                rates[name].append(side())
+        for name, each in rates.items():
+            print(
+                f"  {name:<28} {statistics.median(each):7.1f} pictures/s ({min(each):.1f} to {max(each):.1f})"
+            )
+
+
+def pipeline(config, paths, labels, cached):
+    with tf.Graph().as_default() as graph:
+        dataset = training_dataset(config, paths, labels, 0, 10**6, cached)
+        iterator = tf.data.make_initializable_iterator(dataset)
+        following = iterator.get_next()
+    session = tf.Session(graph=graph)
+    session.run(iterator.initializer)
+    return lambda: rate(lambda: len(session.run(following)[2]))
+
+
+class Pictures(torch.utils.data.Dataset):
+    """Pillow's decoding and bicubic resize, flip, erasing, normalisation, as torchvision does them."""
+
+    def __init__(self, config, paths):
+        self.config, self.paths = config, paths
+
+    def __len__(self):
+        return len(self.paths)
+
+    def __getitem__(self, index):
+        size = self.config.width, self.config.height
+        picture = Image.open(self.paths[index]).convert("RGB").resize(size, Image.BICUBIC)
+        if torch.rand(()) < 0.5:
+            picture = picture.transpose(Image.FLIP_LEFT_RIGHT)
+        x = torch.from_numpy(np.array(picture)).permute(2, 0, 1).float().div(255)
+        x = (x - torch.tensor(MEAN)[:, None, None]) / torch.tensor(STD)[:, None, None]
+        if torch.rand(()) < self.config.random_erasing:
+            x[:, 40:200, 30:90] = 0
+        return x
+
+
+def loader(config, paths):
+    count = config.batch_ids * config.batch_images
+    endless = torch.utils.data.RandomSampler(paths, replacement=True, num_samples=10**6)
+    workers = {"num_workers": os.cpu_count(), "multiprocessing_context": "fork"}
+    batches = iter(torch.utils.data.DataLoader(Pictures(config, paths), count, sampler=endless, **workers))
+    return lambda: rate(lambda: len(next(batches)))
+
+
+def rate(next_batch, seconds=4.0):
+    """Pictures a second of some seconds; what was made ahead is drained first."""
+    for _ in range(6):
+        next_batch()
+    start, count = time.perf_counter(), 0
+    while time.perf_counter() - start < seconds:
+        count += next_batch()
+    return count / (time.perf_counter() - start)
+
+
+def memory(flags):
+    step = tensorflow_step(flags, flags.precision)
+    for _ in range(2):
+        step()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    print(f"{flags.people * flags.images} pictures, {flags.precision}: peak {peak:.1f} GB")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    modes = {"step": steps, "rewriter": rewriter, "profile": profile, "input": inputs, "memory": memory}
+    parser.add_argument("mode", choices=modes)
+    parser.add_argument("--people", type=int, default=4)
+    parser.add_argument("--images", type=int, default=4)
+    parser.add_argument("--height", type=int, default=384)
+    parser.add_argument("--width", type=int, default=128)
+    parser.add_argument("--precision", default="float32,bfloat16")
+    parser.add_argument("--rounds", type=int, default=5)
+    flags = parser.parse_args()
+    modes[flags.mode](flags)
+
+
+if __name__ == "__main__":
+    main()
