@@ -200,10 +200,9 @@ def one_small_step(**options):
 
 
 def test_l2_reaches_every_parameter_and_the_triplet_joins_at_its_step():
-    before, plain, *_ = one_small_step(weight_decay=0.0, triplet_start_step=1)
-    weights_of_losses = {"triplet_weight": 3.0, "cross_entropy_weight": 0.5}
-    same, decayed, first, second = one_small_step(weight_decay=0.01, triplet_start_step=1)
-    *_, first, second = one_small_step(triplet_start_step=1, **weights_of_losses)
+    losses = {"triplet_start_step": 1, "triplet_weight": 3.0, "cross_entropy_weight": 0.5}
+    before, plain, *_ = one_small_step(weight_decay=0.0, **losses)
+    same, decayed, first, second = one_small_step(weight_decay=0.01, **losses)
     assert first.total == pytest.approx(0.5 * first.cross_entropy, rel=1e-6)
     assert second.total == pytest.approx(0.5 * second.cross_entropy + 3 * second.triplet, rel=1e-6)
     assert second.global_step == 1
