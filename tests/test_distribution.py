@@ -1,4 +1,4 @@
-"""`train.py` on two processes against one, with the same batches; `test_replicas.py` has two replicas of one."""
+"""`train.py` on two processes against one with the same batches; `test_replicas.py`: two replicas of one."""
 
 import json
 import os
