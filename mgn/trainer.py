@@ -123,7 +123,7 @@ class Trainer:
                 taken = self._one_step(asked.signal_number is not None, validation.over(), written, progress)
                 stopped = taken.stop or (self._alone and asked.signal_number)
                 finished = taken.finish
-                if self._due_to_save() or stopped or finished or validation.due(self.step):
+                if self._due_to_save() or stopped or finished:
                     written.flush()
                     self.save()
                     written.restart_clock()
@@ -238,7 +238,9 @@ class Trainer:
             read(path)
 
     def _due_to_save(self) -> bool:
-        return self.step % self.config.save_every == 0 or self.step == self.total_steps
+        """The same for all workers: reading their statistics to save them takes all of them."""
+        every = [self.config.save_every, *([self.config.eval_every] if self.config.eval_every else [])]
+        return self.step == self.total_steps or any(self.step % steps == 0 for steps in every)
 
     def _prefix(self, step: int) -> Path:
         return self._out / f"{checkpoints.NAME}-{step}"
