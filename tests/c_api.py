@@ -70,7 +70,7 @@ class SavedModel:
 
     def __init__(self, folder):
         self._c = library()
-        self._status, self._graph = self._c.TF_NewStatus(), self._c.TF_NewGraph()
+        self._graph = self._c.TF_NewGraph()
         config, options = tf.ConfigProto(), self._c.TF_NewSessionOptions()
         config.graph_options.rewrite_options.disable_meta_optimizer = True
         self._call(self._c.TF_SetConfig, options, config.SerializeToString(), config.ByteSize())
@@ -112,13 +112,16 @@ class SavedModel:
         self._call(self._c.TF_CloseSession, self._session)
         self._call(self._c.TF_DeleteSession, self._session)
         self._c.TF_DeleteGraph(self._graph)
-        self._c.TF_DeleteStatus(self._status)
 
     def _call(self, function, *arguments):
-        result = function(*arguments, self._status)
-        if code := self._c.TF_GetCode(self._status):
-            raise CError(code, self._c.TF_Message(self._status).decode())
-        return result
+        status = self._c.TF_NewStatus()  # of its own: a server calls from several threads at a time
+        try:
+            result = function(*arguments, status)
+            if code := self._c.TF_GetCode(status):
+                raise CError(code, self._c.TF_Message(status).decode())
+            return result
+        finally:
+            self._c.TF_DeleteStatus(status)
 
     def _output(self, info):
         name, index = info.name.split(":")
