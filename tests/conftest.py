@@ -34,13 +34,20 @@ def fresh_graph():
         yield
 
 
-@pytest.fixture(autouse=True, scope="module")
+@pytest.fixture(autouse=True)
 def memory_back():
     """Graphs hold 280 MB each in cycles that Python, which does not see them, would leave for long."""
     yield
-    gc.collect()
-    if sys.platform == "linux":  # glibc keeps what was freed: gigabytes, after some graphs
-        ctypes.CDLL("libc.so.6").malloc_trim(0)
+    if resident_bytes() > 3e9:  # collecting takes a third of a second
+        gc.collect()
+        if sys.platform == "linux":  # glibc keeps what was freed
+            ctypes.CDLL("libc.so.6").malloc_trim(0)
+
+
+def resident_bytes():
+    """Of this process, where the system says; else infinite."""
+    statm = Path("/proc/self/statm")
+    return int(statm.read_text().split()[1]) * 4096 if statm.exists() else float("inf")
 
 
 @pytest.fixture(scope="session")
@@ -78,13 +85,13 @@ def write_picture(path, person, rng):
     assert cv2.imwrite(str(path), picture)
 
 
-@functools.lru_cache(3)  # drawing 70 million numbers takes seconds, and each holds 280 MB
+@functools.lru_cache(2)  # drawing 70 million numbers takes seconds, and each holds 280 MB
 def seeded(keys, num_classes=None):
     """A published checkpoint family's state dict, seeded; callers must not write into its arrays."""
     return seeded_state_dict(REFERENCE / f"keys_{keys}.txt", num_classes)
 
 
-@functools.lru_cache(2)
+@functools.lru_cache(1)
 def seeded_variables(keys, num_classes=None):
     """The same as {variable name: array}."""
     return weights.from_pytorch(seeded(keys, num_classes))

@@ -160,7 +160,7 @@ def test_loss_scaling_skips_what_overflows_and_goes_on():
 def test_a_step_in_a_smaller_type_is_the_float32_step_but_for_rounding():
     shallow = {"zero_init_residual": True}  # rounding is magnified by depth and a batch of four
     exact = one_small_step(**shallow)
-    for precision, scale in (("bfloat16", 1), ("float16", 2**15)):
+    for precision, scale, bound in (("bfloat16", 1, 0.95), ("float16", 2**15, 0.99)):  # 8 and 11 bits
         rounded = one_small_step(**shallow, precision=precision)
         for name in ("cross_entropy", "triplet", "grad_norm"):
             assert getattr(rounded[2], name) == pytest.approx(getattr(exact[2], name), rel=0.03), name
@@ -172,7 +172,7 @@ def test_a_step_in_a_smaller_type_is_the_float32_step_but_for_rounding():
         )
         cosine = ours @ theirs / np.linalg.norm(ours) / np.linalg.norm(theirs)
         print(f"{precision}: the whole update has cosine {cosine:.4f} with float32's")
-        assert cosine > 0.98
+        assert cosine > bound
 
 
 def one_small_step(**options):
