@@ -28,6 +28,7 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 import numpy as np  # noqa: E402
 import tensorflow.compat.v1 as tf  # noqa: E402
 import torch  # noqa: E402
+from benchmark_inference import matrix_rates  # noqa: E402
 from PIL import Image  # noqa: E402
 
 from mgn.batches import read_all, training_dataset  # noqa: E402
@@ -94,19 +95,6 @@ def batch(flags):
     shape = flags.people * flags.images, flags.height, flags.width, 3
     pictures = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
     return pictures, np.repeat(np.arange(flags.people), flags.images)
-
-
-def matrix_rates():
-    """GFLOP/s of a product of two 4096 x 4096 matrices, the best of three, by oneDNN through PyTorch."""
-    rates = {}
-    for dtype in (torch.float32, torch.bfloat16):
-        a, b, seconds = torch.rand(4096, 4096, dtype=dtype), torch.rand(4096, 4096, dtype=dtype), []
-        for _ in range(3):
-            start = time.perf_counter()
-            a @ b
-            seconds.append(time.perf_counter() - start)
-        rates[str(dtype).removeprefix("torch.")] = 2 * 4096**3 / min(seconds) / 1e9
-    return rates
 
 
 def alternate(sides, rounds, count):
