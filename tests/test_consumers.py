@@ -63,7 +63,7 @@ def test_the_snippets_of_the_document(name, folder, source, monkeypatch):
 
 
 def test_every_consumer_has_its_snippet():
-    assert [*SNIPPETS] == ["describe", "tensorflow", "jpeg", "opencv", "openvino", "onnx"]
+    assert [*SNIPPETS] == ["describe", "tensorflow", "jpeg", "opencv", "openvino"]
 
 
 def test_openvino_computes_in_bfloat16(folder, source):
