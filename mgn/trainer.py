@@ -114,7 +114,8 @@ class Trainer:
             validation = Validation(self.config, self._out, scoring, written)
             finished = False
             while not finished:
-                if validation.due(self.step):
+                # After the last step the other workers go, which is no failure: `run.train` scores it then.
+                if validation.due(self.step) and (self._alone or self.step < self.total_steps):
                     validation.run(self._prefix(self.step))
                     self._draw_curves()
                     written.restart_clock()
