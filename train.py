@@ -17,7 +17,7 @@ from mgn.config import (
 )
 from mgn.errors import InputError
 from mgn.files import next_free
-from mgn.runconfig import CONFIG, read_config
+from mgn.runconfig import CONFIG, Began, read_config
 
 CHOICES = {
     "recipe": tuple(RECIPES),
@@ -45,13 +45,11 @@ and add --init_checkpoint pretrained/resnet50; or use --recipe scratch"""
 def main(arguments: list[str]) -> int:
     """Parse, check, train, print the tables."""
     flags = parse(arguments)
-    if flags["resume"]:
-        config, train_dir, dataset, start = resumed_run(flags)
-    else:
-        config, train_dir, dataset, start = new_run(flags)
-        if config.pretrained and not start:
-            print(UNTRAINED.format(config.recipe), file=sys.stderr)
-    dataset = cli.checked_dataset(dataset, "train")
+    began, train_dir = resumed_run(flags) if flags["resume"] else new_run(flags)
+    config, start = began.config, began.init_checkpoint
+    if config.pretrained and not (start or flags["resume"]):
+        print(UNTRAINED.format(config.recipe), file=sys.stderr)
+    dataset = cli.checked_dataset(began.dataset, "train")
 
     from mgn import run
     from mgn.distribution import place
@@ -59,9 +57,7 @@ def main(arguments: list[str]) -> int:
 
     print(describe_devices(), flush=True)
     placement = place(flags["replicas"], config.xla)
-    scored = run.train(
-        config, dataset, train_dir, flags["resume"], start, flags["fresh_classifier"], placement
-    )
+    scored = run.train(config, dataset, train_dir, flags["resume"], start, began.fresh_classifier, placement)
     if not placement.is_chief:
         return cli.DONE
     print(f"\nthe run is in {train_dir}: checkpoints, metrics.jsonl, TensorBoard events, results.txt")
@@ -90,7 +86,7 @@ def parse(arguments: list[str]) -> dict:
     run.add_argument(
         "--config",
         type=cli.existing_path,
-        help="config.json of another run: take its options, not a recipe's",
+        help="config.json of another run: its options, data set and start, but for what flags say",
     )
     run.add_argument(
         "--replicas",
@@ -103,39 +99,46 @@ def parse(arguments: list[str]) -> dict:
     return vars(parser.parse_args(arguments))
 
 
-def new_run(flags: dict) -> tuple[TrainConfig, Path, Path | None, str | None]:
-    """Configuration, folder, data set and start of a fresh run."""
-    if flags["fresh_classifier"] and not flags["init_checkpoint"]:
-        raise InputError("--fresh_classifier: goes with --init_checkpoint")
-    name = flags.get("recipe") or ("seathiefwang" if flags["dataset"] else "demo")
-    base = read_config(flags["config"])[0] if flags["config"] else RECIPES[name]
-    if flags["config"] and "recipe" in flags:
-        raise InputError("--recipe: not with --config, which has all options")
+def new_run(flags: dict) -> tuple[Began, Path]:
+    """What a fresh run begins with, and its folder."""
+    if flags["config"]:
+        if "recipe" in flags:
+            raise InputError("--recipe: not with --config, which has all options")
+        began = read_config(flags["config"])
+    else:
+        name = flags.get("recipe") or ("seathiefwang" if flags["dataset"] else "demo")
+        began = Began(RECIPES[name], None)
+    given = {n: flags[n] for n in ("dataset", "init_checkpoint", "fresh_classifier") if flags[n]}
     fields = {field.name for field in dataclasses.fields(TrainConfig)}
-    config = dataclasses.replace(base, **{k: v for k, v in flags.items() if k in fields})
-    train_dir = flags["train_dir"] or next_free(Path("runs"), name)
+    config = dataclasses.replace(began.config, **{k: v for k, v in flags.items() if k in fields})
+    began = began._replace(config=config, **given)
+    if began.fresh_classifier and not began.init_checkpoint:
+        raise InputError("--fresh_classifier: goes with --init_checkpoint")
+    train_dir = flags["train_dir"] or next_free(Path("runs"), config.recipe)
     if train_dir.exists() and (not train_dir.is_dir() or any(train_dir.iterdir())):
         raise InputError(
             f"--train_dir {train_dir} is not empty: add --resume to go on, or name another folder"
         )
-    return config, train_dir, flags["dataset"], flags["init_checkpoint"]
+    return began, train_dir
 
 
-def resumed_run(flags: dict) -> tuple[TrainConfig, Path, Path, str | None]:
+def resumed_run(flags: dict) -> tuple[Began, Path]:
     """The same of the run in --train_dir; only its length, and where its data set lies, may differ."""
     if flags["train_dir"] is None:
         raise InputError("--resume: name the run with --train_dir")
     for name in ("init_checkpoint", "fresh_classifier", "config"):
         if flags[name]:
             raise InputError(f"--{name}: a run that is resumed has its weights and options; leave it out")
-    config, dataset, start = read_config(flags["train_dir"] / CONFIG)
+    began = read_config(flags["train_dir"] / CONFIG)
+    config = began.config
     changed = {n: flags[n] for n in vars(config) if n in flags and flags[n] != getattr(config, n)}
     # A cosine ends with the epochs: more of them are another schedule.
     free = set(FREE_TO_CHANGE) - ({"epochs"} if config.schedule == "cosine" else set())
     if conflicts := [n for n in changed if n not in free]:
         said = "; ".join(f"--{n} {changed[n]}: the run began with {getattr(config, n)}" for n in conflicts)
         raise InputError(f"{said}; leave {' and '.join(f'--{n}' for n in conflicts)} out")
-    return dataclasses.replace(config, **changed), flags["train_dir"], flags["dataset"] or dataset, start
+    config, dataset = dataclasses.replace(config, **changed), flags["dataset"] or began.dataset
+    return began._replace(config=config, dataset=dataset), flags["train_dir"]
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from mgn.distribution import Placement
 from mgn.errors import InputError
 from mgn.files import replacing
 from mgn.inference import load_embedder
-from mgn.runconfig import write_config
+from mgn.runconfig import Began, write_config
 from mgn.trainer import Trainer
 from mgn.validation import BEST
 
@@ -37,7 +37,7 @@ def train(
         train_dir: gets `config.json`, `model.ckpt-*`, `metrics.jsonl`, `curves.png`, TensorBoard events,
             `results.txt`, and with `eval_every` the folder `best`.
         resume: go on from the newest complete checkpoint.
-        init_checkpoint: ImageNet or MGN weights to start from, converted.
+        init_checkpoint: ImageNet or MGN weights to start from, converted; when resuming, what it began with.
         fresh_classifier: leave the classifiers of `init_checkpoint` out: its classes are other people.
         placement: where to run; None: on one device of this process.
 
@@ -65,7 +65,7 @@ def train(
         else:
             trainer.start(init_checkpoint, fresh_classifier)
         if chief:
-            write_config(train_dir, config, dataset, init_checkpoint)
+            write_config(train_dir, Began(config, dataset, init_checkpoint, fresh_classifier))
         if not resume:
             untrained = trainer.save()  # from here on there is something to resume from
             if config.evaluate_untrained and has_test_set and chief:

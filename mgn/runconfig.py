@@ -2,6 +2,7 @@
 
 import dataclasses
 from pathlib import Path
+from typing import NamedTuple
 
 from mgn.config import TrainConfig
 from mgn.errors import InputError
@@ -10,14 +11,25 @@ from mgn.files import read_json, write_json
 CONFIG = "config.json"  # in a train_dir
 
 
-def write_config(train_dir: Path, config: TrainConfig, dataset: Path, init_checkpoint: str | None) -> None:
-    """Record what the run needs to go on."""
-    values = {**dataclasses.asdict(config), "dataset": str(Path(dataset).resolve())}
-    write_json(Path(train_dir) / CONFIG, {**values, "init_checkpoint": init_checkpoint}, overwrite=True)
+class Began(NamedTuple):
+    """With what a run began."""
+
+    config: TrainConfig
+    dataset: Path | None  # None: the demo set, to be drawn yet
+    init_checkpoint: str | None = None
+    fresh_classifier: bool = False  # of `init_checkpoint`: left out
 
 
-def read_config(path: Path) -> tuple[TrainConfig, Path, str | None]:
-    """What `write_config` wrote: configuration, data set, starting point.
+def write_config(train_dir: Path, began: Began) -> None:
+    """Record what the run needs to go on, and others to repeat it; paths become absolute."""
+    start = began.init_checkpoint and str(Path(began.init_checkpoint).resolve())
+    values = {"dataset": str(Path(began.dataset).resolve()), "init_checkpoint": start}
+    values |= {"fresh_classifier": began.fresh_classifier, **dataclasses.asdict(began.config)}
+    write_json(Path(train_dir) / CONFIG, values, overwrite=True)
+
+
+def read_config(path: Path) -> Began:
+    """What `write_config` wrote.
 
     Raises:
         InputError: no such file, or not one of ours.
@@ -25,10 +37,11 @@ def read_config(path: Path) -> tuple[TrainConfig, Path, str | None]:
     if not path.is_file():
         raise InputError(f"{path}: is not there, or no file, so there is no run to go on with or to repeat")
     values = read_json(path)
-    dataset, init_checkpoint = values.pop("dataset", None), values.pop("init_checkpoint", None)
+    dataset, start = values.pop("dataset", None), values.pop("init_checkpoint", None)
+    fresh = bool(values.pop("fresh_classifier", False))
     if not isinstance(dataset, str):
         raise InputError(f"{path}: does not say which data set the run is trained on")
     try:
-        return TrainConfig.from_dict(values), Path(dataset), init_checkpoint
+        return Began(TrainConfig.from_dict(values), Path(dataset), start, fresh)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None

@@ -1,0 +1,64 @@
+"""`config.json`: enough to go on, and to repeat a run."""
+
+import json
+
+import pytest
+
+import train
+from mgn.config import RECIPES
+from mgn.errors import InputError
+from mgn.runconfig import CONFIG, Began, read_config, write_config
+
+
+@pytest.fixture
+def stored(tmp_path):
+    """What a run began with, everything given, and its file."""
+    began = Began(RECIPES["strong"], tmp_path / "set", str(tmp_path / "start"), True)
+    write_config(tmp_path, began)
+    return began, tmp_path / CONFIG
+
+
+def test_what_is_written_is_read(stored):
+    began, path = stored
+    assert read_config(path) == began
+
+
+def test_paths_become_absolute(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_config(tmp_path, Began(RECIPES["demo"], "runs/demo_set", "pretrained/resnet50"))
+    read = read_config(tmp_path / CONFIG)
+    assert read.dataset == tmp_path / "runs" / "demo_set"
+    assert read.init_checkpoint == str(tmp_path / "pretrained" / "resnet50")
+
+
+def test_a_run_is_repeated_with_its_data_set_and_start(stored, tmp_path):
+    began, path = stored
+    again, _ = train.new_run(train.parse(["--config", str(path), "--train_dir", str(tmp_path / "again")]))
+    assert again == began
+
+
+def test_flags_go_before_the_file(stored, tmp_path):
+    began, path = stored
+    (tmp_path / "other").mkdir()
+    arguments = ["--config", path, "--dataset", tmp_path / "other", "--seed", "7"]
+    again, folder = train.new_run(train.parse([str(part) for part in arguments]))
+    assert (again.dataset, again.config.seed) == (tmp_path / "other", 7)
+    assert again.init_checkpoint == began.init_checkpoint
+    assert folder.name.startswith("strong-")  # the recipe that is repeated, not the default one
+
+
+def test_a_file_from_before_a_field_was_there_still_resumes(stored):
+    began, path = stored
+    values = json.loads(path.read_text())
+    del values["fresh_classifier"], values["average_decay"]
+    path.write_text(json.dumps(values))
+    read = read_config(path)
+    assert not read.fresh_classifier and read.config.average_decay == 0
+    assert read.config.schedule == began.config.schedule
+
+
+def test_a_field_that_nobody_knows_is_refused_with_the_files_name(stored):
+    _, path = stored
+    path.write_text(json.dumps({**json.loads(path.read_text()), "margins": 1}))
+    with pytest.raises(InputError, match=r"config\.json: unknown configuration field: margins"):
+        read_config(path)
