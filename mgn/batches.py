@@ -8,6 +8,7 @@ import tensorflow.compat.v1 as tf
 
 from mgn.config import TrainConfig
 from mgn.data import pk_batches, steps_per_epoch
+from mgn.errors import InputError
 from mgn.images import augment, decode, resize
 from mgn.progress import Progress
 from mgn.session import new_session
@@ -21,6 +22,17 @@ class Share(NamedTuple):
     first: int = 0
     count: int = 1
     total: int = 1
+
+
+def check_divides(config: TrainConfig, num_classes: int, replicas: int) -> None:
+    """Raise `InputError` if there is a batch with fewer people than replicas."""
+    people = config.batch_ids
+    last = num_classes - people * (steps_per_epoch(num_classes, people) - 1)
+    if min(people, last) < replicas:
+        raise InputError(
+            f"--batch_ids {people}: an epoch's last batch has {min(people, last)} people, too few for"
+            f" {replicas} replicas; choose another number of people or of replicas"
+        )
 
 
 def training_batches(config: TrainConfig, labels: np.ndarray, start: int, stop: int) -> Iterator[tuple]:

@@ -1,6 +1,7 @@
 """Where the replicas of a step run: on one device, on all GPUs of a box, or on the boxes of a cluster."""
 
 import json
+import logging
 import os
 from typing import NamedTuple
 
@@ -10,6 +11,7 @@ from mgn.batches import Share
 from mgn.errors import InputError
 from mgn.session import session_config
 
+log = logging.getLogger(__name__)
 _KINDS = "chief", "worker"  # of tasks in TF_CONFIG, in the order of their replicas
 
 
@@ -90,11 +92,15 @@ def _worker(found: dict, config: tf.ConfigProto) -> Placement:
     cluster = {kind: found["cluster"][kind] for kind in _KINDS if kind in found["cluster"]}
     kind, index = found["task"]["type"], int(found["task"]["index"])
     addresses = tuple(a for k in _KINDS for a in cluster.get(k, ()))
+    mine = cluster[kind][index]
+    log.info(f"worker {mine} of {', '.join(addresses)}: waiting until all are there")
     try:
         with tf.Graph().as_default():  # or it would be one for eager execution
             strategy = tf.distribute.experimental.MultiWorkerMirroredStrategy()
         config = strategy.update_config_proto(config)
         server = tf.train.Server(cluster, kind, index, config=config)
     except (tf.errors.OpError, ValueError, RuntimeError) as error:
-        raise InputError(f"TF_CONFIG: {str(error).splitlines()[0]}; see the README") from None
-    return Placement(strategy, config, server.target, addresses.index(cluster[kind][index]), addresses)
+        raise InputError(
+            f"TF_CONFIG: {str(error).splitlines()[0]}; {mine} must be this machine, and the port free"
+        ) from None
+    return Placement(strategy, config, server.target, addresses.index(mine), addresses)

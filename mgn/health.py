@@ -12,15 +12,17 @@ from mgn.files import replacing
 _SITS = 0.01  # of the margin: nearer than that, the loss sits at it
 _STEPS = 100  # in a row, until that is told
 _SHOWN = 3  # pictures named in a message
-BAD_BATCH = "bad_batch.txt"
+BAD_BATCH = "bad_batch.txt"  # in a train_dir; bad_batch-N.txt of the N-th other worker of a cluster
 log = logging.getLogger(__name__)
 
 
 class Health:
     """Looks at the figures of each step."""
 
-    def __init__(self, config: TrainConfig, train_dir: Path):
-        self._config, self._train_dir = config, Path(train_dir)
+    def __init__(self, config: TrainConfig, train_dir: Path, worker: int = 0):
+        name = Path(BAD_BATCH)
+        self._config = config
+        self._bad_batch = Path(train_dir) / (name.with_stem(f"{name.stem}-{worker}") if worker else name)
         self._margin = math.log(2.0) if config.margin is None else config.margin  # softplus(0)
         self._sitting, self._told = 0, False
 
@@ -38,11 +40,11 @@ class Health:
             # float16 tries large scales: an infinite gradient is skipped there, and halves the scale.
             if math.isfinite(figures[part]) or (part == "grad_norm" and figures["loss_scale"] > 1.0):
                 continue
-            with replacing(self._train_dir / BAD_BATCH, overwrite=True) as temporary:
+            with replacing(self._bad_batch, overwrite=True) as temporary:
                 temporary.write_text("\n".join(pictures) + "\n", encoding="utf-8", errors="surrogateescape")
             raise CheckError(
                 f"step {step}: {part} is {figures[part]}, in the batch of {', '.join(pictures[:_SHOWN])} and"
-                f" others ({self._train_dir / BAD_BATCH} lists them); start again with a lower"
+                f" others ({self._bad_batch} lists them); start again with a lower"
                 f" --learning_rate, if need be from {last}, which is from before"
             )
 

@@ -62,6 +62,13 @@ def denormalise(pictures: np.ndarray) -> np.ndarray:
     return np.clip(np.rint(grey), 0, 255).astype(np.uint8)
 
 
+def in_rows(pictures: np.ndarray, columns: int) -> np.ndarray:
+    """Pictures [R * columns, H, W, 3] as one: [R * H, columns * W, 3]."""
+    _, height, width, _ = pictures.shape
+    rows = pictures.reshape(-1, columns, height, width, 3)
+    return rows.transpose(0, 2, 1, 3, 4).reshape(-1, columns * width, 3)
+
+
 def mirror(pictures: tf.Tensor) -> tf.Tensor:
     """Swap left and right of [..., H, W, 3]."""
     return tf.reverse(pictures, axis=[-2])

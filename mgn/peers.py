@@ -5,7 +5,7 @@ import os
 import socket
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from mgn.errors import CheckError
 
@@ -22,8 +22,10 @@ def check(addresses: Sequence[str], own: int, advice: str) -> None:
 
 
 @contextlib.contextmanager
-def watched(addresses: Sequence[str], own: int, advice: str) -> Iterator[None]:
-    """End this process when another worker stops to answer; the run goes on from its last checkpoint.
+def watched(addresses: Sequence[str], own: int, advice: str) -> Iterator[Callable[[], None]]:
+    """End this process when another worker stops to answer; yields what ends the watch.
+
+    The run goes on from its last checkpoint.
 
     Args:
         addresses: host:port of every worker.
@@ -36,7 +38,7 @@ def watched(addresses: Sequence[str], own: int, advice: str) -> Iterator[None]:
     if others:
         watch.start()
     try:
-        yield
+        yield over.set
     finally:
         over.set()
 
@@ -60,7 +62,7 @@ def _message(address: str, advice: str) -> str:
 def _answers(address: str) -> bool:
     host, _, port = address.rpartition(":")
     try:
-        socket.create_connection((host, int(port)), timeout=_SECONDS_BETWEEN_LOOKS).close()
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_SECONDS_BETWEEN_LOOKS).close()
     except (OSError, ValueError):
         return False
     return True

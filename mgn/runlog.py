@@ -1,6 +1,7 @@
 """What a run leaves to read: `metrics.jsonl`, a line a step or a validation, and TensorBoard events."""
 
 import json
+import math
 import time
 from pathlib import Path
 
@@ -69,7 +70,9 @@ class RunLog:
         self._events.flush()
 
     def _add(self, figures: dict, prefix: str = "") -> None:
-        self._lines.write(json.dumps(figures) + "\n")
+        # JSON knows no infinity, which a gradient of float16 may be while the loss scale is found.
+        plain = {name: value if math.isfinite(value) else None for name, value in figures.items()}
+        self._lines.write(json.dumps(plain) + "\n")
         self._lines.flush()  # so that others can follow the run
         values = [
             tf.Summary.Value(tag=prefix + name, simple_value=v)

@@ -65,6 +65,9 @@ class Stepper:
             self._first = tf.nest.map_structure(lambda x: _local(placement, x)[0], results)
             self._indices = _local(placement, results["indices"])
             self._train = placement.strategy.group(results["train"])
+            self._mark = tf.placeholder(tf.int64, [])
+            marks = placement.strategy.run(lambda: replicas.sums([tf.identity(self._mark)])[0])
+            self._marks = _local(placement, marks)[0]
             self.variables, self.model_variables = tf.global_variables(), weights.model_variables()
             self.saver = saving.new_saver(self.variables)
             starts = [v.initializer for v in self.variables]
@@ -92,6 +95,14 @@ class Stepper:
         return Step(
             figures, np.concatenate(indices), int(told["pictures"]), shown, bool(asked[0]), bool(asked[1])
         )
+
+    def agreed(self, mark: int) -> bool:
+        """Wait for all workers; whether they gave the same number, 0 to 2**32.
+
+        Unless they did, it is False for one of them at least.
+        """
+        total = self._strategy.num_replicas_in_sync
+        return int(self.session.run(self._marks, {self._mark: mark})) == mark * total
 
     def close(self) -> None:
         """Free the memory."""

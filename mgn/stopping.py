@@ -3,7 +3,7 @@
 import contextlib
 import logging
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from mgn.errors import Stopped
 
@@ -29,10 +29,21 @@ class StopRequest:
 def stop_request() -> Iterator[StopRequest]:
     """Turn SIGINT and SIGTERM into a request that the loop looks at after each step."""
     request = StopRequest()
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(number, request) for number in numbers]
-    try:
+    with _handled_by(request):
         yield request
+
+
+def ended_at_once() -> contextlib.AbstractContextManager:
+    """Let both signals end the process, as by default: while TensorFlow waits, no handler runs."""
+    return _handled_by(signal.SIG_DFL)
+
+
+@contextlib.contextmanager
+def _handled_by(handler: Callable | signal.Handlers) -> Iterator[None]:
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, handler) for number in numbers]
+    try:
+        yield
     finally:
-        for number, handler in zip(numbers, before, strict=True):
-            signal.signal(number, handler)
+        for number, old in zip(numbers, before, strict=True):
+            signal.signal(number, old)

@@ -1,31 +1,32 @@
 """Training in one folder: steps, logs, saves, stops and resumes."""
 
+import contextlib
 import logging
 import shlex
 import shutil
 import signal
 import tempfile
+import zlib
 from pathlib import Path
 
-import numpy as np
 import tensorflow.compat.v1 as tf
 
 from mgn import checkpoints, peers, plan, runlog, saving
-from mgn.batches import read_all
+from mgn.batches import check_divides, read_all
 from mgn.config import TrainConfig
 from mgn.data import Split, labels_of, steps_per_epoch
 from mgn.distribution import Placement, one_device
 from mgn.errors import CheckError, InputError, Stopped
 from mgn.health import Health
-from mgn.images import PictureReader, denormalise
+from mgn.images import PictureReader, denormalise, in_rows
 from mgn.plots import draw_training
 from mgn.progress import Progress
 from mgn.runlog import RunLog
 from mgn.stepper import Step, Stepper
-from mgn.stopping import stop_request
+from mgn.stopping import ended_at_once, stop_request
 from mgn.training import planned_steps
 from mgn.validation import Score, Validation
-from mgn.warmstart import find_start, variables_taken
+from mgn.warmstart import check_goes_on, find_start, variables_taken
 
 CURVES = "curves.png"
 log = logging.getLogger(__name__)
@@ -47,7 +48,7 @@ class Trainer:
         if self.num_classes < 2:
             raise InputError("the training split has one person only: a triplet needs a negative")
         self.total_steps = planned_steps(config, self.num_classes)
-        self._check_replicas()
+        check_divides(config, self.num_classes, self.placement.share.total)
 
     def plan(self) -> str:
         """What the run will do."""
@@ -69,29 +70,25 @@ class Trainer:
             variables = self._stepper.model_variables
             taken = variables_taken(variables, found, self.num_classes, fresh_classifier)
             self._stepper.restore(found, taken)
+        self._meet()
 
     def resume(self) -> None:
         """Build the graph and restore the newest complete checkpoint of the folder."""
         newest = checkpoints.newest(self.train_dir)
         if newest is None:
-            raise InputError(f"--resume: {self.train_dir} has no complete checkpoint")
+            raise InputError(
+                f"--resume: {self.train_dir} has no complete checkpoint: remove it, and start anew"
+            )
         found = checkpoints.find(newest)
-        if found.options != self.config.network_options(self.num_classes):
-            raise InputError(
-                f"--resume: {newest} was trained with {found.options.num_classes} classes, this data set has"
-                f" {self.num_classes}; resume with the data set and the options that the run began with"
-            )
-        if found.training_set not in (None, self.training_set):
-            raise InputError(
-                f"--resume: {newest} was trained with other pictures than this data set's"
-                f" {len(self.split.records)}; resume with the data set that the run began with"
-            )
+        options = self.config.network_options(self.num_classes)
+        check_goes_on(found, options, self.training_set, len(self.split.records))
         for leftover in self._out.rglob(f".{checkpoints.NAME}-*"):  # of saves that were killed
             shutil.rmtree(leftover, ignore_errors=True)
         self._build(checkpoints.step_of(newest))
         everything = found._replace(averaged=False)  # the averages too, as the variables they are
         self._stepper.restore(everything, self._stepper.variables)
         log.info(f"resuming from {newest}")
+        self._meet()
 
     def run(self, score: Score | None = None) -> Path:
         """Step to the end of the plan, saving and validating; returns the last checkpoint's prefix.
@@ -107,15 +104,16 @@ class Trainer:
         with (
             stop_request() as asked,
             RunLog(self._out, self.step) as written,
-            peers.watched(*self._peers),
+            peers.watched(*self._peers) as others_may_go,
             Progress(self.total_steps, "training", "steps", self.step) as progress,
         ):
             scoring = score if self.placement.is_chief else None
             validation = Validation(self.config, self._out, scoring, written)
-            finished = False
-            while not finished:
-                # After the last step the other workers go, which is no failure: `run.train` scores it then.
-                if validation.due(self.step) and (self._alone or self.step < self.total_steps):
+            stopped = finished = False
+            while not (stopped or finished):
+                if self.step >= self.total_steps:  # what is left, scoring, is done by one worker
+                    others_may_go()
+                if validation.due(self.step):
                     validation.run(self._prefix(self.step))
                     self._draw_curves()
                     written.restart_clock()
@@ -127,12 +125,11 @@ class Trainer:
                 if self._due_to_save() or stopped or finished:
                     written.flush()
                     self.save()
+                    self._meet()  # nobody goes while another still writes
                     written.restart_clock()
-                if stopped:
-                    raise Stopped(
-                        f"stopped at step {self.step} after saving; go on with: {self._command()}",
-                        asked.signal_number or signal.SIGTERM,
-                    )
+            if stopped or asked.signal_number:  # the latter while the last checkpoint was scored
+                said = f"stopped at step {self.step} after saving; go on with: {self._command()}"
+                raise Stopped(said, asked.signal_number or signal.SIGTERM)
         return self._prefix(self.step)
 
     def save(self) -> Path:
@@ -147,6 +144,9 @@ class Trainer:
         except CheckError:
             peers.check(*self._peers)
             raise
+        if not self.placement.is_chief:  # it took part; the file that counts is the first worker's
+            saving.delete(prefix)
+            return prefix
         older = [step for step in checkpoints.steps_in(self._out) if step < self.step]
         keep = self.config.keep_checkpoints - 1
         for step in older[: len(older) - keep]:
@@ -176,25 +176,33 @@ class Trainer:
         advice = f"start all workers again: {self._command()}"
         return self.placement.addresses, self.placement.worker, advice
 
-    def _check_replicas(self) -> None:
-        people, total = self.config.batch_ids, self.placement.share.total
-        last = self.num_classes - people * (steps_per_epoch(self.num_classes, people) - 1)
-        if min(people, last) < total:
-            raise InputError(
-                f"--batch_ids {people}: an epoch's last batch has {min(people, last)} people, too few for"
-                f" {total} replicas; choose another number"
-            )
+    def _meet(self) -> None:
+        """Wait for the other workers; a run of unequal ones would hang, or train something else."""
+        mark = zlib.crc32(repr((self.config, self.training_set, self.step)).encode())
+        try:
+            if self._alone or self._stepper.agreed(mark):
+                return
+        except tf.errors.OpError:
+            peers.check(*self._peers)
+            raise
+        raise InputError(
+            f"TF_CONFIG: at step {self.step} this worker and the others differ in options, data set or step;"
+            " start all with the same command, and a train_dir on a file system that all see"
+        )
 
     def _build(self, step: int) -> None:
         self.step = step
-        self._health = Health(self.config, self._out)
+        self._health = Health(self.config, self.train_dir, self.placement.worker)
         try:
             pictures = read_all(self.config, self.split.paths) if self.config.cache else None
         except tf.errors.OpError:
             self._name_unreadable_picture()
             raise
         steps = step, self.total_steps
-        self._stepper = Stepper(self.config, self.split.paths, self.labels, *steps, self.placement, pictures)
+        arguments = self.config, self.split.paths, self.labels, *steps, self.placement, pictures
+        # Where it waits for other workers there is nothing to save yet.
+        with contextlib.nullcontext() if self._alone else ended_at_once():
+            self._stepper = Stepper(*arguments)
 
     def _one_step(self, stop: bool, finish: bool, written: RunLog, progress: Progress) -> Step:
         first = not written.pictured
@@ -209,23 +217,18 @@ class Trainer:
             self._name_unreadable_picture()
             raise CheckError(f"step {self.step}: {error.message.splitlines()[0]}") from None
         batch = [self.split.records[i].path for i in taken.indices]
-        self._health.check(self.step, taken.figures, batch, checkpoints.newest(self._out))
+        self._health.check(self.step, taken.figures, batch, checkpoints.newest(self.train_dir))
         epoch = self.step // steps_per_epoch(self.num_classes, self.config.batch_ids)
         self.step += 1
         speed = written.write({"step": self.step, "epoch": epoch, **taken.figures}, taken.pictures)
         if first:
-            written.write_picture(self.step, "augmented batch", self._grid(taken.images))
+            grid = in_rows(denormalise(taken.images), self.config.batch_images)  # a row a person
+            written.write_picture(self.step, "augmented batch", grid)
         shown = {name: f"{taken.figures[name]:.3f}" for name in ("cross_entropy", "triplet")}
         mAPs = [mAP for _, mAP in written.validations]
         best = {"best_mAP": f"{max(mAPs):.3f}"} if mAPs else {}
         progress.advance(1, **shown, **best, images_per_second=f"{speed:.0f}")
         return taken
-
-    def _grid(self, images: np.ndarray) -> np.ndarray:
-        """A batch as one picture: a row a person."""
-        height, width, columns = self.config.height, self.config.width, self.config.batch_images
-        people = denormalise(images).reshape(-1, columns, height, width, 3)
-        return people.transpose(0, 2, 1, 3, 4).reshape(-1, columns * width, 3)
 
     def _draw_curves(self) -> None:
         draw_training(runlog.read(self._out), self._out / CURVES)

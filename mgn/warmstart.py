@@ -1,4 +1,4 @@
-"""Which weights of another checkpoint a training run starts from."""
+"""Which weights of another checkpoint a training run starts from, and whether it goes on from its own."""
 
 import logging
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from pathlib import Path
 import tensorflow.compat.v1 as tf
 
 from mgn import checkpoints
-from mgn.config import TrainConfig
+from mgn.config import NetworkOptions, TrainConfig
 from mgn.errors import InputError
 from mgn.network import HEADS
 from mgn.replicas import name_of
@@ -31,6 +31,29 @@ def find_start(init_checkpoint: str, config: TrainConfig) -> checkpoints.Checkpo
         if theirs != getattr(config, name):
             raise InputError(f"--init_checkpoint {found.prefix} has {name} {theirs}: add --{name} {theirs}")
     return found
+
+
+def check_goes_on(
+    found: checkpoints.Checkpoint, options: NetworkOptions, training_set: str, pictures: int
+) -> None:
+    """Raise `InputError` unless a run can go on from its checkpoint `found`.
+
+    Args:
+        found: the newest of the run.
+        options: the network's, with the data set's number of people.
+        training_set: `Split.fingerprint` of the data set.
+        pictures: in it.
+    """
+    if found.options != options:
+        raise InputError(
+            f"--resume: {found.prefix} was trained with {found.options.num_classes} classes, this data set"
+            f" has {options.num_classes}; resume with the data set and the options that the run began with"
+        )
+    if found.training_set not in (None, training_set):
+        raise InputError(
+            f"--resume: {found.prefix} was trained with other pictures than this data set's {pictures};"
+            " resume with the data set that the run began with"
+        )
 
 
 def variables_taken(
