@@ -51,3 +51,12 @@ def test_without_a_triplet_loss_nothing_sits(tmp_path, caplog):
     for step in range(300):
         health.check(step, {**FINE, "triplet": 1.2}, ["a"], "last")
     assert not caplog.records
+
+
+def test_each_worker_of_a_cluster_lists_its_own_part_of_a_bad_batch(tmp_path):
+    for worker in (0, 1):
+        health = Health(TrainConfig(), tmp_path, worker)
+        with pytest.raises(CheckError, match=r"bad_batch-1\.txt" if worker else r"bad_batch\.txt"):
+            health.check(4, {**FINE, "triplet": float("inf")}, [f"{worker}.jpg"], "last")
+    written = {p.name: p.read_text() for p in tmp_path.iterdir()}
+    assert written == {"bad_batch.txt": "0.jpg\n", "bad_batch-1.txt": "1.jpg\n"}

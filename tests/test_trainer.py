@@ -1,12 +1,17 @@
-"""The plan of a run, counted by hand."""
+"""The plan of a run, counted by hand; workers that differ; a signal at the end."""
 
 import dataclasses
+import os
+import signal
+from types import SimpleNamespace
 
 import pytest
 
+from mgn.checkpoints import DATA
 from mgn.config import RECIPES
 from mgn.data import read_split
-from mgn.errors import InputError
+from mgn.distribution import one_device
+from mgn.errors import InputError, Stopped
 from mgn.trainer import Trainer
 
 
@@ -24,3 +29,38 @@ def test_one_person_is_refused(dataset, tmp_path):
     split = dataclasses.replace(split, records=tuple(r for r in split.records if r.person == 3))
     with pytest.raises(InputError, match="one person only"):
         Trainer(RECIPES["scratch"], split, tmp_path)
+
+
+def test_workers_that_were_started_differently_are_refused(dataset, tmp_path):
+    """They would hang at the first checkpoint that only one of them writes, or train from two steps."""
+    marks = []
+
+    def said_by(step=0, **options):
+        config = dataclasses.replace(RECIPES["scratch"], **options)
+        cluster = one_device()._replace(addresses=("localhost:1", "localhost:2"))
+        trainer = Trainer(config, read_split(dataset, "train"), tmp_path, cluster)
+        trainer.step, trainer._stepper = step, SimpleNamespace(agreed=marks.append)  # None: not agreed
+        with pytest.raises(InputError, match=f"at step {step} this worker and the others differ"):
+            trainer._meet()
+        return marks.pop()
+
+    assert said_by() == said_by()
+    assert len({said_by(), said_by(step=500), said_by(save_every=7), said_by(max_steps=9)}) == 4
+
+
+def test_a_signal_while_the_last_checkpoint_is_scored_is_not_lost(dataset, tmp_path):
+    """All is saved by then, and no step comes after which it would be looked at."""
+    config = dataclasses.replace(RECIPES["scratch"], max_steps=2, eval_every=2)
+    trainer = Trainer(config, read_split(dataset, "train"), tmp_path)
+    trainer.step = 2
+    for suffix in (DATA, ".json", ".index"):
+        (tmp_path / f"model.ckpt-2{suffix}").write_text("")
+
+    def score(_prefix):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return {"mAP": 0.5, "rank@1": 0.5}
+
+    with pytest.raises(Stopped, match="stopped at step 2 after saving") as stopped:
+        trainer.run(score)
+    assert stopped.value.signal_number == signal.SIGTERM
+    assert (tmp_path / "best" / "model.ckpt-2.index").exists()  # what was scored is kept
