@@ -51,8 +51,8 @@ def resize(pictures: tf.Tensor, height: int, width: int) -> tf.Tensor:
 
 
 def normalise(pictures: tf.Tensor) -> tf.Tensor:
-    """RGB 0 to 255, float32 [..., 3], to what the network expects: about -2 to 3."""
-    mean, std = np.float32(MEAN), np.float32(STD)
+    """RGB 0 to 255, float32 [..., 3] or rows [..., 3 * W], to what the network expects: about -2 to 3."""
+    mean, std = (np.tile(np.float32(x), pictures.shape[-1] // 3) for x in (MEAN, STD))
     return (pictures / np.float32(255.0) - mean) / std
 
 
@@ -92,19 +92,22 @@ def augment(picture: tf.Tensor, seed: tf.Tensor, erasing: float, padding: int = 
         corner = tf.cast(draws[2:4] * (2.0 * padding + 1.0), tf.int32)
         padded = tf.pad(picture, [[padding, padding], [padding, padding], [0, 0]])
         picture = tf.slice(padded, tf.concat([corner, [0]], axis=0), picture.shape)
-    picture = normalise(tf.cast(picture, tf.float32))
+    # By rows: broadcasting over an axis of 3 takes TensorFlow more than twice the time.
+    rows = normalise(tf.cast(tf.reshape(picture, [picture.shape[0], -1]), tf.float32))
+    normalised = tf.reshape(rows, picture.shape)
     if not erasing:
-        return picture
-    return tf.where(draws[1] < erasing, erase(picture, tf.reshape(draws[4:], [4, _ERASING_TRIES])), picture)
+        return normalised
+    return erase(normalised, tf.reshape(draws[4:], [4, _ERASING_TRIES]), draws[1] < erasing)
 
 
-def erase(picture: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:
+def erase(picture: tf.Tensor, draws: tf.Tensor, wanted: tf.Tensor | bool = True) -> tf.Tensor:
     """Set a rectangle to zero, the mean colour (random erasing, arXiv:1708.04896).
 
     Args:
         picture: float32 [H, W, 3], normalised.
         draws: float32 [4, T], uniform 0 to 1: area, aspect, top and left of T rectangles; the first that is
             smaller than the picture is erased; none, if none is.
+        wanted: bool []; without it nothing is erased.
     """
     height, width = picture.shape[0], picture.shape[1]
     area = height * width * (_ERASED_AREA[0] + draws[0] * (_ERASED_AREA[1] - _ERASED_AREA[0]))
@@ -114,9 +117,12 @@ def erase(picture: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:
     first = tf.argmax(tf.cast(fits, tf.int32))
     top = tf.floor(draws[2][first] * (height - tall[first] + 1.0))
     left = tf.floor(draws[3][first] * (width - wide[first] + 1.0))
-    rows, columns = tf.range(float(height))[:, None], tf.range(float(width))[None, :]
-    inside = (rows >= top) & (rows < top + tall[first]) & (columns >= left) & (columns < left + wide[first])
-    return picture * tf.cast(~(inside & tf.reduce_any(fits)), tf.float32)[:, :, None]
+    # By rows, as above: a row's numbers are three a column.
+    rows, columns = tf.range(float(height))[:, None], np.repeat(np.arange(width, dtype=np.float32), 3)
+    inside_rows = (rows >= top) & (rows < top + tall[first]) & tf.reduce_any(fits) & wanted
+    inside = inside_rows & (columns >= left) & (columns < left + wide[first])
+    flat = tf.reshape(picture, [height, 3 * width])
+    return tf.reshape(tf.where(inside, tf.zeros_like(flat), flat), picture.shape)
 
 
 class PictureReader:
