@@ -16,7 +16,7 @@ from mgn.config import (
     TrainConfig,
 )
 from mgn.errors import InputError
-from mgn.files import next_free
+from mgn.files import is_unused, next_free
 from mgn.runconfig import CONFIG, Began, read_config
 
 CHOICES = {
@@ -40,6 +40,19 @@ FREE_TO_CHANGE = (
 UNTRAINED = """warning: recipe {} expects pretrained weights and learns little without them; make them with
   python convert_pytorch_weights.py --pt_model_path resnet50.pth --checkpoint pretrained/resnet50
 and add --init_checkpoint pretrained/resnet50; or use --recipe scratch"""
+OTHER_REPLICAS = "note: the run was on {} replicas and is on {} now: near the same figures, not the same bits"
+# What has an effect only with another option: flag, what it goes with, whether that is so.
+WITHOUT_EFFECT = (
+    ("gamma", "--schedule step", lambda c: c.schedule == "step"),
+    ("milestones", "--schedule step", lambda c: c.schedule == "step"),
+    ("cosine_start", "--schedule cosine", lambda c: c.schedule == "cosine"),
+    ("final_learning_rate", "--schedule cosine", lambda c: c.schedule == "cosine"),
+    ("momentum", "--optimizer sgd", lambda c: c.optimizer == "sgd"),
+    ("nesterov", "--optimizer sgd", lambda c: c.optimizer == "sgd"),
+    ("warmup_factor", "--warmup_steps", lambda c: c.warmup_steps > 0),
+    ("margin", "--triplet_weight", lambda c: c.triplet_weight > 0),
+    ("triplet_start_step", "--triplet_weight", lambda c: c.triplet_weight > 0),
+)
 
 
 def main(arguments: list[str]) -> int:
@@ -57,6 +70,10 @@ def main(arguments: list[str]) -> int:
 
     print(describe_devices(), flush=True)
     placement = place(flags["replicas"], config.xla)
+    if (flags["resume"] or flags["config"]) and placement.share.total != began.replicas:
+        print(OTHER_REPLICAS.format(began.replicas, placement.share.total), file=sys.stderr)
+    if config.sync_batch_norm and placement.share.total == 1:
+        print("note: --sync_batch_norm has an effect with several replicas only", file=sys.stderr)
     scored = run.train(config, dataset, train_dir, flags["resume"], start, began.fresh_classifier, placement)
     if not placement.is_chief:
         return cli.DONE
@@ -112,10 +129,13 @@ def new_run(flags: dict) -> tuple[Began, Path]:
     fields = {field.name for field in dataclasses.fields(TrainConfig)}
     config = dataclasses.replace(began.config, **{k: v for k, v in flags.items() if k in fields})
     began = began._replace(config=config, **given)
+    for name, other, has_effect in WITHOUT_EFFECT:
+        if name in flags and not has_effect(config):
+            print(f"note: --{name} has an effect with {other} only", file=sys.stderr)
     if began.fresh_classifier and not began.init_checkpoint:
         raise InputError("--fresh_classifier: goes with --init_checkpoint")
     train_dir = flags["train_dir"] or next_free(Path("runs"), config.recipe)
-    if train_dir.exists() and (not train_dir.is_dir() or any(train_dir.iterdir())):
+    if not is_unused(train_dir):
         raise InputError(
             f"--train_dir {train_dir} is not empty: add --resume to go on, or name another folder"
         )

@@ -114,7 +114,7 @@ class TrainConfig:
     cache: bool = _option(False, "keep the resized pictures in memory: height x width x 3 bytes each")
     seed: int = _option(0, "of weights, batches and augmentation")
     save_every: int = _option(500, "steps between checkpoints; the last step is always saved")
-    keep_checkpoints: int = _option(3, "older ones are deleted")
+    keep_checkpoints: int = _option(3, "older ones are deleted, but for one of before the newest")
     eval_every: int = _option(0, "steps between scores on query and gallery; the best is kept; 0: at the end")
     early_stop: int = _option(0, "stop after so many scores without a better mAP; 0: never")
     evaluate_untrained: bool = _option(False, "score the network before the first step too, to compare with")

@@ -48,7 +48,7 @@ def place(replicas: int | None = None, xla: bool = False) -> Placement:
     Raises:
         InputError: TF_CONFIG cannot be used, or there are fewer GPUs than `replicas`.
     """
-    config, cluster = session_config(xla=xla), _cluster()
+    config, cluster = _config(xla), _cluster()
     if cluster:
         if replicas:
             raise InputError("--replicas: not with TF_CONFIG, where each worker uses all its GPUs")
@@ -68,7 +68,12 @@ def place(replicas: int | None = None, xla: bool = False) -> Placement:
 
 def one_device(xla: bool = False) -> Placement:
     """The first GPU, or the CPU, whatever else there is."""
-    return Placement(tf.distribute.get_strategy(), session_config(xla=xla))
+    return Placement(tf.distribute.get_strategy(), _config(xla))
+
+
+def _config(xla: bool) -> tf.ConfigProto:
+    """On a CPU rewriting the graph makes no step faster, and takes seconds before the first."""
+    return session_config(rewrite=bool(tf.config.list_physical_devices("GPU")), xla=xla)
 
 
 def _cluster() -> dict | None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import fcntl
 import hashlib
 import itertools
 import json
@@ -25,6 +26,32 @@ def refuse_existing(path: Path, overwrite: bool) -> None:
 def next_free(folder: Path, name: str) -> Path:
     """The first of folder/name-1, folder/name-2, ... that does not exist."""
     return next(path for n in itertools.count(1) if not (path := Path(folder) / f"{name}-{n}").exists())
+
+
+@contextlib.contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Keep other processes that ask for the same folder out of it; the system frees what a killed one held.
+
+    Raises:
+        InputError: another process holds it.
+    """
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise InputError(f"{folder}: another process is at work in this folder; name another") from None
+    except OSError:  # a network file system without locks: as before there were any
+        pass
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def is_unused(folder: Path) -> bool:
+    """Whether nothing is there, but for what a killed process left under a temporary name."""
+    return not folder.exists() or (folder.is_dir() and all(p.name.startswith(".") for p in folder.iterdir()))
 
 
 @contextlib.contextmanager
@@ -111,9 +138,7 @@ def not_written(path: object, error: BaseException) -> CheckError:
     while inner := chain[-1].__cause__ or chain[-1].__context__:
         chain.append(inner)
     if any(text in str(link) for text in _FULL for link in chain):
-        return CheckError(
-            f"{path}: could not be written: the disk is full; free some space, then start again"
-        )
+        return CheckError(f"{path}: could not be written: the disk is full; free some space")
     told = next((link for link in reversed(chain) if isinstance(link, OSError)), error)
     return CheckError(f"{path}: could not be written ({first_line(told)})")
 

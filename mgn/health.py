@@ -5,6 +5,7 @@ import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from mgn import checkpoints
 from mgn.config import TrainConfig
 from mgn.errors import CheckError
 from mgn.files import replacing
@@ -21,19 +22,18 @@ class Health:
 
     def __init__(self, config: TrainConfig, train_dir: Path, worker: int = 0):
         name = Path(BAD_BATCH)
-        self._config = config
-        self._bad_batch = Path(train_dir) / (name.with_stem(f"{name.stem}-{worker}") if worker else name)
+        self._config, self._train_dir = config, Path(train_dir)
+        self._bad_batch = self._train_dir / (name.with_stem(f"{name.stem}-{worker}") if worker else name)
         self._margin = math.log(2.0) if config.margin is None else config.margin  # softplus(0)
         self._sitting, self._told = 0, False
 
-    def check(self, step: int, figures: Mapping[str, float], pictures: Sequence[str], last: object) -> None:
+    def check(self, step: int, figures: Mapping[str, float], pictures: Sequence[str]) -> None:
         """Raise `CheckError` if a figure of `step` is not finite, after writing its `pictures` to a file.
 
         Args:
             step: counted from 0.
             figures: of `Stepper.take`.
             pictures: the batch's files.
-            last: the last checkpoint, which is from before.
         """
         self._watch_triplet(step, figures)
         for part in ("cross_entropy", "triplet", "grad_norm"):
@@ -45,8 +45,16 @@ class Health:
             raise CheckError(
                 f"step {step}: {part} is {figures[part]}, in the batch of {', '.join(pictures[:_SHOWN])} and"
                 f" others ({self._bad_batch} lists them); start again with a lower"
-                f" --learning_rate, if need be from {last}, which is from before"
+                f" --learning_rate{self._from(step)}"
             )
+
+    def _from(self, step: int) -> str:
+        """Which checkpoint is from before; one of this very step has the weights that went wrong."""
+        steps = checkpoints.steps_in(self._train_dir)
+        before = [saved for saved in steps if saved < step]
+        here = f"; {checkpoints.NAME}-{step} has the weights that gave this" if step in steps else ""
+        last = self._train_dir / f"{checkpoints.NAME}-{max(before, default=0)}"
+        return (f", if need be from {last}, which is from before" if before else "") + here
 
     def _watch_triplet(self, step: int, figures: Mapping[str, float]) -> None:
         used = self._config.triplet_weight and step >= self._config.triplet_start_step
@@ -54,8 +62,9 @@ class Health:
         self._sitting = self._sitting + 1 if sits else 0
         if self._sitting == _STEPS and not self._told:
             self._told = True
+            soft = "" if self._config.margin is None else ", or --margin none"
             log.warning(
                 f"warning: for {_STEPS} steps the triplet loss has sat at its margin, {self._margin:.2f}:"
                 " embeddings may all be alike. Try a lower --learning_rate, --warmup_steps, a later"
-                " --triplet_start_step, or --margin none"
+                f" --triplet_start_step{soft}"
             )

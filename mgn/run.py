@@ -36,7 +36,7 @@ def train(
         dataset: Market-1501 folder.
         train_dir: gets `config.json`, `model.ckpt-*`, `metrics.jsonl`, `curves.png`, TensorBoard events,
             `results.txt`, and with `eval_every` the folder `best`.
-        resume: go on from the newest complete checkpoint.
+        resume: go on from the newest complete checkpoint; from the start where there is none yet.
         init_checkpoint: ImageNet or MGN weights to start from, converted; when resuming, what it began with.
         fresh_classifier: leave the classifiers of `init_checkpoint` out: its classes are other people.
         placement: where to run; None: on one device of this process.
@@ -56,17 +56,18 @@ def train(
     if config.deterministic:
         tf.config.experimental.enable_op_determinism()  # of the whole process: there is no other
     trainer = Trainer(config, read_split(dataset, "train"), train_dir, placement)
-    chief = trainer.placement.is_chief
+    chief, goes_on = trainer.placement.is_chief, resume and checkpoints.newest(train_dir) is not None
     log.info(trainer.plan())
     scored = []
     with contextlib.closing(trainer):
-        if resume:
+        if goes_on:
             trainer.resume()
         else:
             trainer.start(init_checkpoint, fresh_classifier)
         if chief:
-            write_config(train_dir, Began(config, dataset, init_checkpoint, fresh_classifier))
-        if not resume:
+            replicas = trainer.placement.share.total
+            write_config(train_dir, Began(config, dataset, init_checkpoint, fresh_classifier, replicas))
+        if not goes_on:
             untrained = trainer.save()  # from here on there is something to resume from
             if config.evaluate_untrained and has_test_set and chief:
                 scored.append(("untrained", _score(untrained, dataset)))

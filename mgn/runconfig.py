@@ -18,13 +18,15 @@ class Began(NamedTuple):
     dataset: Path | None  # None: the demo set, to be drawn yet
     init_checkpoint: str | None = None
     fresh_classifier: bool = False  # of `init_checkpoint`: left out
+    replicas: int = 1  # in all; another number adds in another order, and has other batch statistics
 
 
 def write_config(train_dir: Path, began: Began) -> None:
     """Record what the run needs to go on, and others to repeat it; paths become absolute."""
     start = began.init_checkpoint and str(Path(began.init_checkpoint).resolve())
     values = {"dataset": str(Path(began.dataset).resolve()), "init_checkpoint": start}
-    values |= {"fresh_classifier": began.fresh_classifier, **dataclasses.asdict(began.config)}
+    values |= {"fresh_classifier": began.fresh_classifier, "replicas": began.replicas}
+    values |= dataclasses.asdict(began.config)
     write_json(Path(train_dir) / CONFIG, values, overwrite=True)
 
 
@@ -38,10 +40,10 @@ def read_config(path: Path) -> Began:
         raise InputError(f"{path}: is not there, or no file, so there is no run to go on with or to repeat")
     values = read_json(path)
     dataset, start = values.pop("dataset", None), values.pop("init_checkpoint", None)
-    fresh = bool(values.pop("fresh_classifier", False))
+    fresh, replicas = bool(values.pop("fresh_classifier", False)), values.pop("replicas", 1)
     if not isinstance(dataset, str):
         raise InputError(f"{path}: does not say which data set the run is trained on")
     try:
-        return Began(TrainConfig.from_dict(values), Path(dataset), start, fresh)
+        return Began(TrainConfig.from_dict(values), Path(dataset), start, fresh, replicas)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None

@@ -100,6 +100,17 @@ def copy(prefix: Path, folder: Path) -> Path:
     return made
 
 
+def make_latest(prefix: Path, keep: int) -> None:
+    """Let TensorFlow's tools find the checkpoint as its folder's latest; delete all but the `keep` newest."""
+    folder = prefix.parent
+    steps = [step for step in steps_in(folder) if step <= step_of(prefix)]
+    for step in steps[:-keep]:
+        delete(folder / f"{NAME}-{step}")
+    names = [f"{NAME}-{step}" for step in steps[-keep:]]
+    # An absolute folder, or TensorFlow rewrites the names relative to something else.
+    tf.train.update_checkpoint_state(str(folder.resolve()), prefix.name, names)
+
+
 def delete(prefix: Path) -> None:
     """Remove a checkpoint's files, the `.index` first."""
     for suffix in (".index", ".json", DATA):

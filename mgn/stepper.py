@@ -40,7 +40,7 @@ class Stepper:
         placement: Placement,
         pictures: np.ndarray | None = None,
     ):
-        """Build, and start from fresh weights; see `training_dataset` for the arguments."""
+        """Build; see `training_dataset` for the arguments. Then `initialise`, or `restore` everything."""
         num_classes, self._strategy = int(labels.max()) + 1, placement.strategy
 
         def dataset() -> tf.data.Dataset:
@@ -70,10 +70,13 @@ class Stepper:
             self._marks = _local(placement, marks)[0]
             self.variables, self.model_variables = tf.global_variables(), weights.model_variables()
             self.saver = saving.new_saver(self.variables)
-            starts = [v.initializer for v in self.variables]
+            self._initialisers = [v.initializer for v in self.variables]
         self.session = tf.Session(placement.target, graph=graph, config=placement.config)
         self.session.run(first_input)
-        self.session.run(starts)
+
+    def initialise(self) -> None:
+        """Set all variables: fresh weights, step 0."""
+        self.session.run(self._initialisers)
 
     def restore(self, checkpoint: Checkpoint, variables: Sequence[tf.Variable]) -> None:
         """Set some of `variables`; see `checkpoints.restore`."""

@@ -7,6 +7,7 @@ import shutil
 import signal
 import tempfile
 import zlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import tensorflow.compat.v1 as tf
@@ -17,6 +18,7 @@ from mgn.config import TrainConfig
 from mgn.data import Split, labels_of, steps_per_epoch
 from mgn.distribution import Placement, one_device
 from mgn.errors import CheckError, InputError, Stopped
+from mgn.files import held, not_written
 from mgn.health import Health
 from mgn.images import PictureReader, denormalise, in_rows
 from mgn.plots import draw_training
@@ -41,8 +43,10 @@ class Trainer:
         self.config, self.split, self.train_dir = config, split, Path(train_dir)
         self.placement = placement or one_device(config.xla)
         self._stepper: Stepper | None = None
-        self._elsewhere = None if self.placement.is_chief else tempfile.TemporaryDirectory()
-        self._out = self.train_dir if self.placement.is_chief else Path(self._elsewhere.name)
+        self._opened = contextlib.ExitStack()  # what `close` gives back
+        elsewhere = None if self.placement.is_chief else tempfile.TemporaryDirectory()
+        self._out = Path(self._opened.enter_context(elsewhere)) if elsewhere else self.train_dir
+        self._others_may_go: Callable[[], None] = lambda: None
         self.labels, self.training_set = labels_of(split.persons), split.fingerprint()
         self.num_classes = int(self.labels.max()) + 1
         if self.num_classes < 2:
@@ -59,13 +63,15 @@ class Trainer:
         """Build the graph and set the weights: fresh ones, or those of a checkpoint where it has them.
 
         Raises:
-            InputError: the folder holds something, or the checkpoint does not fit.
+            InputError: the folder holds a run, or the checkpoint does not fit.
         """
-        if self.placement.is_chief and self.train_dir.exists() and any(self.train_dir.iterdir()):
-            raise InputError(f"{self.train_dir} is not empty: resume the run in it, or name another folder")
+        if checkpoints.steps_in(self.train_dir):
+            raise InputError(f"{self.train_dir} holds a run: resume it, or name another folder")
         saving.refuse_existing_checkpoint(self._prefix(0), overwrite=False)
         found = find_start(init_checkpoint, self.config) if init_checkpoint else None
         self._build(0)
+        self._claim()
+        self._stepper.initialise()
         if found:
             variables = self._stepper.model_variables
             taken = variables_taken(variables, found, self.num_classes, fresh_classifier)
@@ -76,9 +82,8 @@ class Trainer:
         """Build the graph and restore the newest complete checkpoint of the folder."""
         newest = checkpoints.newest(self.train_dir)
         if newest is None:
-            raise InputError(
-                f"--resume: {self.train_dir} has no complete checkpoint: remove it, and start anew"
-            )
+            raise InputError(f"{self.train_dir} has no complete checkpoint to resume from")
+        self._claim()
         found = checkpoints.find(newest)
         options = self.config.network_options(self.num_classes)
         check_goes_on(found, options, self.training_set, len(self.split.records))
@@ -103,8 +108,8 @@ class Trainer:
         """
         with (
             stop_request() as asked,
+            self._full_disk_told(),
             RunLog(self._out, self.step) as written,
-            peers.watched(*self._peers) as others_may_go,
             Progress(self.total_steps, "training", "steps", self.step) as progress,
         ):
             scoring = score if self.placement.is_chief else None
@@ -112,7 +117,7 @@ class Trainer:
             stopped = finished = False
             while not (stopped or finished):
                 if self.step >= self.total_steps:  # what is left, scoring, is done by one worker
-                    others_may_go()
+                    self._others_may_go()
                 if validation.due(self.step):
                     validation.run(self._prefix(self.step))
                     self._draw_curves()
@@ -141,29 +146,21 @@ class Trainer:
         description |= {"averaged": bool(self.config.average_decay and self.step)}
         try:
             saving.save(self._stepper.session, self._stepper.saver, prefix, description, overwrite=True)
-        except CheckError:
+        except CheckError as error:
             peers.check(*self._peers)
-            raise
+            raise self._to_go_on(error) from None
         if not self.placement.is_chief:  # it took part; the file that counts is the first worker's
             saving.delete(prefix)
             return prefix
-        older = [step for step in checkpoints.steps_in(self._out) if step < self.step]
-        keep = self.config.keep_checkpoints - 1
-        for step in older[: len(older) - keep]:
-            saving.delete(self._prefix(step))
-        names = [self._prefix(step).name for step in [*older[max(len(older) - keep, 0) :], self.step]]
-        # An absolute folder, or TensorFlow rewrites the names relative to something else.
-        tf.train.update_checkpoint_state(str(self._out.resolve()), prefix.name, names)
+        # One of before is kept in any case: the newest may turn out to have gone wrong.
+        saving.make_latest(prefix, max(self.config.keep_checkpoints, 2))
         if self.step:
             self._draw_curves()
         return prefix
 
     def close(self) -> None:
         """Free the session, if one was made."""
-        if self._stepper is not None:
-            self._stepper.close()
-        if self._elsewhere is not None:
-            self._elsewhere.cleanup()
+        self._opened.close()
 
     @property
     def _alone(self) -> bool:
@@ -203,6 +200,14 @@ class Trainer:
         # Where it waits for other workers there is nothing to save yet.
         with contextlib.nullcontext() if self._alone else ended_at_once():
             self._stepper = Stepper(*arguments)
+        self._opened.callback(self._stepper.close)
+        self._others_may_go = self._opened.enter_context(peers.watched(*self._peers))
+
+    def _claim(self) -> None:
+        """Keep other runs out of the folder."""
+        if self.placement.is_chief:
+            self.train_dir.mkdir(parents=True, exist_ok=True)
+            self._opened.enter_context(held(self.train_dir))
 
     def _one_step(self, stop: bool, finish: bool, written: RunLog, progress: Progress) -> Step:
         first = not written.pictured
@@ -217,7 +222,7 @@ class Trainer:
             self._name_unreadable_picture()
             raise CheckError(f"step {self.step}: {error.message.splitlines()[0]}") from None
         batch = [self.split.records[i].path for i in taken.indices]
-        self._health.check(self.step, taken.figures, batch, checkpoints.newest(self.train_dir))
+        self._health.check(self.step, taken.figures, batch)
         epoch = self.step // steps_per_epoch(self.num_classes, self.config.batch_ids)
         self.step += 1
         speed = written.write({"step": self.step, "epoch": epoch, **taken.figures}, taken.pictures)
@@ -235,6 +240,16 @@ class Trainer:
 
     def _command(self) -> str:
         return f"python train.py --train_dir {shlex.quote(str(self.train_dir))} --resume"
+
+    @contextlib.contextmanager
+    def _full_disk_told(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise self._to_go_on(not_written(error.filename or self._out, error)) from None
+
+    def _to_go_on(self, error: CheckError) -> CheckError:
+        return CheckError(f"{error}; go on with: {self._command()}")
 
     def _name_unreadable_picture(self) -> None:
         read = PictureReader()  # TensorFlow's own error does not say which file it was

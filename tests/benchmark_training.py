@@ -6,12 +6,15 @@
     python tests/benchmark_training.py input       # JPEG files to batches, against a PyTorch-style loader
     python tests/benchmark_training.py memory --people 16 --precision float32   # peak of a few steps
 
-The other side is the same work written plainly: `mgn/torch_mgn.py`, the same losses, `torch.optim`; Pillow.
+The other side is the same work written plainly: `mgn/torch_mgn.py` from the same weights, the same losses,
+`torch.optim`; Pillow. A batch of 64 needs some 20 GB: nothing else may run beside `memory`.
 """
 
 import argparse
 import dataclasses
+import math
 import os
+import random
 import resource
 import statistics
 import sys
@@ -31,10 +34,11 @@ import torch  # noqa: E402
 from benchmark_inference import matrix_rates  # noqa: E402
 from PIL import Image  # noqa: E402
 
+from mgn import weights  # noqa: E402
 from mgn.batches import read_all, training_dataset  # noqa: E402
 from mgn.config import MEAN, RECIPES, STD  # noqa: E402
 from mgn.demo import draw_picture  # noqa: E402
-from mgn.session import session_config  # noqa: E402
+from mgn.distribution import one_device  # noqa: E402
 from mgn.torch_mgn import TorchMGN  # noqa: E402
 from mgn.training import build_train_graph  # noqa: E402
 
@@ -44,8 +48,9 @@ FORWARD_GFLOP = 24.0  # a picture of 384x128, `python -m mgn.export`; backward i
 
 def tensorflow_step(flags, precision, rewriter=False):
     """A function that takes one step of the recipe `seathiefwang`."""
-    options = session_config()
+    options = one_device().config
     if rewriter:
+        options.graph_options.rewrite_options.disable_meta_optimizer = False
         options.graph_options.rewrite_options.auto_mixed_precision_onednn_bfloat16 = 1
     images, labels = batch(flags)
     with tf.Graph().as_default() as graph:
@@ -57,6 +62,8 @@ def tensorflow_step(flags, precision, rewriter=False):
         starts = [v.initializer for v in tf.global_variables()]
     session = tf.Session(graph=graph, config=options)
     session.run(starts)
+    with graph.as_default():
+        weights.assign(session, weights.from_pytorch({k: v.numpy() for k, v in first_weights().items()}))
 
     def step(**more):
         return float(session.run([ops.total, ops.train_op], {fed: images}, **more)[0])
@@ -67,7 +74,9 @@ def tensorflow_step(flags, precision, rewriter=False):
 def torch_step(flags, precision):
     """The same step in PyTorch, channels last."""
     images, labels = batch(flags)
-    network = TorchMGN(CLASSES).train().to(memory_format=torch.channels_last)
+    network = TorchMGN(CLASSES)
+    network.load_state_dict(first_weights())
+    network = network.train().to(memory_format=torch.channels_last)
     optimizer = torch.optim.Adam(network.parameters(), 2e-4, weight_decay=5e-4, amsgrad=True)
     pictures = torch.from_numpy(images).permute(0, 3, 1, 2)  # channels last in memory already
     labels = torch.from_numpy(labels)
@@ -86,9 +95,15 @@ def torch_step(flags, precision):
         loss = softmax + 2 * sum(triplet(x.float()) for x in features[:3]) / 3
         loss.backward()
         optimizer.step()
-        return float(loss)
+        return loss.item()
 
     return step
+
+
+def first_weights():
+    """What both sides start from."""
+    torch.manual_seed(0)
+    return TorchMGN(CLASSES).state_dict()
 
 
 def batch(flags):
@@ -206,8 +221,20 @@ class Pictures(torch.utils.data.Dataset):
         x = torch.from_numpy(np.array(picture)).permute(2, 0, 1).float().div(255)
         x = (x - torch.tensor(MEAN)[:, None, None]) / torch.tensor(STD)[:, None, None]
         if torch.rand(()) < self.config.random_erasing:
-            x[:, 40:200, 30:90] = 0
+            self.erase(x)
         return x
+
+    def erase(self, x):
+        """A rectangle of 2 to 40 % of the picture, if one of ten lies inside (arXiv:1708.04896)."""
+        height, width = x.shape[1:]
+        for _ in range(10):
+            area = height * width * random.uniform(0.02, 0.4)
+            aspect = random.uniform(0.3, 1 / 0.3)
+            h, w = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
+            if h < height and w < width:
+                top, left = random.randint(0, height - h), random.randint(0, width - w)
+                x[:, top : top + h, left : left + w] = 0
+                return
 
 
 def loader(config, paths):
@@ -218,12 +245,13 @@ def loader(config, paths):
     return lambda: rate(lambda: len(next(batches)))
 
 
-def rate(next_batch, seconds=4.0):
-    """Pictures a second of some seconds; what was made ahead is drained first."""
-    for _ in range(6):
-        next_batch()
-    start, count = time.perf_counter(), 0
-    while time.perf_counter() - start < seconds:
+def rate(next_batch, seconds=8.0):
+    """Pictures a second of the second half of some seconds: what was made ahead is gone by then."""
+    began = start = time.perf_counter()
+    count = 0
+    while time.perf_counter() - began < seconds:
+        if start == began and time.perf_counter() - began > seconds / 2:
+            start, count = time.perf_counter(), 0
         count += next_batch()
     return count / (time.perf_counter() - start)
 

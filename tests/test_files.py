@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mgn.errors import InputError
-from mgn.files import filling, next_free, not_written, read_json, replacing, write_json
+from mgn.files import filling, held, is_unused, next_free, not_written, read_json, replacing, write_json
 
 
 def test_a_failed_body_leaves_nothing(tmp_path):
@@ -111,7 +111,7 @@ def test_a_folder_is_filled_as_a_whole_or_not_at_all(tmp_path):
 def test_why_an_output_could_not_be_written():
     """A full disk is found below what a library made of it; anything else is told as the system says it."""
     for code, said in (
-        (errno.ENOSPC, "x: could not be written: the disk is full; free some space, then start again"),
+        (errno.ENOSPC, "x: could not be written: the disk is full; free some space"),
         (errno.EFBIG, "x: could not be written ([Errno 27] File too large)"),
     ):
         inner = OSError(code, os.strerror(code))
@@ -124,3 +124,18 @@ def test_why_an_output_could_not_be_written():
     )
     told = not_written("x", RuntimeError(in_a_graph))
     assert str(told) == "x: could not be written (x.tempstate1; Disk on fire)"
+
+
+def test_a_folder_is_held_by_one(tmp_path):
+    with held(tmp_path), pytest.raises(InputError, match="another process is at work"), held(tmp_path):
+        pass
+    with held(tmp_path):  # freed in the end
+        assert not list(tmp_path.iterdir())
+
+
+def test_what_a_killed_process_left_does_not_count(tmp_path):
+    assert is_unused(tmp_path / "new") and is_unused(tmp_path)
+    (tmp_path / ".model.ckpt-0.abc").mkdir()
+    assert is_unused(tmp_path)
+    (tmp_path / "config.json").write_text("{}")
+    assert not is_unused(tmp_path) and not is_unused(tmp_path / "config.json")

@@ -14,19 +14,39 @@ FINE = {"cross_entropy": 1.0, "triplet": 0.5, "grad_norm": 3.0, "loss_scale": 1.
 @pytest.mark.parametrize("part", ["cross_entropy", "triplet", "grad_norm"])
 def test_a_figure_that_is_not_finite_names_part_step_and_batch(tmp_path, part):
     health = Health(TrainConfig(), tmp_path)
-    health.check(3, FINE, ["a.jpg"], "last")
+    health.check(3, FINE, ["a.jpg"])
     pictures = [f"{i}.jpg" for i in range(8)]
     with pytest.raises(CheckError, match=rf"step 4: {part} is nan, in the batch of 0.jpg, 1.jpg, 2.jpg and"):
-        health.check(4, {**FINE, part: float("nan")}, pictures, "last")
+        health.check(4, {**FINE, part: float("nan")}, pictures)
     assert (tmp_path / BAD_BATCH).read_text().split() == pictures
+
+
+@pytest.mark.parametrize(
+    ("saved", "told"),
+    [
+        ([], "--learning_rate$"),
+        ([0, 2], r"if need be from \S+model.ckpt-2, which is from before$"),
+        (
+            [0, 2, 4],
+            r"from \S+model.ckpt-2, which is from before; model.ckpt-4 has the weights that gave this$",
+        ),
+        ([4], "--learning_rate; model.ckpt-4 has the weights that gave this$"),
+    ],
+)
+def test_the_checkpoint_to_go_on_from_is_one_of_before(tmp_path, saved, told):
+    """Weights are those after the step before: what is saved with this step's number made it."""
+    for step in saved:
+        (tmp_path / f"model.ckpt-{step}.index").write_text("")
+    with pytest.raises(CheckError, match=told):
+        Health(TrainConfig(), tmp_path).check(4, {**FINE, "triplet": float("nan")}, ["a"])
 
 
 def test_an_infinite_gradient_of_a_scaled_loss_is_left_to_the_scale(tmp_path):
     health = Health(TrainConfig(precision="float16"), tmp_path)
-    health.check(0, {**FINE, "grad_norm": float("inf"), "loss_scale": 2.0}, ["a"], "last")
+    health.check(0, {**FINE, "grad_norm": float("inf"), "loss_scale": 2.0}, ["a"])
     for figures in ({"grad_norm": float("inf")}, {"triplet": float("nan"), "loss_scale": 2.0}):
         with pytest.raises(CheckError):
-            health.check(0, {**FINE, **figures}, ["a"], "last")
+            health.check(0, {**FINE, **figures}, ["a"])
 
 
 @pytest.mark.parametrize(("margin", "value"), [(1.2, 1.205), (None, 0.6931), (0.3, 0.298)])
@@ -36,7 +56,7 @@ def test_a_triplet_loss_that_sits_at_its_margin_is_told_once(tmp_path, caplog, m
 
     def told(first, last, triplet):
         for step in range(first, last):
-            health.check(step, {**FINE, "triplet": triplet}, ["a"], "last")
+            health.check(step, {**FINE, "triplet": triplet}, ["a"])
         return len(caplog.records)
 
     assert told(0, 149, value) == 0  # 99 steps with the triplet loss in use
@@ -44,12 +64,13 @@ def test_a_triplet_loss_that_sits_at_its_margin_is_told_once(tmp_path, caplog, m
     assert told(150, 249, value) == 0
     assert told(249, 600, value) == 1
     assert "has sat at its margin" in caplog.text and "--learning_rate" in caplog.text
+    assert ("--margin none" in caplog.text) == (margin is not None)
 
 
 def test_without_a_triplet_loss_nothing_sits(tmp_path, caplog):
     health = Health(TrainConfig(triplet_weight=0.0), tmp_path)
     for step in range(300):
-        health.check(step, {**FINE, "triplet": 1.2}, ["a"], "last")
+        health.check(step, {**FINE, "triplet": 1.2}, ["a"])
     assert not caplog.records
 
 
@@ -57,6 +78,6 @@ def test_each_worker_of_a_cluster_lists_its_own_part_of_a_bad_batch(tmp_path):
     for worker in (0, 1):
         health = Health(TrainConfig(), tmp_path, worker)
         with pytest.raises(CheckError, match=r"bad_batch-1\.txt" if worker else r"bad_batch\.txt"):
-            health.check(4, {**FINE, "triplet": float("inf")}, [f"{worker}.jpg"], "last")
+            health.check(4, {**FINE, "triplet": float("inf")}, [f"{worker}.jpg"])
     written = {p.name: p.read_text() for p in tmp_path.iterdir()}
     assert written == {"bad_batch.txt": "0.jpg\n", "bad_batch-1.txt": "1.jpg\n"}

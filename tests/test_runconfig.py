@@ -13,7 +13,7 @@ from mgn.runconfig import CONFIG, Began, read_config, write_config
 @pytest.fixture
 def stored(tmp_path):
     """What a run began with, everything given, and its file."""
-    began = Began(RECIPES["strong"], tmp_path / "set", str(tmp_path / "start"), True)
+    began = Began(RECIPES["strong"], tmp_path / "set", str(tmp_path / "start"), True, 2)
     write_config(tmp_path, began)
     return began, tmp_path / CONFIG
 
@@ -37,6 +37,14 @@ def test_a_run_is_repeated_with_its_data_set_and_start(stored, tmp_path):
     assert again == began
 
 
+def test_flags_that_change_nothing_are_told(tmp_path, capsys):
+    new = ["--dataset", str(tmp_path), "--train_dir", str(tmp_path / "new")]
+    train.new_run(train.parse([*new, "--gamma", "0.2", "--nesterov", "true", "--margin", "1"]))
+    assert capsys.readouterr().err == "note: --nesterov has an effect with --optimizer sgd only\n"
+    train.new_run(train.parse([*new, "--gamma", "0.2", "--schedule", "cosine"]))
+    assert capsys.readouterr().err == "note: --gamma has an effect with --schedule step only\n"
+
+
 def test_flags_go_before_the_file(stored, tmp_path):
     began, path = stored
     (tmp_path / "other").mkdir()
@@ -50,10 +58,10 @@ def test_flags_go_before_the_file(stored, tmp_path):
 def test_a_file_from_before_a_field_was_there_still_resumes(stored):
     began, path = stored
     values = json.loads(path.read_text())
-    del values["fresh_classifier"], values["average_decay"]
+    del values["fresh_classifier"], values["average_decay"], values["replicas"]
     path.write_text(json.dumps(values))
     read = read_config(path)
-    assert not read.fresh_classifier and read.config.average_decay == 0
+    assert not read.fresh_classifier and read.replicas == 1 and read.config.average_decay == 0
     assert read.config.schedule == began.config.schedule
 
 

@@ -18,6 +18,7 @@ from conftest import refused, run
 
 import train
 from mgn import checkpoints, saving
+from mgn.files import held
 
 ROOT = Path(__file__).parent.parent
 QUICK = ["--recipe", "scratch", "--batch_ids", "4", "--batch_images", "2"]
@@ -108,12 +109,27 @@ def test_resume_goes_on_where_the_run_stopped(trained, lists, tmp_path, capsys, 
 
 def test_a_loss_that_is_not_finite_ends_the_run(dataset, tmp_path, capsys):
     arguments = ["--dataset", dataset, "--train_dir", tmp_path / "run", *QUICK, "--max_steps", 20]
+    arguments += ["--save_every", 1, "--keep_checkpoints", 1]  # what was saved last went wrong already
     assert run(train, *arguments, "--optimizer", "sgd", "--learning_rate", 1e6) == 1
     line = capsys.readouterr().err.strip().splitlines()[-1]
-    assert re.search(r"^error: step \d+: \w+ is (nan|inf), in the batch of .*.*jpg, .* and others", line)
-    assert "start again with a lower --learning_rate, if need be from" in line
+    found = re.search(r"^error: step (\d+): \w+ is (nan|inf), in the batch of .*.*jpg, .* and others", line)
+    step, folder = int(found[1]), tmp_path / "run"
+    assert f"--learning_rate, if need be from {folder}/model.ckpt-{step - 1}, which is from before" in line
+    assert f"; model.ckpt-{step} has the weights that gave this" in line
     assert len((tmp_path / "run" / "bad_batch.txt").read_text().split()) == 8
-    assert checkpoints.steps_in(tmp_path / "run") == [0]
+    assert checkpoints.steps_in(folder) == [step - 1, step]
+
+
+def test_killed_before_its_first_checkpoint_a_run_starts_anew(trained, tmp_path, capsys):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    shutil.copy(trained / "config.json", folder)
+    (folder / ".model.ckpt-0.abc").mkdir()
+    with held(folder):
+        line = refused(capsys, train, "--train_dir", folder, "--resume", "--max_steps", 1)
+    assert "another process is at work in this folder" in line
+    assert run(train, "--train_dir", folder, "--resume", "--max_steps", 1) == 0
+    assert lines(folder)[0]["total"] == pytest.approx(lines(trained)[0]["total"], rel=1e-5)
 
 
 def test_resume_with_another_data_set_is_refused(trained, dataset, tmp_path, capsys):
