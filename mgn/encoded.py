@@ -8,6 +8,9 @@ from mgn.images import decode, resize
 _JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"  # what such a file begins with
 _PNG_SIZE = 16  # where a PNG's header says width and height, four bytes each, the highest first
 _PNG_HEADER = 24  # bytes, up to there
+_FRAMES = [code for code in range(0xC0, 0xD0) if code not in (0xC4, 0xC8, 0xCC)]  # second bytes of markers
+_SEGMENTS = 1000  # of a JPEG, looked at in search of it
+_FRAME_HEADER = 9  # bytes: marker, segment's length, precision, height, width
 _AT_ONCE = 8  # pictures in memory before they are resized
 
 
@@ -58,7 +61,34 @@ def _checked(contents: tf.Tensor, position: tf.Tensor) -> tf.Tensor:
 
 
 def _jpeg_size(contents: tf.Tensor) -> tf.Tensor:
-    return tf.slice(tf.io.extract_jpeg_shape(contents), [0], [2])
+    """By the frame header, from segment to segment: the decoder does not say which picture has no pixels.
+
+    Files that are not made of segments alone are left to the decoder, which skips what lies between.
+    """
+    length = tf.strings.length(contents)
+
+    def header(start: tf.Tensor) -> list[tf.Tensor]:
+        part = tf.strings.substr(contents, tf.minimum(start, length), _FRAME_HEADER)
+        whole = tf.io.decode_raw(tf.strings.join([part, b"\0" * _FRAME_HEADER]), tf.uint8)
+        return tf.unstack(tf.cast(tf.slice(whole, [0], [_FRAME_HEADER]), tf.int32))
+
+    def is_frame(found: list[tf.Tensor]) -> tf.Tensor:
+        return tf.equal(found[0], 0xFF) & tf.reduce_any(tf.equal(found[1], _FRAMES))
+
+    def goes_on(start: tf.Tensor, *found: tf.Tensor) -> tf.Tensor:
+        return tf.equal(found[0], 0xFF) & ~is_frame(found) & (start < length)
+
+    def following(start: tf.Tensor, *found: tf.Tensor) -> list[tf.Tensor]:
+        start += tf.where(tf.equal(found[1], 0xFF), 1, 2 + 256 * found[2] + found[3])  # 0xFF may be repeated
+        return [start, *header(start)]
+
+    first = tf.constant(2)  # after the marker that begins the file
+    _, *found = tf.while_loop(goes_on, following, [first, *header(first)], maximum_iterations=_SEGMENTS)
+    return tf.cond(
+        is_frame(found),
+        lambda: tf.stack([256 * found[5] + found[6], 256 * found[7] + found[8]]),
+        lambda: tf.slice(tf.io.extract_jpeg_shape(contents), [0], [2]),
+    )
 
 
 def _png_size(start: tf.Tensor) -> tf.Tensor:

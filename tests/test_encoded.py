@@ -171,6 +171,29 @@ WRONG_HEADERS = {
 }
 
 
+def without_pixels(jpeg):
+    """The same file, its frame header (baseline or progressive) with a height of 0."""
+    at = next(
+        jpeg.index(marker) for marker in (b"\xff\xc0\x00\x11\x08", b"\xff\xc2\x00\x11\x08") if marker in jpeg
+    )
+    return jpeg[: at + 5] + b"\0\0" + jpeg[at + 7 :]
+
+
+@pytest.mark.parametrize("kind", ["jpeg", "progressive"])
+def test_a_jpeg_without_pixels_is_refused_with_its_place(decoder, kind):
+    with pytest.raises(tf.errors.InvalidArgumentError) as refusal:
+        decoder(FILES["png"], without_pixels(FILES[kind]))
+    assert "[picture] [1] [has no pixels]" in refusal.value.message
+
+
+def test_a_jpeg_may_have_filling_and_bytes_between_its_segments(decoder):
+    """As libjpeg reads it: 0xFF before a marker is filling; other bytes are skipped."""
+    whole, jpeg = decoder(FILES["jpeg"]), FILES["jpeg"]
+    first = 4 + jpeg[5]  # after the first segment
+    for between in (b"\xff\xff", b"\0\1"):
+        assert np.array_equal(decoder(jpeg[:first] + between + jpeg[first:]), whole)
+
+
 @pytest.mark.parametrize("problem", WRONG_HEADERS)
 def test_what_a_header_shows_is_refused_with_its_place(decoder, problem):
     with pytest.raises(tf.errors.InvalidArgumentError) as refusal:
