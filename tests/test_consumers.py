@@ -1,13 +1,15 @@
 """Exports in the programs that load them: doc/export.md's snippets, run, and what it says does not load."""
 
 import json
+import os
 import re
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 
 import cv2
 import numpy as np
-import openvino
 import pytest
 from conftest import relative
 
@@ -47,12 +49,33 @@ def source(small_checkpoint):
         yield np.stack(embed.prepare(PICTURES)), embed.original(PICTURES), embed(PICTURES)
 
 
+def in_a_process_of_its_own(folder, code, images):
+    """What `code` makes of `images` as `embedding`, in the folder.
+
+    OpenVINO 2026.4 leaves its thread an alternate signal stack that is unmapped: the next signal that Python
+    handles, in whatever test, would be a segmentation fault.
+    """
+    np.save(folder / "images.npy", images)
+    code = (
+        f"import numpy as np\nimages = np.load('images.npy')\n{code}\nnp.save('embedding.npy', embedding)\n"
+    )
+    environment = {**os.environ, "CI": "true"}  # or OpenVINO would report its use to its makers
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(done.stderr)
+    return np.load(folder / "embedding.npy")
+
+
 @pytest.mark.parametrize("name", SNIPPETS)
 def test_the_snippets_of_the_document(name, folder, source, monkeypatch):
     images, original, result = source
     monkeypatch.chdir(folder)
     given = {"images": images}
-    exec(SNIPPETS[name], given)
+    if name == "openvino":
+        given["embedding"] = in_a_process_of_its_own(folder, SNIPPETS[name], images)
+    else:
+        exec(SNIPPETS[name], given)
     if name == "describe":
         assert given["described"]["num_classes"] == 10
         assert json.dumps(given["described"]["embedding_order"]).count("fg_") == 3
@@ -69,8 +92,8 @@ def test_every_consumer_has_its_snippet():
 def test_openvino_computes_in_bfloat16(folder, source):
     images, original, _ = source
     for name, hint in (("mgn", "bf16"), ("bfloat16", "f32")):
-        model = openvino.compile_model(folder / f"{name}.pb", "CPU", {"INFERENCE_PRECISION_HINT": hint})
-        made = model(images)[0]
+        code = SNIPPETS["openvino"].replace("mgn.pb", f"{name}.pb").replace('"f32"', f'"{hint}"')
+        made = in_a_process_of_its_own(folder, code, images)
         products = (made * original).sum(axis=1)
         cosines = products / np.linalg.norm(made, axis=1) / np.linalg.norm(original, axis=1)
         print(f"OpenVINO, {name}.pb, {hint}: cosine {cosines.min():.5f}")
@@ -82,4 +105,4 @@ def test_what_does_not_load(folder):
     with pytest.raises(cv2.error, match="data type is not supported"):
         cv2.dnn.readNetFromTensorflow(str(folder / "bfloat16.pb"))
     with pytest.raises(RuntimeError, match="ScaleAndTranslate"):
-        openvino.compile_model(folder / "jpeg.pb", "CPU")
+        in_a_process_of_its_own(folder, SNIPPETS["openvino"].replace("mgn.pb", "jpeg.pb"), np.zeros(1))
