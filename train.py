@@ -70,7 +70,7 @@ def main(arguments: list[str]) -> int:
 
     print(describe_devices(), flush=True)
     placement = place(flags["replicas"], config.xla)
-    if (flags["resume"] or flags["config"]) and placement.share.total != began.replicas:
+    if placement.is_chief and began.replicas not in (None, placement.share.total):
         print(OTHER_REPLICAS.format(began.replicas, placement.share.total), file=sys.stderr)
     if config.sync_batch_norm and placement.share.total == 1:
         print("note: --sync_batch_norm has an effect with several replicas only", file=sys.stderr)

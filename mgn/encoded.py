@@ -8,6 +8,7 @@ from mgn.images import decode, resize
 _JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"  # what such a file begins with
 _PNG_SIZE = 16  # where a PNG's header says width and height, four bytes each, the highest first
 _PNG_HEADER = 24  # bytes, up to there
+_NO_LENGTH = [*range(0xC0), *range(0xD0, 0xDA)]  # second bytes of markers without a segment, or of none
 _FRAMES = [code for code in range(0xC0, 0xD0) if code not in (0xC4, 0xC8, 0xCC)]  # second bytes of markers
 _SEGMENTS = 1000  # of a JPEG, looked at in search of it
 _FRAME_HEADER = 9  # bytes: marker, segment's length, precision, height, width
@@ -76,7 +77,8 @@ def _jpeg_size(contents: tf.Tensor) -> tf.Tensor:
         return tf.equal(found[0], 0xFF) & tf.reduce_any(tf.equal(found[1], _FRAMES))
 
     def goes_on(start: tf.Tensor, *found: tf.Tensor) -> tf.Tensor:
-        return tf.equal(found[0], 0xFF) & ~is_frame(found) & (start < length)
+        segment = tf.equal(found[0], 0xFF) & ~tf.reduce_any(tf.equal(found[1], _NO_LENGTH))
+        return segment & ~is_frame(found) & (start < length)
 
     def following(start: tf.Tensor, *found: tf.Tensor) -> list[tf.Tensor]:
         start += tf.where(tf.equal(found[1], 0xFF), 1, 2 + 256 * found[2] + found[3])  # 0xFF may be repeated

@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from mgn.errors import CheckError, InputError, first_line
@@ -35,23 +35,21 @@ def held(folder: Path) -> Iterator[None]:
     Raises:
         InputError: another process holds it.
     """
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        raise InputError(f"{folder}: another process is at work in this folder; name another") from None
-    except OSError:  # a network file system without locks: as before there were any
-        pass
-    try:
+    with (Path(folder) / ".lock").open("a") as lock:  # not the folder itself: NFS locks files only
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(f"{folder}: another process is at work in this folder; name another") from None
+        except OSError:  # a file system without locks: as before there were any
+            pass
         yield
-    finally:
-        os.close(descriptor)
 
 
-def is_unused(folder: Path) -> bool:
-    """Whether nothing is there, but for what a killed process left under a temporary name."""
-    return not folder.exists() or (folder.is_dir() and all(p.name.startswith(".") for p in folder.iterdir()))
+def is_unused(folder: Path, but: Collection[str] = ()) -> bool:
+    """Whether nothing is there but these names, and what a killed process left under a temporary one."""
+    if not folder.exists():
+        return True
+    return folder.is_dir() and all(p.name.startswith(".") or p.name in but for p in folder.iterdir())
 
 
 @contextlib.contextmanager

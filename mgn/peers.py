@@ -44,11 +44,14 @@ def watched(addresses: Sequence[str], own: int, advice: str) -> Iterator[Callabl
 
 
 def _watch(addresses: Sequence[str], over: threading.Event, advice: str) -> None:
-    missed = dict.fromkeys(addresses, 0)
+    missed: dict[str, int] = {}  # of those that have answered; others have not started yet
     while not over.wait(_SECONDS_BETWEEN_LOOKS):
         for address in addresses:
-            missed[address] = 0 if _answers(address) else missed[address] + 1
-            if missed[address] >= _MISSES and not over.is_set():
+            if _answers(address):
+                missed[address] = 0
+            elif address in missed:
+                missed[address] += 1
+            if missed.get(address, 0) >= _MISSES and not over.is_set():
                 # The main thread waits inside of TensorFlow for what will not come: no exception reaches it.
                 sys.stderr.write(f"error: {_message(address, advice)}\n")
                 sys.stderr.flush()

@@ -15,6 +15,7 @@ from mgn.files import replacing
 from mgn.inference import load_embedder
 from mgn.runconfig import Began, write_config
 from mgn.trainer import Trainer
+from mgn.trainfolder import has_begun
 from mgn.validation import BEST
 
 log = logging.getLogger(__name__)
@@ -56,7 +57,7 @@ def train(
     if config.deterministic:
         tf.config.experimental.enable_op_determinism()  # of the whole process: there is no other
     trainer = Trainer(config, read_split(dataset, "train"), train_dir, placement)
-    chief, goes_on = trainer.placement.is_chief, resume and checkpoints.newest(train_dir) is not None
+    chief, goes_on = trainer.placement.is_chief, resume and has_begun(Path(train_dir))
     log.info(trainer.plan())
     scored = []
     with contextlib.closing(trainer):
@@ -72,7 +73,7 @@ def train(
             if config.evaluate_untrained and has_test_set and chief:
                 scored.append(("untrained", _score(untrained, dataset)))
         last = trainer.run(lambda prefix: _figures(_score(prefix, dataset)))
-    return _finish(scored, last, dataset, Path(train_dir), has_test_set) if chief else []
+        return _finish(scored, last, dataset, Path(train_dir), has_test_set) if chief else []
 
 
 def _finish(

@@ -18,7 +18,7 @@ class Began(NamedTuple):
     dataset: Path | None  # None: the demo set, to be drawn yet
     init_checkpoint: str | None = None
     fresh_classifier: bool = False  # of `init_checkpoint`: left out
-    replicas: int = 1  # in all; another number adds in another order, and has other batch statistics
+    replicas: int | None = None  # in all: others add in another order, on other batch statistics
 
 
 def write_config(train_dir: Path, began: Began) -> None:
@@ -40,7 +40,7 @@ def read_config(path: Path) -> Began:
         raise InputError(f"{path}: is not there, or no file, so there is no run to go on with or to repeat")
     values = read_json(path)
     dataset, start = values.pop("dataset", None), values.pop("init_checkpoint", None)
-    fresh, replicas = bool(values.pop("fresh_classifier", False)), values.pop("replicas", 1)
+    fresh, replicas = bool(values.pop("fresh_classifier", False)), values.pop("replicas", None)
     if not isinstance(dataset, str):
         raise InputError(f"{path}: does not say which data set the run is trained on")
     try:

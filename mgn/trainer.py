@@ -1,9 +1,9 @@
 """Training in one folder: steps, logs, saves, stops and resumes."""
 
 import contextlib
+import errno
 import logging
 import shlex
-import shutil
 import signal
 import tempfile
 import zlib
@@ -18,7 +18,7 @@ from mgn.config import TrainConfig
 from mgn.data import Split, labels_of, steps_per_epoch
 from mgn.distribution import Placement, one_device
 from mgn.errors import CheckError, InputError, Stopped
-from mgn.files import held, not_written
+from mgn.files import not_written
 from mgn.health import Health
 from mgn.images import PictureReader, denormalise, in_rows
 from mgn.plots import draw_training
@@ -26,11 +26,13 @@ from mgn.progress import Progress
 from mgn.runlog import RunLog
 from mgn.stepper import Step, Stepper
 from mgn.stopping import ended_at_once, stop_request
+from mgn.trainfolder import claimed, refuse_begun
 from mgn.training import planned_steps
 from mgn.validation import Score, Validation
 from mgn.warmstart import check_goes_on, find_start, variables_taken
 
 CURVES = "curves.png"
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 log = logging.getLogger(__name__)
 
 
@@ -65,35 +67,37 @@ class Trainer:
         Raises:
             InputError: the folder holds a run, or the checkpoint does not fit.
         """
-        if checkpoints.steps_in(self.train_dir):
-            raise InputError(f"{self.train_dir} holds a run: resume it, or name another folder")
-        saving.refuse_existing_checkpoint(self._prefix(0), overwrite=False)
+        refuse_begun(self.train_dir)
+        saving.refuse_existing_checkpoint(self._prefix(0), overwrite=True)
         found = find_start(init_checkpoint, self.config) if init_checkpoint else None
         self._build(0)
         self._claim()
-        self._stepper.initialise()
+        refuse_begun(self.train_dir)  # a run that ended meanwhile
+        with self._waiting():
+            self._meet()
+            self._stepper.initialise()
         if found:
             variables = self._stepper.model_variables
             taken = variables_taken(variables, found, self.num_classes, fresh_classifier)
             self._stepper.restore(found, taken)
-        self._meet()
 
     def resume(self) -> None:
         """Build the graph and restore the newest complete checkpoint of the folder."""
+        self._claim()
         newest = checkpoints.newest(self.train_dir)
         if newest is None:
-            raise InputError(f"{self.train_dir} has no complete checkpoint to resume from")
-        self._claim()
+            raise InputError(
+                f"{self.train_dir} has no complete checkpoint to resume from: name another folder, start anew"
+            )
         found = checkpoints.find(newest)
         options = self.config.network_options(self.num_classes)
         check_goes_on(found, options, self.training_set, len(self.split.records))
-        for leftover in self._out.rglob(f".{checkpoints.NAME}-*"):  # of saves that were killed
-            shutil.rmtree(leftover, ignore_errors=True)
         self._build(checkpoints.step_of(newest))
+        with self._waiting():
+            self._meet()
         everything = found._replace(averaged=False)  # the averages too, as the variables they are
         self._stepper.restore(everything, self._stepper.variables)
         log.info(f"resuming from {newest}")
-        self._meet()
 
     def run(self, score: Score | None = None) -> Path:
         """Step to the end of the plan, saving and validating; returns the last checkpoint's prefix.
@@ -119,7 +123,7 @@ class Trainer:
                 if self.step >= self.total_steps:  # what is left, scoring, is done by one worker
                     self._others_may_go()
                 if validation.due(self.step):
-                    validation.run(self._prefix(self.step))
+                    self._validate(validation)
                     self._draw_curves()
                     written.restart_clock()
                 if self.step >= self.total_steps or (self._alone and validation.over()):
@@ -132,6 +136,7 @@ class Trainer:
                     self.save()
                     self._meet()  # nobody goes while another still writes
                     written.restart_clock()
+            self._others_may_go()
             if stopped or asked.signal_number:  # the latter while the last checkpoint was scored
                 said = f"stopped at step {self.step} after saving; go on with: {self._command()}"
                 raise Stopped(said, asked.signal_number or signal.SIGTERM)
@@ -197,17 +202,23 @@ class Trainer:
             raise
         steps = step, self.total_steps
         arguments = self.config, self.split.paths, self.labels, *steps, self.placement, pictures
-        # Where it waits for other workers there is nothing to save yet.
-        with contextlib.nullcontext() if self._alone else ended_at_once():
-            self._stepper = Stepper(*arguments)
+        self._stepper = Stepper(*arguments)
         self._opened.callback(self._stepper.close)
         self._others_may_go = self._opened.enter_context(peers.watched(*self._peers))
 
     def _claim(self) -> None:
-        """Keep other runs out of the folder."""
         if self.placement.is_chief:
-            self.train_dir.mkdir(parents=True, exist_ok=True)
-            self._opened.enter_context(held(self.train_dir))
+            self._opened.enter_context(claimed(self.train_dir))
+
+    def _waiting(self) -> contextlib.AbstractContextManager:
+        """For what waits until all workers are there: a handler would not run, and nothing is lost yet."""
+        return contextlib.nullcontext() if self._alone else ended_at_once()
+
+    def _validate(self, validation: Validation) -> None:
+        try:
+            validation.run(self._prefix(self.step))
+        except CheckError as error:
+            raise self._to_go_on(error) from None
 
     def _one_step(self, stop: bool, finish: bool, written: RunLog, progress: Progress) -> Step:
         first = not written.pictured
@@ -246,6 +257,8 @@ class Trainer:
         try:
             yield
         except OSError as error:
+            if error.errno not in _FULL:
+                raise
             raise self._to_go_on(not_written(error.filename or self._out, error)) from None
 
     def _to_go_on(self, error: CheckError) -> CheckError:

@@ -194,6 +194,17 @@ def test_a_jpeg_may_have_filling_and_bytes_between_its_segments(decoder):
         assert np.array_equal(decoder(jpeg[:first] + between + jpeg[first:]), whole)
 
 
+def test_a_jpeg_cannot_hide_its_size_behind_a_marker_without_length(decoder):
+    """libjpeg reads on after TEM; who skips a segment there meets the frame header of another picture."""
+    small = saved(np.zeros((8, 8), np.uint8), "JPEG")
+    frame = small[small.index(b"\xff\xc0") :][:19]
+    fake = b"\xff\xfe" + (len(frame) + 4 + 2).to_bytes(2, "big") + bytes(4) + frame  # a comment
+    skipped = b"\xff\x01" + fake  # TEM, whose length would be 0xFFFE
+    large = saved(np.zeros((4097, 4096), np.uint8), "JPEG")
+    with pytest.raises(tf.errors.InvalidArgumentError, match="larger than"):
+        decoder(large[:2] + b"\xff\xe0\x00\x04ab" + skipped + large[2:])
+
+
 @pytest.mark.parametrize("problem", WRONG_HEADERS)
 def test_what_a_header_shows_is_refused_with_its_place(decoder, problem):
     with pytest.raises(tf.errors.InvalidArgumentError) as refusal:

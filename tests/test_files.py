@@ -130,7 +130,7 @@ def test_a_folder_is_held_by_one(tmp_path):
     with held(tmp_path), pytest.raises(InputError, match="another process is at work"), held(tmp_path):
         pass
     with held(tmp_path):  # freed in the end
-        assert not list(tmp_path.iterdir())
+        assert is_unused(tmp_path)
 
 
 def test_what_a_killed_process_left_does_not_count(tmp_path):
@@ -138,4 +138,5 @@ def test_what_a_killed_process_left_does_not_count(tmp_path):
     (tmp_path / ".model.ckpt-0.abc").mkdir()
     assert is_unused(tmp_path)
     (tmp_path / "config.json").write_text("{}")
+    assert is_unused(tmp_path, ["config.json"])
     assert not is_unused(tmp_path) and not is_unused(tmp_path / "config.json")

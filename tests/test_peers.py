@@ -42,6 +42,14 @@ def test_a_worker_that_goes_ends_the_process_and_is_named(ends, capsys):
     assert f"error: the worker at localhost:{port} is gone; start again\n" in capsys.readouterr().err
 
 
+def test_a_worker_that_has_not_started_yet_is_waited_for(ends):
+    ended, _ = ends
+    with listening() as port:
+        pass
+    with peers.watched(["", f"localhost:{port}"], 0, ""):
+        assert not ended.wait(0.5)
+
+
 def test_when_no_step_is_ahead_the_others_may_go(ends):
     ended, _ = ends
     with listening() as port, contextlib.ExitStack() as watch:

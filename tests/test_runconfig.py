@@ -61,7 +61,7 @@ def test_a_file_from_before_a_field_was_there_still_resumes(stored):
     del values["fresh_classifier"], values["average_decay"], values["replicas"]
     path.write_text(json.dumps(values))
     read = read_config(path)
-    assert not read.fresh_classifier and read.replicas == 1 and read.config.average_decay == 0
+    assert not read.fresh_classifier and read.replicas is None and read.config.average_decay == 0
     assert read.config.schedule == began.config.schedule
 
 

@@ -128,7 +128,12 @@ def test_killed_before_its_first_checkpoint_a_run_starts_anew(trained, tmp_path,
     with held(folder):
         line = refused(capsys, train, "--train_dir", folder, "--resume", "--max_steps", 1)
     assert "another process is at work in this folder" in line
+    (folder / "metrics.jsonl").write_text("{}")  # of a run whose checkpoints somebody removed
+    line = refused(capsys, train, "--train_dir", folder, "--resume", "--max_steps", 1)
+    assert "has no complete checkpoint to resume from" in line
+    (folder / "metrics.jsonl").unlink()
     assert run(train, "--train_dir", folder, "--resume", "--max_steps", 1) == 0
+    assert not list(folder.glob(".model.ckpt-*"))
     assert lines(folder)[0]["total"] == pytest.approx(lines(trained)[0]["total"], rel=1e-5)
 
 
