@@ -202,7 +202,8 @@ class Trainer:
             raise
         steps = step, self.total_steps
         arguments = self.config, self.split.paths, self.labels, *steps, self.placement, pictures
-        self._stepper = Stepper(*arguments)
+        with self._waiting():
+            self._stepper = Stepper(*arguments)
         self._opened.callback(self._stepper.close)
         self._others_may_go = self._opened.enter_context(peers.watched(*self._peers))
 

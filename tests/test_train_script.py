@@ -19,6 +19,7 @@ from conftest import refused, run
 import train
 from mgn import checkpoints, saving
 from mgn.files import held
+from mgn.runconfig import CONFIG, read_config, write_config
 
 ROOT = Path(__file__).parent.parent
 QUICK = ["--recipe", "scratch", "--batch_ids", "4", "--batch_images", "2"]
@@ -120,10 +121,12 @@ def test_a_loss_that_is_not_finite_ends_the_run(dataset, tmp_path, capsys):
     assert checkpoints.steps_in(folder) == [step - 1, step]
 
 
-def test_killed_before_its_first_checkpoint_a_run_starts_anew(trained, tmp_path, capsys):
+def test_killed_before_its_first_checkpoint_a_run_starts_anew(trained, dataset, tmp_path, capsys):
     folder = tmp_path / "run"
     folder.mkdir()
-    shutil.copy(trained / "config.json", folder)
+    write_config(folder, read_config(trained / CONFIG)._replace(dataset=tmp_path / "set"))
+    folder_of_train = "bounding_box_train"  # alone: there is nothing to score
+    shutil.copytree(dataset / folder_of_train, tmp_path / "set" / folder_of_train)
     (folder / ".model.ckpt-0.abc").mkdir()
     with held(folder):
         line = refused(capsys, train, "--train_dir", folder, "--resume", "--max_steps", 1)
