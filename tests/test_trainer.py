@@ -1,6 +1,7 @@
 """The plan of a run, counted by hand; workers that differ; a signal at the end."""
 
 import dataclasses
+import errno
 import os
 import signal
 from types import SimpleNamespace
@@ -11,7 +12,7 @@ from mgn.checkpoints import DATA
 from mgn.config import RECIPES
 from mgn.data import read_split
 from mgn.distribution import one_device
-from mgn.errors import InputError, Stopped
+from mgn.errors import CheckError, InputError, Stopped
 from mgn.trainer import Trainer
 
 
@@ -64,3 +65,32 @@ def test_a_signal_while_the_last_checkpoint_is_scored_is_not_lost(dataset, tmp_p
         trainer.run(score)
     assert stopped.value.signal_number == signal.SIGTERM
     assert (tmp_path / "best" / "model.ckpt-2.index").exists()  # what was scored is kept
+
+
+@pytest.mark.parametrize(
+    ("error", "raised", "told"),
+    [
+        (
+            OSError(errno.ENOSPC, "No space", "a.jsonl"),
+            CheckError,
+            "^a.jsonl: could not be written.*go on with",
+        ),
+        (
+            CheckError("best: could not be written"),
+            CheckError,
+            "^best: could not be written; go on with: python",
+        ),
+        (OSError(errno.EIO, "I/O error"), OSError, "I/O error$"),  # no word of what was not written
+    ],
+)
+def test_what_a_full_disk_ends_says_how_to_go_on(dataset, tmp_path, error, raised, told):
+    """While a checkpoint is scored; a step's log line takes the same way."""
+    config = dataclasses.replace(RECIPES["scratch"], max_steps=2, eval_every=2)
+    trainer = Trainer(config, read_split(dataset, "train"), tmp_path)
+    trainer.step = 2
+
+    def score(_prefix):
+        raise error
+
+    with pytest.raises(raised, match=told):
+        trainer.run(score)
