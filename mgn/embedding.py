@@ -9,11 +9,10 @@ import numpy as np
 
 from mgn.data import Split
 from mgn.errors import InputError, PictureError
-from mgn.images import PictureReader
+from mgn.images import READERS, PictureReader
 from mgn.progress import Progress
 
 _BATCH = 32  # pictures read ahead of the network
-_READERS = 4  # threads that decode
 
 Embed = Callable[[list[np.ndarray]], np.ndarray]
 Read = Callable[[str], np.ndarray]
@@ -68,7 +67,7 @@ def embed_split(
     """
     paths, kept, done, features = split.paths, [], 0, np.empty((0, 0), np.float32)
     with (
-        ThreadPoolExecutor(_READERS) as pool,
+        ThreadPoolExecutor(READERS) as pool,
         Progress(len(paths), f"embedding {what}", "pictures") as progress,
     ):
         ahead = [pool.submit(read, path) for path in paths[:_BATCH]]

@@ -1,46 +1,85 @@
-"""Watches over the other workers of a cluster: a sum over replicas waits for ever for one that is gone."""
+"""The other workers of a cluster, met and watched: a sum over replicas waits for ever for one that went."""
 
 import contextlib
 import os
 import socket
 import sys
 import threading
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 
-from mgn.errors import CheckError
+import tensorflow.compat.v1 as tf
+
+from mgn.errors import CheckError, InputError
+from mgn.stopping import ended_at_once
 
 _SECONDS_BETWEEN_LOOKS = 5.0
 _MISSES = 3  # in a row, before a worker counts as gone
 _FAILED = 1  # exit status
 
 
-def check(addresses: Sequence[str], own: int, advice: str) -> None:
-    """Raise `CheckError` if another worker does not answer, which is then why something failed."""
-    for i, address in enumerate(addresses):
-        if i != own and not _answers(address):
-            raise CheckError(_message(address, advice))
+class Peers:
+    """Who they are, as one worker sees them; on one box there are none."""
 
+    def __init__(self, addresses: Sequence[str], own: int, command: str):
+        """Note who they are.
 
-@contextlib.contextmanager
-def watched(addresses: Sequence[str], own: int, advice: str) -> Iterator[Callable[[], None]]:
-    """End this process when another worker stops to answer; yields what ends the watch.
+        Args:
+            addresses: host:port of every worker.
+            own: this one's place among them.
+            command: goes on with the run.
+        """
+        self._others = [address for i, address in enumerate(addresses) if i != own]
+        self._advice = f"start all workers again: {command}"
+        self.alone = not self._others  # nobody to agree with on when to stop
 
-    The run goes on from its last checkpoint.
+    def check(self) -> None:
+        """Raise `CheckError` if another worker does not answer, which is then why something failed."""
+        for address in self._others:
+            if not _answers(address):
+                raise CheckError(_message(address, self._advice))
 
-    Args:
-        addresses: host:port of every worker.
-        own: this worker's place among them.
-        advice: the end of the error line, what to do.
-    """
-    others = [address for i, address in enumerate(addresses) if i != own]
-    over = threading.Event()
-    watch = threading.Thread(target=_watch, args=(others, over, advice), daemon=True)
-    if others:
-        watch.start()
-    try:
-        yield over.set
-    finally:
-        over.set()
+    def meet(self, agreed: Callable[[int], bool], step: int, *same: object) -> None:
+        """Wait for the others; a run of unequal workers would hang, or train something else.
+
+        Args:
+            agreed: `Stepper.agreed`.
+            step: the next one.
+            same: what the others must have too.
+
+        Raises:
+            InputError: they have not.
+            CheckError: one of them is gone.
+        """
+        try:
+            if self.alone or agreed(zlib.crc32(repr((*same, step)).encode())):
+                return
+        except tf.errors.OpError:
+            self.check()
+            raise
+        raise InputError(
+            f"TF_CONFIG: at step {step} this worker and the others differ in options, data set or step; start"
+            " all with the same command, and a train_dir on a file system that all see"
+        )
+
+    def waiting(self) -> contextlib.AbstractContextManager:
+        """For what waits until all are there: a handler would not run, and nothing is lost yet."""
+        return contextlib.nullcontext() if self.alone else ended_at_once()
+
+    @contextlib.contextmanager
+    def watched(self) -> Iterator[Callable[[], None]]:
+        """End this process when another worker stops to answer; yields what ends the watch.
+
+        The run goes on from its last checkpoint.
+        """
+        over = threading.Event()
+        watch = threading.Thread(target=_watch, args=(self._others, over, self._advice), daemon=True)
+        if self._others:
+            watch.start()
+        try:
+            yield over.set
+        finally:
+            over.set()
 
 
 def _watch(addresses: Sequence[str], over: threading.Event, advice: str) -> None:

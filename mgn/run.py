@@ -8,10 +8,11 @@ import tensorflow.compat.v2 as tf
 
 from mgn import checkpoints, evaluation
 from mgn.config import TrainConfig
-from mgn.data import check_matches, read_split, split_path
+from mgn.data import Split, check_matches, read_split, split_path
 from mgn.distribution import Placement
 from mgn.errors import InputError
 from mgn.files import replacing
+from mgn.images import check_readable
 from mgn.inference import load_embedder
 from mgn.runconfig import Began, write_config
 from mgn.trainer import Trainer
@@ -50,13 +51,14 @@ def train(
         InputError, CheckError, Stopped: as `Trainer`'s methods, or an unusable data set.
     """
     has_test_set = all(split_path(dataset, split).exists() for split in ("query", "gallery"))
-    if has_test_set:  # better refused now than after the training
-        check_matches(read_split(dataset, "query"), read_split(dataset, "gallery"))
-    elif config.eval_every:
+    if config.eval_every and not has_test_set:
         raise InputError(f"--eval_every {config.eval_every}: {dataset} has no query and gallery to score on")
+    training_split = read_split(dataset, "train")
+    if placement is None or placement.is_chief:
+        _check(dataset, training_split, has_test_set)
     if config.deterministic:
         tf.config.experimental.enable_op_determinism()  # of the whole process: there is no other
-    trainer = Trainer(config, read_split(dataset, "train"), train_dir, placement)
+    trainer = Trainer(config, training_split, train_dir, placement)
     chief, goes_on = trainer.placement.is_chief, resume and has_begun(Path(train_dir))
     log.info(trainer.plan())
     scored = []
@@ -74,6 +76,16 @@ def train(
                 scored.append(("untrained", _score(untrained, dataset)))
         last = trainer.run(lambda prefix: _figures(_score(prefix, dataset)))
         return _finish(scored, last, dataset, Path(train_dir), has_test_set) if chief else []
+
+
+def _check(dataset: Path, training_split: Split, has_test_set: bool) -> None:
+    """Refuse now what would end the run after hours: a picture that cannot be read, a query without match."""
+    paths = list(training_split.paths)
+    if has_test_set:
+        query, gallery = read_split(dataset, "query"), read_split(dataset, "gallery")
+        check_matches(query, gallery)
+        paths += [*query.paths, *gallery.paths]
+    check_readable(paths)
 
 
 def _finish(

@@ -1,38 +1,34 @@
 """Training in one folder: steps, logs, saves, stops and resumes."""
 
 import contextlib
-import errno
 import logging
-import shlex
 import signal
 import tempfile
-import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import tensorflow.compat.v1 as tf
 
-from mgn import checkpoints, peers, plan, runlog, saving
+from mgn import checkpoints, plan, runlog, saving
 from mgn.batches import check_divides, read_all
 from mgn.config import TrainConfig
 from mgn.data import Split, labels_of, steps_per_epoch
 from mgn.distribution import Placement, one_device
 from mgn.errors import CheckError, InputError, Stopped
-from mgn.files import not_written
 from mgn.health import Health
-from mgn.images import PictureReader, denormalise, in_rows
+from mgn.images import check_readable, denormalise, in_rows
+from mgn.peers import Peers
 from mgn.plots import draw_training
 from mgn.progress import Progress
 from mgn.runlog import RunLog
 from mgn.stepper import Step, Stepper
-from mgn.stopping import ended_at_once, stop_request
-from mgn.trainfolder import claimed, refuse_begun
+from mgn.stopping import stop_request
+from mgn.trainfolder import claimed, command_to_go_on, full_disk_told, refuse_begun, to_go_on
 from mgn.training import planned_steps
 from mgn.validation import Score, Validation
 from mgn.warmstart import check_goes_on, find_start, variables_taken
 
 CURVES = "curves.png"
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 log = logging.getLogger(__name__)
 
 
@@ -44,6 +40,8 @@ class Trainer:
     ):
         self.config, self.split, self.train_dir = config, split, Path(train_dir)
         self.placement = placement or one_device(config.xla)
+        command = command_to_go_on(self.train_dir)
+        self._peers = Peers(self.placement.addresses, self.placement.worker, command)
         self._stepper: Stepper | None = None
         self._opened = contextlib.ExitStack()  # what `close` gives back
         elsewhere = None if self.placement.is_chief else tempfile.TemporaryDirectory()
@@ -73,7 +71,7 @@ class Trainer:
         self._build(0)
         self._claim()
         refuse_begun(self.train_dir)  # a run that ended meanwhile
-        with self._waiting():
+        with self._peers.waiting():
             self._meet()
             self._stepper.initialise()
         if found:
@@ -93,7 +91,7 @@ class Trainer:
         options = self.config.network_options(self.num_classes)
         check_goes_on(found, options, self.training_set, len(self.split.records))
         self._build(checkpoints.step_of(newest))
-        with self._waiting():
+        with self._peers.waiting():
             self._meet()
         everything = found._replace(averaged=False)  # the averages too, as the variables they are
         self._stepper.restore(everything, self._stepper.variables)
@@ -112,7 +110,7 @@ class Trainer:
         """
         with (
             stop_request() as asked,
-            self._full_disk_told(),
+            full_disk_told(self.train_dir),
             RunLog(self._out, self.step) as written,
             Progress(self.total_steps, "training", "steps", self.step) as progress,
         ):
@@ -126,10 +124,10 @@ class Trainer:
                     self._validate(validation)
                     self._draw_curves()
                     written.restart_clock()
-                if self.step >= self.total_steps or (self._alone and validation.over()):
+                if self.step >= self.total_steps or (self._peers.alone and validation.over()):
                     break
                 taken = self._one_step(asked.signal_number is not None, validation.over(), written, progress)
-                stopped = taken.stop or (self._alone and asked.signal_number)
+                stopped = taken.stop or (self._peers.alone and asked.signal_number)
                 finished = taken.finish
                 if self._due_to_save() or stopped or finished:
                     written.flush()
@@ -138,7 +136,8 @@ class Trainer:
                     written.restart_clock()
             self._others_may_go()
             if stopped or asked.signal_number:  # the latter while the last checkpoint was scored
-                said = f"stopped at step {self.step} after saving; go on with: {self._command()}"
+                command = command_to_go_on(self.train_dir)
+                said = f"stopped at step {self.step} after saving; go on with: {command}"
                 raise Stopped(said, asked.signal_number or signal.SIGTERM)
         return self._prefix(self.step)
 
@@ -152,8 +151,8 @@ class Trainer:
         try:
             saving.save(self._stepper.session, self._stepper.saver, prefix, description, overwrite=True)
         except CheckError as error:
-            peers.check(*self._peers)
-            raise self._to_go_on(error) from None
+            self._peers.check()
+            raise to_go_on(error, self.train_dir) from None
         if not self.placement.is_chief:  # it took part; the file that counts is the first worker's
             saving.delete(prefix)
             return prefix
@@ -167,30 +166,8 @@ class Trainer:
         """Free the session, if one was made."""
         self._opened.close()
 
-    @property
-    def _alone(self) -> bool:
-        """Without other workers, with whom to agree on when to stop."""
-        return len(self.placement.addresses) == 1
-
-    @property
-    def _peers(self) -> tuple:
-        """Arguments for `peers`: who the others are, and what to do when one is gone."""
-        advice = f"start all workers again: {self._command()}"
-        return self.placement.addresses, self.placement.worker, advice
-
     def _meet(self) -> None:
-        """Wait for the other workers; a run of unequal ones would hang, or train something else."""
-        mark = zlib.crc32(repr((self.config, self.training_set, self.step)).encode())
-        try:
-            if self._alone or self._stepper.agreed(mark):
-                return
-        except tf.errors.OpError:
-            peers.check(*self._peers)
-            raise
-        raise InputError(
-            f"TF_CONFIG: at step {self.step} this worker and the others differ in options, data set or step;"
-            " start all with the same command, and a train_dir on a file system that all see"
-        )
+        self._peers.meet(self._stepper.agreed, self.step, self.config, self.training_set)
 
     def _build(self, step: int) -> None:
         self.step = step
@@ -198,28 +175,24 @@ class Trainer:
         try:
             pictures = read_all(self.config, self.split.paths) if self.config.cache else None
         except tf.errors.OpError:
-            self._name_unreadable_picture()
+            check_readable(self.split.paths)  # TensorFlow does not say which file
             raise
         steps = step, self.total_steps
         arguments = self.config, self.split.paths, self.labels, *steps, self.placement, pictures
-        with self._waiting():
+        with self._peers.waiting():
             self._stepper = Stepper(*arguments)
         self._opened.callback(self._stepper.close)
-        self._others_may_go = self._opened.enter_context(peers.watched(*self._peers))
+        self._others_may_go = self._opened.enter_context(self._peers.watched())
 
     def _claim(self) -> None:
         if self.placement.is_chief:
             self._opened.enter_context(claimed(self.train_dir))
 
-    def _waiting(self) -> contextlib.AbstractContextManager:
-        """For what waits until all workers are there: a handler would not run, and nothing is lost yet."""
-        return contextlib.nullcontext() if self._alone else ended_at_once()
-
     def _validate(self, validation: Validation) -> None:
         try:
             validation.run(self._prefix(self.step))
         except CheckError as error:
-            raise self._to_go_on(error) from None
+            raise to_go_on(error, self.train_dir) from None
 
     def _one_step(self, stop: bool, finish: bool, written: RunLog, progress: Progress) -> Step:
         first = not written.pictured
@@ -230,8 +203,8 @@ class Trainer:
                 f"step {self.step}: out of memory; lower --batch_ids or the picture size"
             ) from None
         except tf.errors.OpError as error:
-            peers.check(*self._peers)
-            self._name_unreadable_picture()
+            self._peers.check()
+            check_readable(self.split.paths)  # TensorFlow does not say which file
             raise CheckError(f"step {self.step}: {error.message.splitlines()[0]}") from None
         batch = [self.split.records[i].path for i in taken.indices]
         self._health.check(self.step, taken.figures, batch)
@@ -249,26 +222,6 @@ class Trainer:
 
     def _draw_curves(self) -> None:
         draw_training(runlog.read(self._out), self._out / CURVES)
-
-    def _command(self) -> str:
-        return f"python train.py --train_dir {shlex.quote(str(self.train_dir))} --resume"
-
-    @contextlib.contextmanager
-    def _full_disk_told(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            if error.errno not in _FULL:
-                raise
-            raise self._to_go_on(not_written(error.filename or self._out, error)) from None
-
-    def _to_go_on(self, error: CheckError) -> CheckError:
-        return CheckError(f"{error}; go on with: {self._command()}")
-
-    def _name_unreadable_picture(self) -> None:
-        read = PictureReader()  # TensorFlow's own error does not say which file it was
-        for path in self.split.paths:
-            read(path)
 
     def _due_to_save(self) -> bool:
         """The same for all workers: reading their statistics to save them takes all of them."""

@@ -1,5 +1,7 @@
 """Preprocessing against Pillow's, decoding against OpenCV's, augmentation against plain loops."""
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
@@ -55,6 +57,19 @@ def test_reader_names_the_file_it_cannot_read(tmp_path, damage):
         path.write_bytes(contents)
     with pytest.raises(InputError, match=r"picture\.jpg"):
         images.PictureReader()(path)
+
+
+def test_all_pictures_are_checked_and_those_that_cannot_be_read_counted(tmp_path):
+    paths = [str(tmp_path / f"{i}.jpg") for i in range(9)]
+    for path in paths:
+        write_picture(path, 1, np.random.default_rng(0))
+    images.check_readable(paths)
+    Path(paths[4]).write_bytes(b"")
+    with pytest.raises(InputError, match=r"4\.jpg: not a whole JPEG[^(]*$"):
+        images.check_readable(paths)
+    Path(paths[7]).unlink()
+    with pytest.raises(InputError, match=r"4\.jpg: not a whole JPEG.*\(1 more: python -m mgn\.doctor"):
+        images.check_readable(paths)
 
 
 def test_mirror_swaps_left_and_right():

@@ -209,8 +209,11 @@ def test_a_recipe_for_pretrained_weights_says_so_without_them(tmp_path, capsys):
     assert "expects pretrained" not in capsys.readouterr().err
 
 
-def test_an_unreadable_training_picture_is_named(dataset, tmp_path, capsys):
+@pytest.mark.parametrize("folder", ["bounding_box_train", "query", "bounding_box_test"])
+def test_an_unreadable_picture_is_named_before_training(dataset, tmp_path, capsys, folder):
     root = shutil.copytree(dataset, tmp_path / "copy")
-    (root / "bounding_box_train" / "0003_c1s1_000001_00.jpg").write_bytes(b"\xff\xd8 cut off")
-    arguments = ["--dataset", root, "--train_dir", tmp_path / "run", *QUICK, "--batch_images", 6]
-    assert "0003_c1s1_000001_00.jpg: not a whole JPEG" in refused(capsys, train, *arguments)
+    broken = sorted((root / folder).glob("*.jpg"))[-1]
+    broken.write_bytes(b"\xff\xd8 cut off")
+    arguments = ["--dataset", root, "--train_dir", tmp_path / "run", *QUICK]
+    assert f"{broken.name}: not a whole JPEG" in refused(capsys, train, *arguments)
+    assert not (tmp_path / "run").exists()

@@ -3,10 +3,13 @@
 import dataclasses
 import errno
 import os
+import shutil
 import signal
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import tensorflow.compat.v1 as tf
 
 from mgn.checkpoints import DATA
 from mgn.config import RECIPES
@@ -65,6 +68,22 @@ def test_a_signal_while_the_last_checkpoint_is_scored_is_not_lost(dataset, tmp_p
         trainer.run(score)
     assert stopped.value.signal_number == signal.SIGTERM
     assert (tmp_path / "best" / "model.ckpt-2.index").exists()  # what was scored is kept
+
+
+def test_a_picture_that_breaks_during_a_run_is_named(dataset, tmp_path):
+    """TensorFlow says no more than that a JPEG is damaged."""
+
+    def take(*_, **__):
+        raise tf.errors.InvalidArgumentError(None, None, "Invalid JPEG data")
+
+    split = read_split(shutil.copytree(dataset, tmp_path / "copy"), "train")
+    trainer = Trainer(dataclasses.replace(RECIPES["scratch"], max_steps=2), split, tmp_path)
+    trainer.step, trainer._stepper = 0, SimpleNamespace(take=take)
+    with pytest.raises(CheckError, match="step 0: Invalid JPEG data"):  # all can be read
+        trainer.run()
+    Path(split.paths[3]).write_bytes(b"")
+    with pytest.raises(InputError, match=f"{Path(split.paths[3]).name}: not a whole JPEG"):
+        trainer.run()
 
 
 @pytest.mark.parametrize(
