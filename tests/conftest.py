@@ -26,7 +26,14 @@ from mgn.torch_mgn import TorchMGN
 
 REFERENCE = Path(__file__).parent / "reference"
 LEFT = [3e9]  # bytes in memory after each collection
+# Minutes each: begun last, one of them would run alone.
+LONGEST = ["test_resume", "test_scripts", "test_training", "test_export", "test_distribution"]
 gc.set_threshold(10_000)  # building graphs makes many objects, and collecting them took 7 % of the time
+
+
+def pytest_collection_modifyitems(items):
+    """The longest files first."""
+    items.sort(key=lambda item: item.module.__name__ not in LONGEST)
 
 
 @pytest.fixture(autouse=True)
