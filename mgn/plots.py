@@ -122,7 +122,8 @@ def draw_training(lines: Sequence[Mapping[str, float]], path: Path) -> None:
             smooth = np.convolve(values, np.full(width, 1 / width), "valid")
             axes[0].plot(x[width - 1 :], smooth, colour, label=name.replace("_", "-"))
     axes[0].set_ylabel("loss")
-    axes[0].legend()
+    if len(steps):
+        axes[0].legend()
     if scored:
         for name in ("mAP", "rank@1"):
             axes[1].plot([p["step"] for p in scored], [p[name] for p in scored], "o-", label=name)
