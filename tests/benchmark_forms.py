@@ -1,7 +1,7 @@
 """What an export costs beyond its network: preprocessing, decoding, loading, waiting, a folder of files.
 
     python tests/benchmark_forms.py forms   [--rounds 5] [--batches 1,8] [--precision float32]
-    python tests/benchmark_forms.py process [--precisions float32,bfloat16,float16] [--calls 100]
+    python tests/benchmark_forms.py process [--precisions float32,bfloat16] [--calls 100] [--fused_only]
     python tests/benchmark_forms.py folder  [--rounds 5] [--pictures 64] [--precision float32]
 
 Seeded network (751 classes, average pooling, 384x128), drawn pedestrians of 128x64 as JPEG. Sides alternate.
@@ -35,17 +35,19 @@ from mgn.demo import draw_picture  # noqa: E402
 from mgn.embedding import embed_split  # noqa: E402
 from mgn.images import PictureReader  # noqa: E402
 from mgn.inference import PLAIN, PRE_POST, open_exported  # noqa: E402
+from mgn.session import session_config  # noqa: E402
 
 CHILD = """
 import json, os, sys, time
 import numpy as np, tensorflow.compat.v1 as tf
-path, output, calls, array = sys.argv[1:]
+path, output, calls, array, config = sys.argv[1:]
+config = tf.ConfigProto.FromString(bytes.fromhex(config))
 def memory(field):
     (line,) = [line for line in open("/proc/self/status") if line.startswith(field)]
     return int(line.split()[1]) / 1e6
 batch, found, start = np.load(array), {"imported": memory("VmRSS")}, time.perf_counter()
 graph_def = tf.GraphDef.FromString(open(path, "rb").read())
-with tf.Graph().as_default(), tf.Session() as session:
+with tf.Graph().as_default(), tf.Session(config=config) as session:
     tf.import_graph_def(graph_def, name="")
     del graph_def
     found["load"] = time.perf_counter() - start
@@ -128,7 +130,8 @@ def process(folder, flags):
     np.save(folder / "batch.npy", pictures(1)[0][None])
     for precision in flags.precisions.split(","):
         path = frozen_file(folder, PRE_POST, "uint8", precision)
-        given = path, "result_embedding:0", str(flags.calls), folder / "batch.npy"
+        config = session_config().SerializeToString().hex() if flags.fused_only else ""
+        given = path, "result_embedding:0", str(flags.calls), folder / "batch.npy", config
         command = [sys.executable, "-c", CHILD, *given]
         found = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
         p50, p99 = np.percentile(found["seconds"], [50, 99])
@@ -174,6 +177,8 @@ def main():
     parser.add_argument("--precision", default="float32")
     parser.add_argument("--precisions", default="float32,bfloat16,float16")
     parser.add_argument("--calls", type=int, default=100)
+    text = "of `process`: a session as this project's own, without passes that a CPU has no use for"
+    parser.add_argument("--fused_only", action="store_true", help=text)
     parser.add_argument("--pictures", type=int, default=64)
     flags = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:

@@ -17,9 +17,10 @@ import tensorflow.compat.v1 as tf
 import torch
 from seeded import seeded_state_dict
 
-from mgn import checkpoints, cli, saving, weights
+from mgn import checkpoints, cli, freezing, saving, weights
 from mgn.config import NetworkOptions
 from mgn.data import FOLDERS, read_split
+from mgn.inference import PLAIN
 from mgn.network import mgn
 from mgn.session import new_session
 from mgn.torch_mgn import TorchMGN
@@ -125,6 +126,21 @@ def small_checkpoint(tmp_path_factory, small_arrays):
     prefix = tmp_path_factory.mktemp("small") / "seeded"
     write_checkpoint(prefix, small_arrays, NetworkOptions(10, height=96, width=32))
     return prefix
+
+
+@pytest.fixture(scope="session")
+def small_graphs(small_checkpoint, tmp_path_factory):
+    """A function of form, input and precision: the small checkpoint's `.pb`, made once, not proven."""
+    folder = tmp_path_factory.mktemp("graphs")
+
+    def path_of(form=PLAIN, input_type="float32", precision="float32"):
+        path = folder / f"{form}_{input_type}_{precision}.pb"
+        if not path.exists():
+            graph_def = freezing.freeze(checkpoints.find(small_checkpoint), form, input_type, precision)
+            path.write_bytes(graph_def.SerializeToString(deterministic=True))
+        return path
+
+    return path_of
 
 
 def write_checkpoint(prefix, arrays, options):

@@ -6,16 +6,14 @@ import pytest
 import tensorflow.compat.v1 as tf
 from conftest import refused, run
 
-from mgn import artefact, export, freezing, serving
+from mgn import artefact, export, serving
 from mgn.errors import InputError
 from mgn.inference import PLAIN, PRE_POST
 
 
 @pytest.fixture(scope="module")
-def pb(small_checkpoint, tmp_path_factory):
-    path = tmp_path_factory.mktemp("artefact") / "x.pb"
-    freezing.export_pb(small_checkpoint, path, PRE_POST, "uint8")
-    return path
+def pb(small_graphs):
+    return small_graphs(PRE_POST, "uint8")
 
 
 def convolutions_by_hand(height, width, classes=False):

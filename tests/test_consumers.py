@@ -13,8 +13,6 @@ import numpy as np
 import pytest
 from conftest import relative
 
-from mgn import freezing
-from mgn.checkpoints import find
 from mgn.demo import draw_picture
 from mgn.inference import PLAIN, PRE_POST, load_embedder
 
@@ -24,7 +22,7 @@ PICTURES = [draw_picture(0, person, 1, 0) for person in (1, 2)]
 
 
 @pytest.fixture(scope="module")
-def folder(small_checkpoint, tmp_path_factory):
+def folder(small_graphs, tmp_path_factory):
     """The files that the snippets name."""
     made = tmp_path_factory.mktemp("consumers")
     for name, options in (
@@ -32,8 +30,7 @@ def folder(small_checkpoint, tmp_path_factory):
         ("jpeg", (PRE_POST, "jpeg")),
         ("bfloat16", (PLAIN, "float32", "bfloat16")),
     ):
-        graph_def = freezing.freeze(find(small_checkpoint), *options)
-        (made / f"{name}.pb").write_bytes(graph_def.SerializeToString(deterministic=True))
+        (made / f"{name}.pb").symlink_to(small_graphs(*options))
     for name, picture in zip(("one.jpg", "another.png"), PICTURES, strict=True):
         (made / name).write_bytes(
             cv2.imencode(".png", picture[..., ::-1])[1].tobytes()

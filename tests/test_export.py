@@ -50,15 +50,6 @@ def full_checkpoint(tmp_path_factory):
     return prefix
 
 
-@pytest.fixture(scope="module")
-def small_pb(tmp_path_factory, small_checkpoint):
-    """Both forms of the small checkpoint."""
-    folder = tmp_path_factory.mktemp("pb")
-    for form in (PLAIN, PRE_POST):
-        assert freezing.export_pb(small_checkpoint, folder / f"{form}.pb", form).difference <= 1e-5
-    return folder
-
-
 def pictures():
     rng = np.random.default_rng(3)
     return [
@@ -79,12 +70,11 @@ def test_a_plain_pb_alone_gives_the_published_embedding(tmp_path, full_checkpoin
     assert opencv_difference(tmp_path / "mgn.pb", "forward_seathiefwang_avg") <= 1e-5
 
 
-def test_a_pre_post_pb_alone_gives_its_sources_embedding(tmp_path, full_checkpoint):
-    freezing.export_pb(full_checkpoint, tmp_path / "mgn.pb", PRE_POST)
+def test_a_pre_post_pb_alone_gives_its_sources_embedding(tmp_path, small_graphs, small_checkpoint):
     batch = np.stack(pictures()[:2])
     sizes = {"one": batch[:1], "both": batch, "odd": pictures()[2][None], "wide": pictures()[3][None]}
-    got = run_as_stranger(tmp_path, tmp_path / "mgn.pb", "result_embedding", **sizes)
-    source = load_embedder(full_checkpoint)
+    got = run_as_stranger(tmp_path, small_graphs(PRE_POST), "result_embedding", **sizes)
+    source = load_embedder(small_checkpoint)
     for name, arrays in sizes.items():
         expected = source(list(arrays))
         assert got[name].shape == (len(arrays), 2048) and got[name].dtype == np.float32
@@ -92,19 +82,19 @@ def test_a_pre_post_pb_alone_gives_its_sources_embedding(tmp_path, full_checkpoi
         assert np.linalg.norm(got[name], axis=1) == pytest.approx(1, abs=1e-5)
 
 
-def test_every_kind_of_file_embeds_alike(tmp_path, small_checkpoint, small_pb):
-    served, _ = serving.export_saved_model(small_pb / "plain.pb", tmp_path / "served", PLAIN)
+def test_every_kind_of_file_embeds_alike(tmp_path, small_checkpoint, small_graphs):
+    served, _ = serving.export_saved_model(small_graphs(PLAIN), tmp_path / "served", PLAIN)
     source = load_embedder(small_checkpoint)
     expected, unflipped = source(pictures()), source(pictures(), flip=False)
     assert relative(unflipped, expected) > 1e-3
-    for path in (small_pb / "plain.pb", small_pb / "pre_post.pb", served):
+    for path in (small_graphs(PLAIN), small_graphs(PRE_POST), served):
         with contextlib.closing(load_embedder(path)) as embed:
             assert relative(embed(pictures()), expected) <= 1e-5, path
             assert relative(embed(pictures(), flip=False), unflipped) <= 1e-5, path
 
 
-def test_inner_tensors_of_the_pre_post_graph(small_pb):
-    with frozen.session_of(frozen.read_graph_def(small_pb / "pre_post.pb"), "pre_post.pb") as session:
+def test_inner_tensors_of_the_pre_post_graph(small_graphs):
+    with frozen.session_of(frozen.read_graph_def(small_graphs(PRE_POST)), "pre_post.pb") as session:
         names = [f"{name}_embedding:0" for name in ("original", "flip", "result")]
         batch = np.stack(pictures()[:2]).astype(np.float32)
         original, flip, result = session.run(names, {"image_tensor:0": batch})
@@ -115,8 +105,8 @@ def test_inner_tensors_of_the_pre_post_graph(small_pb):
 
 
 @pytest.mark.parametrize("form", [PLAIN, PRE_POST])
-def test_the_graph_holds_what_inference_needs_and_its_description(small_pb, small_checkpoint, form):
-    graph_def = frozen.read_graph_def(small_pb / f"{form}.pb")
+def test_the_graph_holds_what_inference_needs_and_its_description(small_graphs, small_checkpoint, form):
+    graph_def = frozen.read_graph_def(small_graphs(form))
     nodes = {node.name: node for node in graph_def.node}
     reached, queue = set(), [inference.OUTPUTS[form]]
     while queue:
@@ -147,9 +137,9 @@ def test_the_graph_holds_what_inference_needs_and_its_description(small_pb, smal
     assert described["source_sha256"] == hashlib.sha256(weights_file.read_bytes()).hexdigest()
 
 
-def test_saved_model_signatures(tmp_path, small_pb):
+def test_saved_model_signatures(tmp_path, small_graphs):
     (tmp_path / "served" / "6").mkdir(parents=True)  # an earlier version, which stays as it is
-    made, found = serving.export_saved_model(small_pb / "pre_post.pb", tmp_path / "served", PRE_POST)
+    made, found = serving.export_saved_model(small_graphs(PRE_POST), tmp_path / "served", PRE_POST)
     assert made == tmp_path / "served" / "7" and found.difference <= 1e-5
     assert serving.next_version(tmp_path / "served") == 8
     assert serving.next_version(tmp_path / "new") == 1
@@ -167,7 +157,7 @@ def test_saved_model_signatures(tmp_path, small_pb):
             rows.append(session.run(made_tensor, {given: batch}))
     assert rows[0].shape == (2, 2048)  # one row a picture: the reproduced repository's gave two
     assert np.array_equal(rows[0], rows[1])
-    with frozen.session_of(frozen.read_graph_def(small_pb / "pre_post.pb"), PRE_POST) as session:
+    with frozen.session_of(frozen.read_graph_def(small_graphs(PRE_POST)), PRE_POST) as session:
         assert (
             relative(rows[0], session.run(f"{inference.OUTPUTS[PRE_POST]}:0", {"image_tensor:0": batch}))
             <= 1e-5
@@ -208,12 +198,12 @@ def test_a_file_that_differs_is_not_put_in_place(tmp_path, small_checkpoint, mon
     assert list(tmp_path.iterdir()) == []
 
 
-def test_wrong_input(tmp_path, small_checkpoint, small_pb):
+def test_wrong_input(tmp_path, small_checkpoint, small_graphs):
     with pytest.raises(InputError, match="exists"):
-        freezing.export_pb(small_checkpoint, small_pb / "plain.pb", PLAIN)
+        freezing.export_pb(small_checkpoint, small_graphs(PLAIN), PLAIN)
     with pytest.raises(InputError, match=r"a plain graph; use export_tf_serving_model\.py"):
-        serving.export_saved_model(small_pb / "plain.pb", tmp_path / "served", PRE_POST)
-    (tmp_path / "cut.pb").write_bytes((small_pb / "plain.pb").read_bytes()[:5_000_000])
+        serving.export_saved_model(small_graphs(PLAIN), tmp_path / "served", PRE_POST)
+    (tmp_path / "cut.pb").write_bytes((small_graphs(PLAIN)).read_bytes()[:5_000_000])
     (tmp_path / "text.pb").write_text("hello")
     (tmp_path / "empty.pb").touch()
     for name in ("cut", "text", "empty", "missing"):
@@ -232,7 +222,7 @@ def test_wrong_input(tmp_path, small_checkpoint, small_pb):
     assert not (tmp_path / "served").exists() or not any((tmp_path / "served").iterdir())
 
 
-def test_the_example_of_the_readme(tmp_path, small_pb, small_checkpoint):
+def test_the_example_of_the_readme(tmp_path, small_graphs, small_checkpoint):
     """Its ten lines, run in a process without this package on two pictures of our own."""
     readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
     (code,) = re.findall(r"<!-- embed -->\n```python\n(.*?)```", readme, re.DOTALL)
@@ -240,7 +230,7 @@ def test_the_example_of_the_readme(tmp_path, small_pb, small_checkpoint):
     names[0].parent.mkdir(parents=True)
     for name, picture in zip(names, pictures()[1:3], strict=True):
         cv2.imwrite(str(name), picture)
-    shutil.copy(small_pb / "pre_post.pb", tmp_path / re.search(r"runs/\w+\.pb", code)[0])
+    shutil.copy(small_graphs(PRE_POST), tmp_path / re.search(r"runs/\w+\.pb", code)[0])
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
     )

@@ -9,14 +9,15 @@ import numpy as np
 import pytest
 from conftest import refused, run
 
-import export_pb_with_pre_post
 from mgn import search
 from mgn.data import picture_files
 from mgn.images import PictureReader
-from mgn.inference import load_embedder
+from mgn.inference import PRE_POST, load_embedder
 
 
-def test_the_nearest_are_printed_and_drawn(small_checkpoint, dataset, tmp_path, capsys, monkeypatch):
+def test_the_nearest_are_printed_and_drawn(
+    small_checkpoint, small_graphs, dataset, tmp_path, capsys, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
     gallery = shutil.copytree(dataset / "bounding_box_test", tmp_path / "gallery")
     (gallery / "0009_c1s1_000000_00.jpg").rename(gallery / "holiday.jpg")
@@ -44,10 +45,7 @@ def test_the_nearest_are_printed_and_drawn(small_checkpoint, dataset, tmp_path, 
     assert "left out, unreadable:" in second.err and "broken.png" in second.err
     (cache,) = tmp_path.glob("runs/search_cache/*.npz")
     assert len(json.loads(str(np.load(cache)["keys"]))) == 25
-    exported = tmp_path / "mgn.pb"
-    assert run(export_pb_with_pre_post, "--checkpoint", small_checkpoint, "--pb_path", exported) == 0
-    capsys.readouterr()
-    assert run(search, *arguments[2:], "--model", exported) == 0
+    assert run(search, *arguments[2:], "--model", small_graphs(PRE_POST)) == 0
     third = re.findall(r"^ +\d+  (\d\.\d{4})  (.*)$", capsys.readouterr().out, re.MULTILINE)
     assert third == re.findall(r"^ +\d+  (\d\.\d{4})  (.*)$", second.out, re.MULTILINE)
 

@@ -1,10 +1,12 @@
 """SavedModels where a model server stands: TensorFlow's C API, its command-line tool, its warm-up file."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
 from contextlib import closing
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -15,11 +17,11 @@ from conftest import relative
 from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_serving.apis import prediction_log_pb2
 
-from mgn import freezing, frozen, serving
-from mgn.checkpoints import find
+from mgn import frozen, serving
 from mgn.demo import draw_picture
 from mgn.inference import PLAIN, PRE_POST, load_embedder, open_exported
 
+ROOT = Path(__file__).parent.parent
 INPUTS = {"plain": (PLAIN, "float32"), "jpeg": (PRE_POST, "jpeg")}
 PEOPLE = [draw_picture(0, person, 1, 0) for person in (1, 2, 3)]
 
@@ -31,15 +33,12 @@ def source(small_checkpoint):
 
 
 @pytest.fixture(scope="module", params=INPUTS)
-def served(request, small_checkpoint, tmp_path_factory):
+def served(request, small_graphs, tmp_path_factory):
     """A SavedModel of each input."""
     folder = tmp_path_factory.mktemp(request.param)
-    form, input_type = INPUTS[request.param]
-    graph_def = freezing.freeze(find(small_checkpoint), form, input_type)
-    (folder / "x.pb").write_bytes(graph_def.SerializeToString(deterministic=True))
-    made, found = serving.export_saved_model(folder / "x.pb", folder / "served", form)
+    path = small_graphs(*INPUTS[request.param])
+    made, found = serving.export_saved_model(path, folder / "served", INPUTS[request.param][0])
     assert found.difference <= 1e-5
-    (folder / "x.pb").unlink()
     yield made
     shutil.rmtree(folder)
 
@@ -154,3 +153,26 @@ def test_files_of_many_sizes_in_one_request(in_c, source):
     files = [cv2.imencode(".png", p[..., ::-1])[1].tobytes() for p in pictures]
     got = in_c.run("serving_default", np.array(files, object))
     assert relative(got, source(pictures)) <= 1e-5
+
+
+@pytest.mark.parametrize("served", ["plain"], indirect=True)
+def test_the_c_program_of_the_document(served, source, tmp_path):
+    if not shutil.which("cc"):
+        pytest.skip("this machine has no C compiler")
+    (code,) = re.findall(r"```c\n(.*?)```", (ROOT / "doc" / "export.md").read_text("utf-8"), re.DOTALL)
+    assert code.count("384, 128") == 1 and code.count("384 * 128") == 1
+    code = code.replace("384, 128", "96, 32").replace("384 * 128", "96 * 32")
+    (tmp_path / "embed.c").write_text(code)
+    (tmp_path / "served").mkdir()
+    (tmp_path / "served" / "1").symlink_to(served)
+    folder = tf.sysconfig.get_lib()
+    libraries = "-l:libtensorflow_cc.so.2", "-l:libtensorflow_framework.so.2"
+    built = "cc", f"-I{folder}/include", "embed.c", "-o", "embed", f"-L{folder}", f"-Wl,-rpath,{folder}"
+    subprocess.run([*built, *libraries], cwd=tmp_path, check=True)
+    images = np.stack(source.prepare(PEOPLE[:2])).astype(np.float32)
+    done = subprocess.run("./embed", cwd=tmp_path, input=images.tobytes(), capture_output=True, check=True)
+    made = np.frombuffer(done.stdout, np.float32).reshape(2, 2048)
+    print(f"C program: {relative(made, source.original(PEOPLE[:2])):.1e}")
+    assert relative(made, source.original(PEOPLE[:2])) <= 1e-5
+    failed = subprocess.run(tmp_path / "embed", cwd="/", input=b"", capture_output=True)
+    assert failed.returncode == 1 and b"served/1" in failed.stderr
