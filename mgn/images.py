@@ -17,9 +17,9 @@ PREPROCESSING = "RGB 0-255, bicubic resize with antialias (Pillow's), / 255, min
 DECODING = (
     "libjpeg's accurate integer transform and fancy upsampling, as OpenCV and Pillow; grey, CMYK to RGB"
 )
+READERS = 4  # threads that decode
 _ERASED_AREA = 0.02, 0.4  # share of the picture (arXiv:1708.04896)
 _ERASED_ASPECT = 0.3, 1 / 0.3  # height over width
-READERS = 4  # threads that decode
 _ERASING_TRIES = 10  # rectangles drawn until one lies inside; MGN-pytorch tries 100, with the same effect
 
 

@@ -122,7 +122,7 @@ def draw_training(lines: Sequence[Mapping[str, float]], path: Path) -> None:
             smooth = np.convolve(values, np.full(width, 1 / width), "valid")
             axes[0].plot(x[width - 1 :], smooth, colour, label=name.replace("_", "-"))
     axes[0].set_ylabel("loss")
-    if len(steps):
+    if steps:
         axes[0].legend()
     if scored:
         for name in ("mAP", "rank@1"):

@@ -54,8 +54,7 @@ def train(
     if config.eval_every and not has_test_set:
         raise InputError(f"--eval_every {config.eval_every}: {dataset} has no query and gallery to score on")
     training_split = read_split(dataset, "train")
-    if placement is None or placement.is_chief:
-        _check(dataset, training_split, has_test_set)
+    _check(dataset, training_split, has_test_set)  # each worker: none waits for one that refused
     if config.deterministic:
         tf.config.experimental.enable_op_determinism()  # of the whole process: there is no other
     trainer = Trainer(config, training_split, train_dir, placement)
