@@ -5,7 +5,7 @@ import pytest
 import tensorflow.compat.v1 as tf
 from conftest import REFERENCE, relative, seeded_variables
 
-from mgn import families, network, weights
+from mgn import families, layers, network, weights
 
 
 @pytest.mark.parametrize(
@@ -108,3 +108,23 @@ def test_blocks_start_as_the_identity_when_asked():
         session.run([v.initializer for v in scales.values()])
         values = session.run(scales)
     assert all(np.all(value == (0 if name.endswith("bn3/weight") else 1)) for name, value in values.items())
+
+
+@pytest.mark.parametrize("size", [1, 3])
+def test_the_gradient_of_a_kernel_in_bfloat16_is_that_of_float32(size):
+    """Of enough channels for the products of matrices that compute it on CPUs."""
+    rng = np.random.default_rng(0)
+    pictures, upstream = (rng.standard_normal((2, 5, 4, 256)).astype(np.float32) for _ in range(2))
+    kernel, made = rng.standard_normal((size, size, 256, 256)).astype(np.float32), {}
+    for dtype in (tf.float32, tf.bfloat16):
+        with tf.Graph().as_default() as graph, tf.Session() as session:
+            x = tf.constant(pictures)
+            y = layers.conv2d(tf.cast(x, dtype), "conv", 256, size)
+            (weight,) = tf.trainable_variables()
+            gradients = tf.gradients(tf.reduce_sum(tf.cast(y, tf.float32) * upstream), [weight, x])
+            session.run(weight.initializer, {weight.initial_value: kernel})
+            made[dtype] = session.run(gradients)
+            usual = any(operation.type == "Conv2DBackpropFilter" for operation in graph.get_operations())
+            assert usual == (dtype == tf.float32)
+    for exact, rounded in zip(made[tf.float32], made[tf.bfloat16], strict=True):
+        assert relative(rounded, exact) < 0.02
