@@ -9,7 +9,7 @@ import tensorflow.compat.v1 as tf
 
 from mgn.batches import Share
 from mgn.errors import InputError
-from mgn.session import session_config
+from mgn.session import has_gpu, session_config
 
 log = logging.getLogger(__name__)
 _KINDS = "chief", "worker"  # of tasks in TF_CONFIG, in the order of their replicas
@@ -73,7 +73,7 @@ def one_device(xla: bool = False) -> Placement:
 
 def _config(xla: bool) -> tf.ConfigProto:
     """On a CPU rewriting the graph makes no step faster, and takes seconds before the first."""
-    return session_config(rewrite=bool(tf.config.list_physical_devices("GPU")), xla=xla)
+    return session_config(rewrite=has_gpu(), xla=xla)
 
 
 def _cluster() -> dict | None:

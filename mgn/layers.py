@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 import tensorflow.compat.v1 as tf
 
 from mgn import replicas
+from mgn.session import has_gpu
 
 _EPSILON = 1e-5  # of batch norm, PyTorch's
 _CHANNELS_OF_PRODUCTS = 256  # from here on products are faster
@@ -36,16 +37,12 @@ def conv2d(
         weight = tf.get_variable("weight", [size, size, x.shape[-1], filters], tf.float32, initializer)
         weight = tf.cast(weight, x.dtype)
         if stride == 1:
-            fast = x.dtype != tf.bfloat16 or min(weight.shape[2:]) < _CHANNELS_OF_PRODUCTS or _has_gpu()
-            return tf.nn.conv2d(x, weight, strides=1, padding="SAME") if fast else _conv2d(x, weight)
+            usual = x.dtype != tf.bfloat16 or min(weight.shape[2:]) < _CHANNELS_OF_PRODUCTS or has_gpu()
+            return tf.nn.conv2d(x, weight, strides=1, padding="SAME") if usual else _conv2d(x, weight)
         # SAME pads a stride of 2 differently from PyTorch, and an explicit padding list has no fast gradient.
         edge = [size // 2, size // 2]
         padded = tf.pad(x, [[0, 0], edge, edge, [0, 0]]) if size > 1 else x
         return tf.nn.conv2d(padded, weight, strides=stride, padding="VALID")
-
-
-def _has_gpu() -> bool:
-    return bool(tf.config.list_physical_devices("GPU"))
 
 
 @tf.custom_gradient

@@ -30,7 +30,7 @@ def session_config(rewrite: bool = True, xla: bool = False) -> tf.ConfigProto:
     config.gpu_options.allow_growth = True
     passes = config.graph_options.rewrite_options
     passes.disable_meta_optimizer = not rewrite
-    if not tf.config.list_physical_devices("GPU"):
+    if not has_gpu():
         for name in _OF_NO_USE_ON_CPUS:
             setattr(passes, name, passes.OFF)
         passes.disable_model_pruning, passes.memory_optimization = True, passes.NO_MEM_OPT
@@ -38,6 +38,11 @@ def session_config(rewrite: bool = True, xla: bool = False) -> tf.ConfigProto:
     if xla:
         config.graph_options.optimizer_options.global_jit_level = tf.OptimizerOptions.ON_1
     return config
+
+
+def has_gpu() -> bool:
+    """Whether TensorFlow sees one."""
+    return bool(tf.config.list_physical_devices("GPU"))
 
 
 def describe_devices() -> str:

@@ -203,7 +203,7 @@ def test_wrong_input(tmp_path, small_checkpoint, small_graphs):
         freezing.export_pb(small_checkpoint, small_graphs(PLAIN), PLAIN)
     with pytest.raises(InputError, match=r"a plain graph; use export_tf_serving_model\.py"):
         serving.export_saved_model(small_graphs(PLAIN), tmp_path / "served", PRE_POST)
-    (tmp_path / "cut.pb").write_bytes((small_graphs(PLAIN)).read_bytes()[:5_000_000])
+    (tmp_path / "cut.pb").write_bytes(small_graphs(PLAIN).read_bytes()[:5_000_000])
     (tmp_path / "text.pb").write_text("hello")
     (tmp_path / "empty.pb").touch()
     for name in ("cut", "text", "empty", "missing"):

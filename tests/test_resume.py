@@ -24,7 +24,7 @@ from mgn.inference import session_of_checkpoint
 STEPS = 9  # epochs of three steps: 8 people, three at a time
 OPTIONS = [
     *("--recipe", "scratch", "--batch_ids", 3, "--batch_images", 2, "--triplet_start_step", 0),
-    *("--optimizer", "adam", "--average_decay", 0.9, "--crop_padding", 3, "--warmup_steps", 4),
+    *("--optimizer", "amsgrad", "--average_decay", 0.9, "--crop_padding", 3, "--warmup_steps", 4),
     *("--schedule", "cosine", "--epochs", 4, "--max_steps", STEPS, "--deterministic"),
 ]
 
