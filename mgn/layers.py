@@ -145,8 +145,8 @@ def linear(x: tf.Tensor, name: str, units: int) -> tf.Tensor:
         return tf.matmul(x, weight) + bias
 
 
-def moving_average(variable: tf.Variable, weight: tf.Tensor | float) -> tf.Operation:
-    """Move `NAME/average` towards the variable; `weight`, 0 to 1, is that of the old average.
+def moving_average(variable: tf.Variable, share: tf.Tensor) -> tf.Operation:
+    """Move `NAME/average` towards the variable by this share of the way, 0 to 1.
 
     Each replica keeps its own: weights are the same in all of them, and nothing has to be sent.
     """
@@ -160,4 +160,4 @@ def moving_average(variable: tf.Variable, weight: tf.Tensor | float) -> tf.Opera
         synchronization=tf.VariableSynchronization.ON_READ,
         aggregation=tf.VariableAggregation.MEAN,
     )
-    return average.assign_sub((1.0 - weight) * (average - variable.read_value()), read_value=False)
+    return average.assign_sub(share * (average - variable.read_value()), read_value=False)

@@ -76,11 +76,11 @@ class TorchAdam(tf.train.Optimizer):
             1.0 - tf.pow(tf.constant(np.float64(b)), updates) for b in (_BETA1, _BETA2)
         )
         self._arguments = {
-            "beta1_power": 0.0,  # the kernels' own bias correction, in float32, has nothing left to do
-            "beta2_power": 0.0,
+            "beta1_power": tf.constant(0.0),  # the kernels' own bias correction, in float32, has no work left
+            "beta2_power": tf.constant(0.0),
             "lr": learning_rate * tf.cast(tf.sqrt(correction2) / correction1, tf.float32),
-            "beta1": _BETA1,
-            "beta2": _BETA2,
+            "beta1": tf.constant(_BETA1),  # once, not for each variable
+            "beta2": tf.constant(_BETA2),
             "epsilon": tf.cast(_EPSILON * tf.sqrt(correction2), tf.float32),
         }
 

@@ -88,7 +88,8 @@ def build_train_graph(
     norm = tf.global_norm(gradients)
     rate = learning_rate_at(step, config, steps_per_epoch(num_classes, config.batch_ids))
     optimizer = make_optimizer(config, rate, step)
-    decayed = [g + config.weight_decay * v for g, v in zip(gradients, variables, strict=True)]
+    decay = tf.constant(config.weight_decay)
+    decayed = [g + decay * v for g, v in zip(gradients, variables, strict=True)]
     figures = [*losses[:3], norm, rate]
     # The figures are read before the updates, so that a step reports the state it started from.
     before = [*figures, *losses.mining, scale, *tf.get_collection(tf.GraphKeys.UPDATE_OPS)]
@@ -105,8 +106,8 @@ def averaged(train_op: tf.Operation, config: TrainConfig, step: tf.Variable) -> 
     with tf.control_dependencies([train_op]):
         # Short at first, or it would remember the start for long.
         steps = tf.cast(step.read_value(), tf.float32) - 1.0
-        weight = tf.minimum(config.average_decay, steps / (steps + 10.0))
-        return tf.group(*[moving_average(v, weight) for v in model_variables()])
+        share = 1.0 - tf.minimum(config.average_decay, steps / (steps + 10.0))
+        return tf.group(*[moving_average(v, share) for v in model_variables()])
 
 
 def planned_steps(config: TrainConfig, num_classes: int) -> int:

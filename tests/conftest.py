@@ -150,7 +150,7 @@ def write_checkpoint(prefix, arrays, options):
         images = tf.placeholder(tf.float32, [None, options.height, options.width, 3])
         mgn(images, options.num_classes, False, options.pool, options.reduction)
         saver = saving.new_saver(tf.global_variables())
-    with new_session(graph) as session:
+    with new_session(graph, rewrite=False) as session:
         weights.assign(session, arrays)
         saving.save(session, saver, prefix, checkpoints.describe(options))
 

@@ -14,6 +14,7 @@ from mgn.config import NetworkOptions
 from mgn.errors import CheckError, InputError
 from mgn.inference import load_embedder, session_of_checkpoint
 from mgn.network import mgn
+from mgn.session import new_session
 
 DATA = ".data-00000-of-00001"
 
@@ -164,7 +165,7 @@ def test_not_a_checkpoint(tmp_path, tiny):
 
 def test_another_class_count_and_damage_are_named(small_checkpoint, tmp_path):
     found = checkpoints.find(small_checkpoint)
-    with tf.Session() as session:
+    with new_session(tf.get_default_graph(), rewrite=False) as session:
         mgn(tf.placeholder(tf.float32, [None, 96, 32, 3]), 11, False)
         with pytest.raises(InputError, match=r"fc_id_2048_0/weight \[256, 10\] instead of \[256, 11\]"):
             checkpoints.restore(session, found, tf.global_variables())

@@ -179,7 +179,7 @@ def test_a_resnet_gives_p1_the_map_that_it_gives_by_itself():
     mgn(given, 0, False)
     variables = weights.model_variables()
     maps = tf.get_default_graph().get_tensor_by_name("p1/layer4/2/Relu_2:0")
-    with new_session(tf.get_default_graph()) as session:
+    with new_session(tf.get_default_graph(), rewrite=False) as session:
         arrays = weights.from_pytorch(state_dict)
         weights.assign_some(session, [v for v in variables if v.op.name in arrays], arrays)
         got = session.run(maps, {given: images.transpose(0, 2, 3, 1)})

@@ -13,11 +13,12 @@ from mgn import weights
 from mgn.frozen import read_graph_def, session_of
 from mgn.inference import open_exported
 from mgn.network import mgn
+from mgn.session import new_session
 
 
 def freeze(path, arrays, build, output):
     """Write the constants and operations that `output` needs, as TensorFlow 1's exporters did."""
-    with tf.Graph().as_default() as graph, tf.Session() as session:
+    with tf.Graph().as_default() as graph, new_session(graph, rewrite=False) as session:
         build(tf.placeholder(tf.float32, [None, None, None, 3], name="image_tensor"))
         weights.assign(session, arrays)
         frozen = tf.graph_util.convert_variables_to_constants(session, graph.as_graph_def(), [output])

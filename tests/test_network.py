@@ -6,6 +6,7 @@ import tensorflow.compat.v1 as tf
 from conftest import REFERENCE, relative, seeded_variables
 
 from mgn import families, layers, network, weights
+from mgn.session import new_session
 
 
 @pytest.mark.parametrize(
@@ -23,7 +24,7 @@ def test_forward_is_mgn_pytorchs(keys, pool, reduction, expected):
     )
     images = tf.placeholder(tf.float32, [None, 384, 128, 3])
     outputs = network.mgn(images, 751, False, pool, reduction)
-    with tf.Session() as session:
+    with new_session(images.graph, rewrite=False) as session:
         operations = len(session.graph.get_operations())
         weights.assign(session, arrays)
         assert len(session.graph.get_operations()) == operations  # weights arrive by feed alone
@@ -104,7 +105,7 @@ def test_blocks_start_as_the_identity_when_asked():
     images = tf.placeholder(tf.float32, [None, 96, 32, 3])
     network.mgn(images, 10, True, zero_init_residual=True)
     scales = {v.op.name: v for v in tf.global_variables() if v.op.name.endswith(("bn3/weight", "bn2/weight"))}
-    with tf.Session() as session:
+    with new_session(images.graph, rewrite=False) as session:
         session.run([v.initializer for v in scales.values()])
         values = session.run(scales)
     assert all(np.all(value == (0 if name.endswith("bn3/weight") else 1)) for name, value in values.items())

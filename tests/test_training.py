@@ -14,6 +14,7 @@ from mgn.config import RECIPES, TrainConfig
 from mgn.data import labels_of, pk_batches, read_split
 from mgn.images import PictureReader, normalise, resize
 from mgn.optimizers import apply, make_optimizer
+from mgn.session import new_session
 
 
 @pytest.mark.parametrize("name", ["sgd", "adam"])
@@ -29,7 +30,7 @@ def test_four_steps_are_mgn_pytorchs(name, small_arrays):
     ops = training.build_train_graph(config, images, labels, 10)
     variables = {v.op.name: v for v in weights.model_variables()}
     rng = np.random.RandomState(11)
-    with tf.Session() as session:
+    with new_session(tf.get_default_graph(), rewrite=False) as session:
         session.run([v.initializer for v in tf.global_variables()])
         weights.assign(session, small_arrays)
         for step in range(4):
@@ -180,12 +181,12 @@ def one_small_step(**options):
     plain = {"optimizer": "sgd", "momentum": 0.0, "learning_rate": 0.1, "zero_init_residual": False}
     config = dataclasses.replace(RECIPES["scratch"], **{**plain, **options})
     rng = np.random.default_rng(0)
-    with tf.Graph().as_default():
+    with tf.Graph().as_default() as graph:
         tf.set_random_seed(0)
         images = tf.constant(rng.normal(size=(4, 96, 32, 3)).astype(np.float32))
         ops = training.build_train_graph(config, images, tf.constant([0, 0, 1, 1]), 2)
         variables = {v.op.name: v for v in weights.model_variables()}
-        with tf.Session() as session:
+        with new_session(graph, rewrite=False) as session:  # as a run's on a CPU
             session.run([v.initializer for v in tf.global_variables()])
             biases = {name: v for name, v in variables.items() if name.endswith("/bias")}
             weights.assign_some(  # they start at zero, where L2 would not show

@@ -9,6 +9,7 @@ from seeded import read_keys
 from mgn import families, weights
 from mgn.errors import CheckError, InputError
 from mgn.network import mgn
+from mgn.session import new_session
 
 
 @pytest.mark.parametrize(
@@ -78,7 +79,7 @@ def test_key_lists_are_complete():
 def test_assign_is_strict(small_arrays):
     mgn(tf.placeholder(tf.float32, [None, 96, 32, 3]), 10, False)
     missing = {k: v for k, v in small_arrays.items() if k != "p1/layer4/0/bn1/bias"}
-    with tf.Session() as session:
+    with new_session(tf.get_default_graph(), rewrite=False) as session:
         with pytest.raises(CheckError, match="1 variables without a value"):
             weights.assign(session, missing)
         with pytest.raises(CheckError, match="1 values without a variable"):
