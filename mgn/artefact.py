@@ -122,8 +122,9 @@ def as_text(artefact: Artefact) -> str:
     heads = f"{about['pool']} pooling, {about['reduction']} heads"
     if "decoding" in about:
         lines.append(f"decoder {about['decoding']}; at most {about['largest_picture']} pixels")
+    kind = about["precision"] + (", Winograd convolutions" if about.get("winograd") else "")
     lines += [
-        f"network {size} pictures, {heads}, {about['num_classes']} classes in training, {about['precision']}",
+        f"network {size} pictures, {heads}, {about['num_classes']} classes in training, {kind}",
         f"order   {' '.join(about['embedding_order'])}",
         f"before  {about['preprocessing']['steps']}",
         f"source  sha256 {about['source_sha256']}, by TensorFlow {about['tensorflow']}",

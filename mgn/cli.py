@@ -171,6 +171,12 @@ def add_export_options(parser: argparse.ArgumentParser) -> None:
         default=PRECISIONS[0],
         help="type of the weights: bfloat16 for CPUs with AVX-512 BF16 or AMX and new GPUs, float16 for GPUs",
     )
+    parser.add_argument(
+        "--winograd",
+        action="store_true",
+        help="3x3 convolutions of many channels by fewer multiplications: about a fifth faster on CPUs in"
+        " batches of 8 or more, slower for single pictures, and a file twice as large",
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace --pb_path")
     add_network_options(parser)
 
@@ -186,7 +192,8 @@ def parse_export(parser: argparse.ArgumentParser, arguments: list[str]) -> argpa
 
 def export_options(flags: argparse.Namespace) -> dict:
     """What `freezing.export_pb` takes from these flags."""
-    return {"precision": flags.precision, "overwrite": flags.overwrite, **network_options(flags)}
+    named = {name: getattr(flags, name) for name in ("precision", "winograd", "overwrite")}
+    return named | network_options(flags)
 
 
 def parse_serving(description: str, arguments: list[str]) -> argparse.Namespace:

@@ -1,4 +1,4 @@
-"""The network frozen for speed: batch norm folded into the convolutions, and weights in a smaller type."""
+"""The network frozen for speed: batch norm folded into convolutions, Winograd, weights in a smaller type."""
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -7,17 +7,19 @@ from tensorflow.python.framework import tensor_util
 from mgn import checkpoints
 from mgn.network import DTYPES, mgn
 from mgn.session import new_session
+from mgn.winograd import with_winograd
 
 INPUT, OUTPUT = "images", "embedding"
 _BATCH_NORM = "FusedBatchNormV3"
 
 
-def frozen_network(checkpoint: checkpoints.Checkpoint, precision: str) -> tf.GraphDef:
+def frozen_network(checkpoint: checkpoints.Checkpoint, precision: str, winograd: bool = False) -> tf.GraphDef:
     """The network from `images` float32 [N, height, width, 3], normalised, to `embedding` float32 [N, 2048].
 
     Args:
         checkpoint: a whole network.
         precision: "float32", "bfloat16" or "float16": of its weights and of what flows between them.
+        winograd: see `winograd.with_winograd`.
     """
     options = checkpoint.options
     with tf.Graph().as_default() as graph:
@@ -27,7 +29,8 @@ def frozen_network(checkpoint: checkpoints.Checkpoint, precision: str) -> tf.Gra
     with new_session(graph, rewrite=False) as session:
         checkpoints.restore(session, checkpoint, variables)
         frozen = tf.graph_util.convert_variables_to_constants(session, graph.as_graph_def(), [OUTPUT])
-    return in_type(fold_batch_norms(frozen), DTYPES[precision])
+    folded = fold_batch_norms(frozen)
+    return in_type(with_winograd(folded, OUTPUT) if winograd else folded, DTYPES[precision])
 
 
 def fold_batch_norms(graph_def: tf.GraphDef) -> tf.GraphDef:
@@ -111,8 +114,9 @@ def in_type(graph_def: tf.GraphDef, dtype: tf.DType) -> tf.GraphDef:
             kept.CopyFrom(_cast(OUTPUT, node.input[0], dtype, tf.float32))
         else:
             kept.input[:] = [f"{INPUT}/cast" if name == INPUT else name for name in node.input]
-            if "T" in node.attr and node.attr["T"].type == tf.float32.as_datatype_enum:
-                kept.attr["T"].type = dtype.as_datatype_enum
+            for name in ("T", "Tparams"):
+                if name in node.attr and node.attr[name].type == tf.float32.as_datatype_enum:
+                    kept.attr[name].type = dtype.as_datatype_enum
     return made
 
 

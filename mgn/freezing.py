@@ -22,6 +22,7 @@ def export_pb(
     form: str,
     input_type: str = "float32",
     precision: str = "float32",
+    winograd: bool = False,
     overwrite: bool = False,
     **options: object,
 ) -> Comparison:
@@ -34,6 +35,7 @@ def export_pb(
         input_type: of a pre_post graph's `image_tensor`, one of `config.EXPORT_INPUTS`.
         precision: "float32", "bfloat16" or "float16", of the weights and of what flows between them;
             input and output stay float32.
+        winograd: 3×3 convolutions by fewer multiplications; see `winograd.with_winograd`.
         overwrite: replace `pb_path`.
         options: `pool`, `height`, `width`, for a checkpoint without `.json`.
 
@@ -47,7 +49,7 @@ def export_pb(
     refuse_existing(pb_path, overwrite)
     checkpoint = checkpoints.find(path, **options)
     checkpoint.check_whole()
-    graph_def = freeze(checkpoint, form, input_type, precision)
+    graph_def = freeze(checkpoint, form, input_type, precision, winograd)
     with replacing(pb_path, overwrite) as temporary:
         temporary.write_bytes(graph_def.SerializeToString(deterministic=True))
         with (
@@ -59,19 +61,24 @@ def export_pb(
 
 
 def freeze(
-    checkpoint: checkpoints.Checkpoint, form: str, input_type: str, precision: str = "float32"
+    checkpoint: checkpoints.Checkpoint,
+    form: str,
+    input_type: str,
+    precision: str = "float32",
+    winograd: bool = False,
 ) -> tf.GraphDef:
     """The inference graph with the checkpoint's weights as constants, and its own description."""
     description = checkpoints.describe(checkpoint.options) | {
         "form": form,
         "input": input_type,
         "precision": precision,
+        "winograd": winograd,
         "source_sha256": checkpoints.sha256(checkpoint.prefix),
         "tensorflow": tf.__version__,
     }
     if input_type == "jpeg":
         description |= {"decoding": DECODING, "largest_picture": EXPORT_MAX_PIXELS}
-    frozen = folding.frozen_network(checkpoint, precision)
+    frozen = folding.frozen_network(checkpoint, precision, winograd)
 
     def network(images: tf.Tensor) -> tf.Tensor:
         given = {folding.INPUT: images}

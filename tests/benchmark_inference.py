@@ -1,6 +1,6 @@
 """Pictures a second of the exported graph, against PyTorch, ONNX Runtime and OpenVINO, alternating.
 
-    pip install openvino==2026.4.1 onnxruntime==1.32.0 onnx==1.23.2   # what is not installed is left out
+    pip install -r tests/requirements.txt   # of the other programs, what is not installed is left out
     python tests/benchmark_inference.py [--rounds 5] [--batches 1,8,32]
 
 All sides have the same seeded network (751 classes, average pooling, 384x128) and normalised pictures; they
@@ -21,6 +21,7 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
 import numpy as np  # noqa: E402
+import tensorflow.compat.v1 as tf  # noqa: E402
 import torch  # noqa: E402
 from conftest import write_checkpoint  # noqa: E402
 from seeded import seeded_state_dict  # noqa: E402
@@ -28,6 +29,7 @@ from seeded import seeded_state_dict  # noqa: E402
 from mgn import checkpoints, freezing, frozen, inference, weights  # noqa: E402
 from mgn.config import NetworkOptions  # noqa: E402
 from mgn.inference import PLAIN  # noqa: E402
+from mgn.session import new_session  # noqa: E402
 from mgn.torch_mgn import TorchMGN  # noqa: E402
 
 KEYS = Path(__file__).parent / "reference" / "keys_seathiefwang.txt"
@@ -37,10 +39,11 @@ def tensorflow_sides(checkpoint, folder):
     """The checkpoint's own graph, and the exports: {name: function of NHWC pictures}."""
     sides = {}
     for precision in ("float32", "bfloat16"):
-        graph_def = freezing.freeze(checkpoint, PLAIN, "float32", precision)
-        path = folder / f"{precision}.pb"
-        path.write_bytes(graph_def.SerializeToString())
-        sides[f"{precision} pb"] = runner(frozen.session_of(graph_def, path))
+        for winograd, name in ((False, f"{precision} pb"), (True, f"{precision} pb, Winograd")):
+            graph_def = freezing.freeze(checkpoint, PLAIN, "float32", precision, winograd)
+            if not winograd:
+                (folder / f"{precision}.pb").write_bytes(graph_def.SerializeToString())
+            sides[name] = runner(frozen.session_of(graph_def, name))
     sides["checkpoint, batch norm apart"] = runner(inference.session_of_checkpoint(checkpoint))
     return sides
 
@@ -105,15 +108,23 @@ def openvino_sides(folder):
 
 
 def matrix_rates():
-    """GFLOP/s of a product of two 4096 x 4096 matrices, the best of five, by oneDNN through PyTorch."""
+    """GFLOP/s of a product of two 4096 x 4096 matrices, the best of five.
+
+    By oneDNN through TensorFlow: PyTorch takes MKL for float32, which on an AMD CPU is half as fast.
+    """
     rates = {}
-    for dtype in (torch.float32, torch.bfloat16):
-        a, b, seconds = torch.rand(4096, 4096, dtype=dtype), torch.rand(4096, 4096, dtype=dtype), []
-        for _ in range(5):
-            start = time.perf_counter()
-            a @ b
-            seconds.append(time.perf_counter() - start)
-        rates[str(dtype).removeprefix("torch.")] = 2 * 4096**3 / min(seconds) / 1e9
+    for dtype in (tf.float32, tf.bfloat16):
+        with tf.Graph().as_default() as graph:
+            a, b = (tf.Variable(tf.ones([4096, 4096], dtype), use_resource=True) for _ in range(2))
+            product = tf.matmul(a.read_value(), b.read_value()).op
+        seconds = []
+        with new_session(graph, rewrite=False) as session:
+            session.run([a.initializer, b.initializer])
+            for _ in range(5):
+                start = time.perf_counter()
+                session.run(product)
+                seconds.append(time.perf_counter() - start)
+        rates[dtype.name] = 2 * 4096**3 / min(seconds) / 1e9
     return rates
 
 

@@ -131,13 +131,14 @@ def small_checkpoint(tmp_path_factory, small_arrays):
 
 @pytest.fixture(scope="session")
 def small_graphs(small_checkpoint, tmp_path_factory):
-    """A function of form, input and precision: the small checkpoint's `.pb`, made once, not proven."""
+    """A function of what `freezing.freeze` takes: the small checkpoint's `.pb`, made once, not proven."""
     folder = tmp_path_factory.mktemp("graphs")
 
-    def path_of(form=PLAIN, input_type="float32", precision="float32"):
-        path = folder / f"{form}_{input_type}_{precision}.pb"
+    def path_of(form=PLAIN, input_type="float32", precision="float32", winograd=False):
+        path = folder / f"{form}_{input_type}_{precision}_{winograd}.pb"
         if not path.exists():
-            graph_def = freezing.freeze(checkpoints.find(small_checkpoint), form, input_type, precision)
+            found = checkpoints.find(small_checkpoint)
+            graph_def = freezing.freeze(found, form, input_type, precision, winograd)
             path.write_bytes(graph_def.SerializeToString(deterministic=True))
         return path
 

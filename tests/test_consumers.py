@@ -29,6 +29,7 @@ def folder(small_graphs, tmp_path_factory):
         ("mgn", (PLAIN, "float32")),
         ("jpeg", (PRE_POST, "jpeg")),
         ("bfloat16", (PLAIN, "float32", "bfloat16")),
+        ("winograd", (PLAIN, "float32", "float32", True)),
     ):
         (made / f"{name}.pb").symlink_to(small_graphs(*options))
     for name, picture in zip(("one.jpg", "another.png"), PICTURES, strict=True):
@@ -83,7 +84,7 @@ def test_the_snippets_of_the_document(name, folder, source, monkeypatch):
 
 
 def test_every_consumer_has_its_snippet():
-    assert [*SNIPPETS] == ["describe", "tensorflow", "jpeg", "opencv", "openvino"]
+    assert [*SNIPPETS] == ["describe", "tensorflow", "jpeg", "opencv", "openvino", "onnx"]
 
 
 def test_openvino_computes_in_bfloat16(folder, source):
@@ -98,9 +99,17 @@ def test_openvino_computes_in_bfloat16(folder, source):
         assert 0.999 <= cosines.min() < 1 - 1e-6  # 1: it was float32
 
 
+def test_openvino_loads_winograds_convolutions(folder, source):
+    code = SNIPPETS["openvino"].replace("mgn.pb", "winograd.pb")
+    made = in_a_process_of_its_own(folder, code, source[0])
+    print(f"OpenVINO, winograd.pb: {relative(made, source[1]):.1e}")
+    assert relative(made, source[1]) <= 1e-5
+
+
 def test_what_does_not_load(folder):
     """As doc/export.md says; once one of these passes, it can say better."""
-    with pytest.raises(cv2.error, match="data type is not supported"):
-        cv2.dnn.readNetFromTensorflow(str(folder / "bfloat16.pb"))
+    for name, message in (("bfloat16", "data type is not supported"), ("winograd", "Only NHWC <-> NCHW")):
+        with pytest.raises(cv2.error, match=message):
+            cv2.dnn.readNetFromTensorflow(str(folder / f"{name}.pb"))
     with pytest.raises(RuntimeError, match="ScaleAndTranslate"):
         in_a_process_of_its_own(folder, SNIPPETS["openvino"].replace("mgn.pb", "jpeg.pb"), np.zeros(1))

@@ -141,7 +141,7 @@ def test_what_a_comparison_says():
 SAME_BYTES = """
 import sys
 from mgn import checkpoints, freezing
-made = freezing.freeze(checkpoints.find(sys.argv[1]), sys.argv[2], "jpeg", "bfloat16")
+made = freezing.freeze(checkpoints.find(sys.argv[1]), sys.argv[2], "jpeg", "bfloat16", winograd=True)
 open(sys.argv[3], "wb").write(made.SerializeToString(deterministic=True))
 """
 

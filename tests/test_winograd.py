@@ -1,0 +1,92 @@
+"""Winograd's convolutions against plain ones of NumPy, and exports that have them."""
+
+from collections import Counter
+from contextlib import closing
+
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+from conftest import relative, run
+
+import export_pb
+from mgn import artefact, frozen, winograd
+from mgn.inference import load_embedder
+
+
+def one_convolution(height, width, kernel, stride=1):
+    """A frozen graph from x to y."""
+    with tf.Graph().as_default() as graph:
+        x = tf.placeholder(tf.float32, [None, height, width, kernel.shape[2]], name="x")
+        tf.nn.relu(tf.nn.conv2d(x, tf.constant(kernel), stride, "SAME"), name="y")
+    return graph.as_graph_def()
+
+
+def by_numpy(x, kernel):
+    """Nine products of shifted maps, float64."""
+    padded = np.pad(x.astype(np.float64), [[0, 0], [1, 1], [1, 1], [0, 0]])
+    _, height, width, _ = x.shape
+    shifted = ((padded[:, i : i + height, j : j + width] @ kernel[i, j]) for i in range(3) for j in range(3))
+    return np.maximum(sum(shifted), 0)
+
+
+@pytest.mark.parametrize(
+    ("height", "width"), [(24, 8), (12, 4), (6, 2), (5, 7)], ids=["whole", "smallest", "cut", "odd"]
+)
+def test_it_computes_the_convolution(height, width):
+    """Maps of whole tiles, and others; one picture and three through one graph."""
+    rng = np.random.default_rng(height)
+    kernel = rng.standard_normal((3, 3, 256, 16)).astype(np.float32) / 48
+    made = winograd.with_winograd(one_convolution(height, width, kernel), "y")
+    assert "Conv2D" not in {node.op for node in made.node}
+    with frozen.session_of(made, "", rewrite=False) as session:
+        for pictures in (1, 3):
+            x = rng.standard_normal((pictures, height, width, 256)).astype(np.float32)
+            got, expected = session.run("y:0", {"x:0": x}), by_numpy(x, kernel)
+            print(f"{height}x{width}, {pictures}: {relative(got, expected):.1e}")
+            assert got.shape == expected.shape and relative(got, expected) <= 1e-5
+
+
+@pytest.mark.parametrize(
+    ("size", "channels", "stride"), [(1, 256, 1), (3, 64, 1), (3, 256, 2)], ids=["1x1", "few", "stride"]
+)
+def test_other_convolutions_stay(size, channels, stride):
+    given = one_convolution(8, 8, np.ones((size, size, channels, 4), np.float32), stride)
+    made = winograd.with_winograd(given, "y")
+    assert Counter(node.op for node in made.node) == Counter(node.op for node in given.node)
+
+
+@pytest.fixture(scope="module")
+def expected(small_checkpoint):
+    """Three pictures ready for the network, and the checkpoint's embeddings."""
+    images = np.random.default_rng(0).standard_normal((3, 96, 32, 3)).astype(np.float32)
+    with closing(load_embedder(small_checkpoint)) as source:
+        return images, source._session.run("person_embedding:0", {"image_tensor:0": images})
+
+
+def embed(graph_def, images):
+    with frozen.session_of(graph_def, "", rewrite=False) as session:
+        return session.run("person_embedding:0", {"image_tensor:0": images})
+
+
+def test_the_whole_network_embeds_as_its_checkpoint(small_graphs, expected):
+    made = frozen.read_graph_def(small_graphs(winograd=True))
+    kinds = Counter(node.op for node in made.node)
+    assert kinds["Conv2D"] == 111 - 23  # 3 x 5 of 256 channels, 2 + 3 + 3 of 512
+    got = embed(made, expected[0])
+    print(f"float32: {relative(got, expected[1]):.1e}")
+    assert relative(got, expected[1]) <= 1e-5
+
+
+def test_the_script_makes_it_in_a_smaller_type_and_the_file_says_so(
+    small_checkpoint, expected, tmp_path, capsys
+):
+    path = tmp_path / "x.pb"
+    arguments = ["--checkpoint", small_checkpoint, "--pb_path", path, "--precision", "bfloat16"]
+    assert run(export_pb, *arguments, "--winograd") == 0
+    said = artefact.describe(path)
+    assert said.description["winograd"] and "bfloat16, Winograd" in artefact.as_text(said)
+    got, source = embed(frozen.read_graph_def(path), expected[0]), expected[1]
+    lengths = np.linalg.norm(got, axis=1) * np.linalg.norm(source, axis=1)
+    cosine = ((got * source).sum(axis=1) / lengths).min()
+    print(f"bfloat16: cosine {cosine:.5f}; {capsys.readouterr().out}")
+    assert 0.999 <= cosine < 1 - 1e-6  # 1: it was float32
