@@ -108,6 +108,10 @@ class TrainConfig:
         "float32",
         "of the convolutions; float16 (GPUs) with loss scaling; weights, losses and the like stay float32",
     )
+    winograd: bool = _option(
+        False,
+        "3x3 convolutions by fewer multiplications: faster steps on CPUs at 384x128, less exact in bfloat16",
+    )
     xla: bool = _option(False, "compile the step with XLA (GPUs)")
     sync_batch_norm: bool = _option(False, "batch statistics over all GPUs, not each its own")
     deterministic: bool = _option(False, "the same bits in every run; slower on GPUs")

@@ -4,22 +4,23 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 from tensorflow.python.framework import tensor_util
 
-from mgn import checkpoints
+from mgn import checkpoints, winograd
 from mgn.network import DTYPES, mgn
 from mgn.session import new_session
-from mgn.winograd import with_winograd
 
 INPUT, OUTPUT = "images", "embedding"
 _BATCH_NORM = "FusedBatchNormV3"
 
 
-def frozen_network(checkpoint: checkpoints.Checkpoint, precision: str, winograd: bool = False) -> tf.GraphDef:
+def frozen_network(
+    checkpoint: checkpoints.Checkpoint, precision: str, fewer_multiplications: bool = False
+) -> tf.GraphDef:
     """The network from `images` float32 [N, height, width, 3], normalised, to `embedding` float32 [N, 2048].
 
     Args:
         checkpoint: a whole network.
         precision: "float32", "bfloat16" or "float16": of its weights and of what flows between them.
-        winograd: see `winograd.with_winograd`.
+        fewer_multiplications: see `with_winograd`.
     """
     options = checkpoint.options
     with tf.Graph().as_default() as graph:
@@ -30,7 +31,7 @@ def frozen_network(checkpoint: checkpoints.Checkpoint, precision: str, winograd:
         checkpoints.restore(session, checkpoint, variables)
         frozen = tf.graph_util.convert_variables_to_constants(session, graph.as_graph_def(), [OUTPUT])
     folded = fold_batch_norms(frozen)
-    return in_type(with_winograd(folded, OUTPUT) if winograd else folded, DTYPES[precision])
+    return in_type(with_winograd(folded) if fewer_multiplications else folded, DTYPES[precision])
 
 
 def fold_batch_norms(graph_def: tf.GraphDef) -> tf.GraphDef:
@@ -92,6 +93,31 @@ def _constant(name: str, value: np.ndarray) -> tf.NodeDef:
     node.attr["dtype"].type = tf.float32.as_datatype_enum
     node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(value.astype(np.float32)))
     return node
+
+
+def with_winograd(graph_def: tf.GraphDef) -> tf.GraphDef:
+    """Replace the 3×3 convolutions of stride 1 and many channels, in a folded network; see `mgn.winograd`."""
+    with tf.Graph().as_default() as graph:
+        tf.import_graph_def(graph_def, name="")
+        replaced = {}
+        for convolution in graph.get_operations():
+            kernel = _kernel_to_replace(convolution)
+            if kernel is not None:
+                with tf.name_scope(f"{convolution.name}/winograd/"):
+                    transformed = tf.constant(winograd.transform(kernel), tf.float32)
+                    result = winograd.multiply(convolution.inputs[0], transformed)
+                replaced[convolution.name] = result.op.name
+    made = graph.as_graph_def()
+    for node in made.node:
+        node.input[:] = [replaced.get(name, name) for name in node.input]
+    return tf.graph_util.extract_sub_graph(made, [OUTPUT])
+
+
+def _kernel_to_replace(operation: tf.Operation) -> np.ndarray | None:
+    if operation.type != "Conv2D" or operation.get_attr("strides") != [1, 1, 1, 1]:
+        return None
+    kernel = tensor_util.constant_value(operation.inputs[1])
+    return kernel if kernel.shape[:2] == (3, 3) and kernel.shape[2] >= winograd.CHANNELS else None
 
 
 def in_type(graph_def: tf.GraphDef, dtype: tf.DType) -> tf.GraphDef:

@@ -35,7 +35,7 @@ def export_pb(
         input_type: of a pre_post graph's `image_tensor`, one of `config.EXPORT_INPUTS`.
         precision: "float32", "bfloat16" or "float16", of the weights and of what flows between them;
             input and output stay float32.
-        winograd: 3×3 convolutions by fewer multiplications; see `winograd.with_winograd`.
+        winograd: 3×3 convolutions by fewer multiplications; see `folding.with_winograd`.
         overwrite: replace `pb_path`.
         options: `pool`, `height`, `width`, for a checkpoint without `.json`.
 

@@ -52,6 +52,7 @@ class Mode(NamedTuple):
     training: bool  # batch statistics (True) or running statistics (False)
     zero_init: bool = False  # residual blocks start as the identity
     sync: bool = False  # batch statistics over all replicas
+    winograd: bool = False  # 3×3 convolutions by fewer multiplications
 
 
 class Outputs(NamedTuple):
@@ -71,6 +72,7 @@ def mgn(
     zero_init_residual: bool = False,
     precision: str = "float32",
     sync_batch_norm: bool = False,
+    winograd: bool = False,
 ) -> Outputs:
     """Build the network in the current graph.
 
@@ -84,8 +86,9 @@ def mgn(
         precision: "float32", "bfloat16" or "float16": of the convolutions; variables, statistics, heads and
             what comes out are float32.
         sync_batch_norm: batch statistics over the pictures of all replicas.
+        winograd: 3×3 convolutions of many channels by fewer multiplications; see `mgn.winograd`.
     """
-    mode = Mode(training, zero_init_residual, sync_batch_norm)
+    mode = Mode(training, zero_init_residual, sync_batch_norm, winograd)
     seen = seen_by_heads(tf.cast(images, DTYPES[precision]), mode)
     features, logits = [], []
     for h in HEADS:
@@ -138,7 +141,8 @@ def bottleneck(x: tf.Tensor, name: str, width: int, stride: int, mode: Mode) -> 
             shortcut = conv2d(x, "downsample/0", 4 * width, stride=stride)
             shortcut = _normalised(shortcut, "downsample/1", mode)
         x = tf.nn.relu(_normalised(conv2d(x, "conv1", width), "bn1", mode))
-        x = tf.nn.relu(_normalised(conv2d(x, "conv2", width, 3, stride), "bn2", mode))
+        x = conv2d(x, "conv2", width, 3, stride, fewer_multiplications=mode.winograd)
+        x = tf.nn.relu(_normalised(x, "bn2", mode))
         x = _normalised(conv2d(x, "conv3", 4 * width), "bn3", mode, mode.zero_init)
         return tf.nn.relu(x + shortcut)
 

@@ -66,7 +66,7 @@ def build_train_graph(
         PyTorch's optimisers), the batch-norm updates and the moving average. `total` and `grad_norm` are
         without L2.
     """
-    options = {"precision": config.precision, "sync_batch_norm": config.sync_batch_norm}
+    options = {name: getattr(config, name) for name in ("precision", "sync_batch_norm", "winograd")}
     outputs = mgn(
         images, num_classes, True, config.pool, config.reduction, config.zero_init_residual, **options
     )

@@ -1,10 +1,15 @@
-"""3×3 convolutions of a frozen network by fewer multiplications (Winograd's algorithm, arXiv:1509.09308)."""
+"""3×3 convolutions by fewer multiplications: Winograd's algorithm (arXiv:1509.09308), with its gradients.
+
+Each 4×4 of a result takes 36 multiplications a pair of channels instead of 144, as products of matrices. The
+three transformations around them cost memory traffic, which pays for many channels only.
+"""
+
+from collections.abc import Callable
 
 import numpy as np
 import tensorflow.compat.v1 as tf
-from tensorflow.python.framework import tensor_util
 
-_CHANNELS = 256  # from here on what is saved is more than what the two transformations cost
+CHANNELS = 256  # from here on it is faster
 _TILE = 4  # rows and columns of a result that are computed at once, from as many and two more
 _EDGE = _TILE + 2
 # Where the polynomials are evaluated, infinity besides. Of 13 choices tried these had the least mean error;
@@ -12,75 +17,81 @@ _EDGE = _TILE + 2
 _POINTS = (0.0, 0.75, -0.75, 1.5, -1.5)
 
 
-def with_winograd(graph_def: tf.GraphDef, output: str) -> tf.GraphDef:
-    """Replace the convolutions of stride 1 and 256 channels or more.
-
-    Each 4×4 of a result takes 36 multiplications a pair of channels instead of 144.
+@tf.custom_gradient
+def convolve(x: tf.Tensor, kernel: tf.Tensor) -> tuple[tf.Tensor, Callable]:
+    """Convolution of stride 1 and padding SAME.
 
     Args:
-        graph_def: frozen; maps are float32 [N, H, W, C] with known H, W and C.
-        output: name of the operation that is kept, with what it needs.
+        x: [N, H, W, C], float32, bfloat16 or float16, H, W and C known.
+        kernel: float32 [3, 3, C, K].
+
+    Returns:
+        [N, H, W, K], of x's type.
     """
-    with tf.Graph().as_default() as graph:
-        tf.import_graph_def(graph_def, name="")
-        replaced = {}
-        for convolution in graph.get_operations():
-            kernel = _kernel(convolution)
-            if kernel is not None:
-                with tf.name_scope(f"{convolution.name}/winograd/"):
-                    replaced[convolution.name] = _convolve(convolution.inputs[0], kernel).op.name
-    made = graph.as_graph_def()
-    for node in made.node:
-        node.input[:] = [replaced.get(name, name) for name in node.input]
-    return tf.graph_util.extract_sub_graph(made, [output])
+
+    def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        turned = tf.transpose(tf.reverse(kernel, [0, 1]), [0, 1, 3, 2])
+        return multiply(upstream, _in_graph(turned, x.dtype)), _gradient_of_kernel(x, upstream)
+
+    return multiply(x, _in_graph(kernel, x.dtype)), gradient
 
 
-def _kernel(operation: tf.Operation) -> np.ndarray | None:
-    """The kernel of a convolution that is to be replaced."""
-    if operation.type != "Conv2D" or operation.get_attr("strides") != [1, 1, 1, 1]:
-        return None
-    kernel = tensor_util.constant_value(operation.inputs[1])
-    return kernel if kernel.shape[:2] == (3, 3) and kernel.shape[2] >= _CHANNELS else None
-
-
-def _convolve(x: tf.Tensor, kernel: np.ndarray) -> tf.Tensor:
-    """The convolution with padding SAME, a product of matrices for each of the 36 places of a tile.
-
-    Pictures lie next to channels meanwhile, so that a tile's place is one row.
-    """
-    (_, height, width, channels), filters = x.shape.as_list(), kernel.shape[3]
-    down, across = -(-height // _TILE), -(-width // _TILE)  # tiles
-    of_result, of_kernel, of_map = _transformations()
-    of_kernel = of_kernel @ kernel.reshape(9, -1).astype(np.float64)
-    pictures = tf.shape(x)[0]
-    edges = [[1, _TILE * down + 1 - height], [1, _TILE * across + 1 - width], [0, 0], [0, 0]]
-    padded = tf.pad(tf.transpose(x, [1, 2, 0, 3]), edges)
-    rows = tf.reshape(padded, tf.stack([(_TILE * down + 2) * (_TILE * across + 2), pictures * channels]))
-    tiles = tf.reshape(tf.gather(rows, _places(down, across)), [_EDGE**2, -1])
-    transformed = tf.reshape(tf.matmul(of_map, tiles), [_EDGE**2, -1, channels])
-    products = tf.matmul(transformed, of_kernel.reshape(-1, channels, filters).astype(np.float32))
-    result = tf.matmul(of_result, tf.reshape(products, [_EDGE**2, -1]))
-    result = tf.reshape(result, tf.stack([_TILE, _TILE, down, across, pictures, filters]))
-    result = tf.reshape(tf.transpose(result, [4, 2, 0, 3, 1, 5]), [-1, _TILE * down, _TILE * across, filters])
+def multiply(x: tf.Tensor, transformed: tf.Tensor) -> tf.Tensor:
+    """Convolve x as `convolve` does; `transformed` is a kernel [36, C, K] of x's type."""
+    _, height, width, _ = x.shape.as_list()
+    filters, (down, across) = transformed.shape[-1], _tiles(x)
+    products = tf.matmul(_transformed(x), transformed)
+    result = tf.matmul(_constant(_OF_RESULT, x.dtype), tf.reshape(products, [_EDGE**2, -1]))
+    result = tf.reshape(result, tf.stack([_TILE, _TILE, down, across, tf.shape(x)[0], filters]))
+    whole = [-1, _TILE * down, _TILE * across, filters]
+    result = tf.reshape(tf.transpose(result, [4, 2, 0, 3, 1, 5]), whole)
     return tf.slice(result, [0, 0, 0, 0], [-1, height, width, -1])
 
 
-def _transformations() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Matrices for a tile of products [16, 36], a kernel [36, 9] and a tile of a map [36, 36].
+def transform(kernel: np.ndarray) -> np.ndarray:
+    """A kernel [3, 3, C, K] for `multiply`: float64 [36, C, K]."""
+    return (_OF_KERNEL @ kernel.reshape(9, -1).astype(np.float64)).reshape(_EDGE**2, *kernel.shape[2:])
 
-    Toom and Cook's construction: a row for each point, and one for infinity.
+
+def _in_graph(kernel: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+    """The same of a tensor, computed in float32."""
+    made = tf.matmul(_constant(_OF_KERNEL, tf.float32), tf.reshape(kernel, [9, -1]))
+    return tf.cast(tf.reshape(made, [_EDGE**2, *kernel.shape[2:]]), dtype)
+
+
+def _transformed(x: tf.Tensor) -> tf.Tensor:
+    """The overlapping tiles of a map: [36, tiles * N, C].
+
+    Pictures lie next to channels meanwhile, so that each place of a tile is a row of the map.
     """
-    of_result, of_kernel, of_map = np.zeros((_TILE, _EDGE)), np.zeros((_EDGE, 3)), np.eye(_EDGE)
-    for i, point in enumerate(_POINTS):
-        others = np.array([other for other in _POINTS if other != point])
-        of_result[:, i] = point ** np.arange(_TILE)
-        of_kernel[i] = point ** np.arange(3) / np.prod(point - others)
-        of_map[i] = np.append(np.poly(others)[::-1], 0.0)
-    of_result[-1, -1] = of_kernel[-1, -1] = 1.0
-    of_map[-1] = np.poly(_POINTS)[::-1]
-    both = (np.kron(matrix, matrix) for matrix in (of_result, of_kernel, of_map))
-    of_result, of_kernel, of_map = both
-    return of_result.astype(np.float32), of_kernel, of_map.astype(np.float32)
+    (_, height, width, channels), (down, across) = x.shape.as_list(), _tiles(x)
+    edges = [[1, _TILE * down + 1 - height], [1, _TILE * across + 1 - width], [0, 0], [0, 0]]
+    padded = tf.pad(tf.transpose(x, [1, 2, 0, 3]), edges)
+    rows = (_TILE * down + 2) * (_TILE * across + 2)
+    rows = tf.reshape(padded, tf.stack([rows, tf.shape(x)[0] * channels]))
+    tiles = tf.reshape(tf.gather(rows, _places(down, across)), [_EDGE**2, -1])
+    return tf.reshape(tf.matmul(_constant(_OF_MAP, x.dtype), tiles), [_EDGE**2, -1, channels])
+
+
+def _gradient_of_kernel(x: tf.Tensor, upstream: tf.Tensor) -> tf.Tensor:
+    """Each transformation's own gradient, in turn: float32 [3, 3, C, K]."""
+    (_, height, width, filters), (down, across) = upstream.shape.as_list(), _tiles(x)
+    tiles = tf.pad(upstream, [[0, 0], [0, _TILE * down - height], [0, _TILE * across - width], [0, 0]])
+    tiles = tf.reshape(tiles, tf.stack([tf.shape(x)[0], down, _TILE, across, _TILE, filters]))
+    tiles = tf.reshape(tf.transpose(tiles, [2, 4, 1, 3, 0, 5]), [_TILE**2, -1])
+    products = tf.matmul(_constant(_OF_RESULT.T, x.dtype), tiles)
+    products = tf.matmul(_transformed(x), tf.reshape(products, [_EDGE**2, -1, filters]), transpose_a=True)
+    products = tf.reshape(tf.cast(products, tf.float32), [_EDGE**2, -1])
+    return tf.reshape(tf.matmul(_constant(_OF_KERNEL.T, tf.float32), products), [3, 3, -1, filters])
+
+
+def _constant(matrix: np.ndarray, dtype: tf.DType) -> tf.Tensor:
+    return tf.constant(matrix.astype(np.float32), dtype)
+
+
+def _tiles(x: tf.Tensor) -> tuple[int, int]:
+    """How many tiles cover a map downwards, and across."""
+    return -(-x.shape[1] // _TILE), -(-x.shape[2] // _TILE)
 
 
 def _places(down: int, across: int) -> np.ndarray:
@@ -89,3 +100,22 @@ def _places(down: int, across: int) -> np.ndarray:
     row = inside[:, None, None, None] + rows[:, None]
     column = inside[:, None, None] + columns
     return (row * (_TILE * across + 2) + column).astype(np.int32).ravel()
+
+
+def _transformations() -> list[np.ndarray]:
+    """Matrices for a tile of products [16, 36], a kernel [36, 9] and a tile of a map [36, 36], float64.
+
+    Toom and Cook's construction: a row for each point, and one for infinity.
+    """
+    of_result, of_kernel, of_map = np.zeros((_TILE, _EDGE)), np.zeros((_EDGE, 3)), np.zeros((_EDGE, _EDGE))
+    for i, point in enumerate(_POINTS):
+        others = np.array([other for other in _POINTS if other != point])
+        of_result[:, i] = point ** np.arange(_TILE)
+        of_kernel[i] = point ** np.arange(3) / np.prod(point - others)
+        of_map[i, :-1] = np.poly(others)[::-1]
+    of_result[-1, -1] = of_kernel[-1, -1] = 1.0
+    of_map[-1] = np.poly(_POINTS)[::-1]
+    return [np.kron(matrix, matrix) for matrix in (of_result, of_kernel, of_map)]
+
+
+_OF_RESULT, _OF_KERNEL, _OF_MAP = _transformations()

@@ -46,7 +46,7 @@ CLASSES = 751
 FORWARD_GFLOP = 24.0  # a picture of 384x128, `python -m mgn.export`; backward is twice that
 
 
-def tensorflow_step(flags, precision, rewriter=False):
+def tensorflow_step(flags, precision, rewriter=False, winograd=False):
     """A function that takes one step of the recipe `seathiefwang`."""
     options = one_device().config
     if rewriter:
@@ -56,7 +56,8 @@ def tensorflow_step(flags, precision, rewriter=False):
     with tf.Graph().as_default() as graph:
         tf.set_random_seed(0)
         fed = tf.placeholder(tf.float32, [None, flags.height, flags.width, 3])
-        kind = {"batch_ids": flags.people, "batch_images": flags.images, "precision": precision}
+        kind = {"batch_ids": flags.people, "batch_images": flags.images}
+        kind |= {"precision": precision, "winograd": winograd}
         config = dataclasses.replace(RECIPES["seathiefwang"], **kind)
         ops = build_train_graph(config, fed, tf.constant(labels), CLASSES)
         starts = [v.initializer for v in tf.global_variables()]
@@ -132,13 +133,15 @@ def steps(flags):
     for precision in flags.precision.split(","):
         sides = {
             f"TensorFlow {precision}": tensorflow_step(flags, precision),
+            "the same, Winograd": tensorflow_step(flags, precision, winograd=True),
             f"PyTorch {precision}": torch_step(flags, precision),
         }
         before = matrix_rates()[precision]
-        ours, theirs = alternate(sides, flags.rounds, flags.people * flags.images).values()
+        ours, winograds, theirs = alternate(sides, flags.rounds, flags.people * flags.images).values()
         after = matrix_rates()[precision]
         share = 3 * FORWARD_GFLOP * (flags.height * flags.width) / (384 * 128) * ours / max(before, after)
         print(f"  ratio {ours / theirs:.2f}; {share:.0%} of the rate of a matrix product")
+        print(f"  ratio with Winograd's convolutions {winograds / theirs:.2f}")
         print(f"  ({before:.0f} and {after:.0f} GFLOP/s before and after)")
 
 

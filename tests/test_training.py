@@ -167,13 +167,28 @@ def test_a_step_in_a_smaller_type_is_the_float32_step_but_for_rounding():
             assert getattr(rounded[2], name) == pytest.approx(getattr(exact[2], name), rel=0.03), name
         assert rounded[2].loss_scale == scale
         assert all(value.dtype == np.float32 for value in rounded[1].values())  # master weights, statistics
-        ours, theirs = (
-            np.concatenate([(after[n] - before[n]).ravel() for n in before if "running" not in n])
-            for before, after, *_ in (rounded, exact)
-        )
-        cosine = ours @ theirs / np.linalg.norm(ours) / np.linalg.norm(theirs)
+        cosine = cosine_of_updates(rounded, exact)
         print(f"{precision}: the whole update has cosine {cosine:.4f} with float32's")
         assert cosine > bound
+
+
+def test_a_step_with_winograds_convolutions_is_the_same_step():
+    exact, made = one_small_step(), one_small_step(winograd=True)
+    for name in ("cross_entropy", "triplet", "grad_norm"):
+        assert getattr(made[2], name) == pytest.approx(getattr(exact[2], name), rel=1e-4), name
+    assert not np.array_equal(made[1]["p2/layer4/1/conv2/weight"], exact[1]["p2/layer4/1/conv2/weight"])
+    cosine = cosine_of_updates(made, exact)
+    print(f"Winograd: the whole update has cosine {cosine:.6f} with the plain one")
+    assert cosine > 0.9999
+
+
+def cosine_of_updates(*steps):
+    """Of two of `one_small_step`: how all weights move, as one vector each."""
+    a, b = (
+        np.concatenate([(after[n] - before[n]).ravel() for n in before if "running" not in n])
+        for before, after, *_ in steps
+    )
+    return a @ b / np.linalg.norm(a) / np.linalg.norm(b)
 
 
 def one_small_step(**options):

@@ -9,15 +9,16 @@ import tensorflow.compat.v1 as tf
 from conftest import relative, run
 
 import export_pb
-from mgn import artefact, frozen, winograd
+from mgn import artefact, folding, frozen, winograd
 from mgn.inference import load_embedder
+from mgn.session import new_session
 
 
 def one_convolution(height, width, kernel, stride=1):
-    """A frozen graph from x to y."""
+    """A frozen graph from x to `embedding`."""
     with tf.Graph().as_default() as graph:
         x = tf.placeholder(tf.float32, [None, height, width, kernel.shape[2]], name="x")
-        tf.nn.relu(tf.nn.conv2d(x, tf.constant(kernel), stride, "SAME"), name="y")
+        tf.nn.relu(tf.nn.conv2d(x, tf.constant(kernel), stride, "SAME"), name="embedding")
     return graph.as_graph_def()
 
 
@@ -36,14 +37,40 @@ def test_it_computes_the_convolution(height, width):
     """Maps of whole tiles, and others; one picture and three through one graph."""
     rng = np.random.default_rng(height)
     kernel = rng.standard_normal((3, 3, 256, 16)).astype(np.float32) / 48
-    made = winograd.with_winograd(one_convolution(height, width, kernel), "y")
+    made = folding.with_winograd(one_convolution(height, width, kernel))
     assert "Conv2D" not in {node.op for node in made.node}
     with frozen.session_of(made, "", rewrite=False) as session:
         for pictures in (1, 3):
             x = rng.standard_normal((pictures, height, width, 256)).astype(np.float32)
-            got, expected = session.run("y:0", {"x:0": x}), by_numpy(x, kernel)
+            got, expected = session.run("embedding:0", {"x:0": x}), by_numpy(x, kernel)
             print(f"{height}x{width}, {pictures}: {relative(got, expected):.1e}")
             assert got.shape == expected.shape and relative(got, expected) <= 1e-5
+
+
+@pytest.mark.parametrize(
+    ("dtype", "bound"), [(tf.float32, 1e-5), (tf.bfloat16, 0.05)], ids=["float32", "bfloat16"]
+)
+@pytest.mark.parametrize(("height", "width"), [(8, 12), (6, 5)])
+def test_result_and_gradients_are_those_of_the_plain_convolution(height, width, dtype, bound):
+    """Of map and kernel, which here have another number of channels on each side."""
+    rng = np.random.default_rng(0)
+    pictures, upstream = (
+        rng.standard_normal((3, height, width, channels)).astype(np.float32) for channels in (64, 32)
+    )
+    kernel, made = tf.constant(rng.standard_normal((3, 3, 64, 32)).astype(np.float32) / 24), []
+    for convolve, kind in (
+        (winograd.convolve, dtype),
+        (lambda x, k: tf.nn.conv2d(x, k, 1, "SAME"), tf.float32),
+    ):
+        x = tf.constant(pictures)
+        y = convolve(tf.cast(x, kind), kernel)
+        assert y.dtype == kind
+        given = tf.constant(upstream, kind)
+        made.append([tf.cast(y, tf.float32), *tf.gradients(y, [x, kernel], given)])
+    with new_session(tf.get_default_graph(), rewrite=False) as session:
+        for name, got, expected in zip(["result", "map", "kernel"], *session.run(made), strict=True):
+            print(f"{name}, {dtype.name}: {relative(got, expected):.1e}")
+            assert got.dtype == np.float32 and relative(got, expected) <= bound
 
 
 @pytest.mark.parametrize(
@@ -51,7 +78,7 @@ def test_it_computes_the_convolution(height, width):
 )
 def test_other_convolutions_stay(size, channels, stride):
     given = one_convolution(8, 8, np.ones((size, size, channels, 4), np.float32), stride)
-    made = winograd.with_winograd(given, "y")
+    made = folding.with_winograd(given)
     assert Counter(node.op for node in made.node) == Counter(node.op for node in given.node)
 
 
