@@ -1,7 +1,7 @@
 """What an export costs beyond its network: preprocessing, decoding, loading, waiting, a folder of files.
 
     python tests/benchmark_forms.py forms   [--rounds 5] [--batches 1,8] [--precision float32]
-    python tests/benchmark_forms.py process [--precisions float32,bfloat16] [--calls 100] [--fused_only]
+    python tests/benchmark_forms.py process [--precisions float32,bfloat16] [--calls 100] [--fused_only] [--winograd]
     python tests/benchmark_forms.py folder  [--rounds 5] [--pictures 64] [--precision float32]
 
 Seeded network (751 classes, average pooling, 384x128), drawn pedestrians of 128x64 as JPEG. Sides alternate.
@@ -70,13 +70,13 @@ def encoded(picture):
     return cv2.imencode(".jpg", picture[..., ::-1])[1].tobytes()
 
 
-def frozen_file(folder, form, input_type="float32", precision="float32"):
+def frozen_file(folder, form, input_type="float32", precision="float32", winograd=False):
     path = folder / f"{form}_{input_type}_{precision}.pb"
     if not path.exists():
         prefix = folder / "x"
         if not Path(f"{prefix}.index").exists():
             write_checkpoint(prefix, seeded_variables("seathiefwang"), NetworkOptions(751))
-        graph_def = freezing.freeze(checkpoints.find(prefix), form, input_type, precision)
+        graph_def = freezing.freeze(checkpoints.find(prefix), form, input_type, precision, winograd)
         path.write_bytes(graph_def.SerializeToString(deterministic=True))
     return path
 
@@ -129,7 +129,7 @@ def process(folder, flags):
     """Load, first call, latency at batch 1 and memory, each in a process of its own; size of the file."""
     np.save(folder / "batch.npy", pictures(1)[0][None])
     for precision in flags.precisions.split(","):
-        path = frozen_file(folder, PRE_POST, "uint8", precision)
+        path = frozen_file(folder, PRE_POST, "uint8", precision, flags.winograd)
         config = session_config().SerializeToString().hex() if flags.fused_only else ""
         given = path, "result_embedding:0", str(flags.calls), folder / "batch.npy", config
         command = [sys.executable, "-c", CHILD, *given]
@@ -179,6 +179,7 @@ def main():
     parser.add_argument("--calls", type=int, default=100)
     text = "of `process`: a session as this project's own, without passes that a CPU has no use for"
     parser.add_argument("--fused_only", action="store_true", help=text)
+    parser.add_argument("--winograd", action="store_true", help="of `process`: exports that have it")
     parser.add_argument("--pictures", type=int, default=64)
     flags = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:

@@ -63,8 +63,23 @@ def test_two_processes_one_is_killed_and_the_run_goes_on(alone, tmp_path):
     assert last.startswith(f"error: the worker at localhost:{ports[1]} is gone; start all workers again")
     saved = checkpoints.step_of(checkpoints.newest(folder))
     assert saved >= 1
-    assert run(train, "--train_dir", folder, "--resume", "--max_steps", saved + 1) == 0  # alone, this time
-    assert [line["step"] for line in lines(folder)] == list(range(1, saved + 2))
+    check_resumes(folder, ports, saved + 1)
+    assert run(train, "--train_dir", folder, "--resume", "--max_steps", saved + 2) == 0  # alone, this time
+    assert [line["step"] for line in lines(folder)] == list(range(1, saved + 3))
+
+
+def check_resumes(folder, ports, steps):
+    """The same command on both, one of them later."""
+    workers = []
+    try:
+        for index in (0, 1):
+            workers.append(start(["--resume", "--max_steps", steps], folder, ports, index))
+            time.sleep(5)
+        errors = [worker.communicate(timeout=240)[1] for worker in workers]
+    finally:
+        for worker in workers:
+            worker.kill()
+    assert [worker.returncode for worker in workers] == [0, 0], errors
 
 
 def start(arguments, folder, ports, index):
