@@ -1,7 +1,7 @@
 """What an export costs beyond its network: preprocessing, decoding, loading, waiting, a folder of files.
 
     python tests/benchmark_forms.py forms   [--rounds 5] [--batches 1,8] [--precision float32]
-    python tests/benchmark_forms.py process [--precisions float32,bfloat16] [--calls 100] [--fused_only] [--winograd]
+    python tests/benchmark_forms.py process [--precisions float32] [--calls 100] [--fused_only] [--winograd]
     python tests/benchmark_forms.py folder  [--rounds 5] [--pictures 64] [--precision float32]
 
 Seeded network (751 classes, average pooling, 384x128), drawn pedestrians of 128x64 as JPEG. Sides alternate.
