@@ -1,5 +1,6 @@
 """The graph and session of a run: takes a step, keeps the state between steps."""
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -117,7 +118,9 @@ def _input(placement: Placement, dataset: Callable) -> tuple[tuple, tf.Operation
     if placement.share.total == 1:
         batch = tf.data.make_initializable_iterator(dataset())
         return batch.get_next(), batch.initializer
-    batch = placement.strategy.make_input_fn_iterator(lambda _context: dataset())
+    with warnings.catch_warnings():  # that a dataset's options are not to be read back, which nobody does
+        warnings.filterwarnings("ignore", "To make it possible to preserve tf.data options", UserWarning)
+        batch = placement.strategy.make_input_fn_iterator(lambda _context: dataset())
     return batch.get_next(), batch.initializer
 
 
