@@ -66,7 +66,7 @@ def main(arguments: list[str]) -> int:
 
     from mgn import run
     from mgn.distribution import place
-    from mgn.session import describe_devices
+    from mgn.session import describe_devices, has_gpu
 
     print(describe_devices(), flush=True)
     placement = place(flags["replicas"], config.xla)
@@ -74,6 +74,8 @@ def main(arguments: list[str]) -> int:
         print(OTHER_REPLICAS.format(began.replicas, placement.share.total), file=sys.stderr)
     if config.sync_batch_norm and placement.share.total == 1:
         print("note: --sync_batch_norm has an effect with several replicas only", file=sys.stderr)
+    if config.winograd and has_gpu():
+        print("note: --winograd is for CPUs; on GPUs cuDNN chooses such algorithms itself", file=sys.stderr)
     scored = run.train(config, dataset, train_dir, flags["resume"], start, began.fresh_classifier, placement)
     if not placement.is_chief:
         return cli.DONE

@@ -174,8 +174,9 @@ def add_export_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--winograd",
         action="store_true",
-        help="3x3 convolutions of many channels by fewer multiplications: about a fifth faster on CPUs in"
-        " batches of 8 or more, slower for single pictures, and a file twice as large",
+        help="3x3 convolutions of many channels by fewer multiplications: on CPUs 8 to 20 %% faster"
+        " in batches of 8 or more, not for single pictures;"
+        " the file is 2.2 times as large, and OpenCV does not load it",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace --pb_path")
     add_network_options(parser)

@@ -110,7 +110,7 @@ class TrainConfig:
     )
     winograd: bool = _option(
         False,
-        "3x3 convolutions by fewer multiplications: faster steps on CPUs at 384x128, less exact in bfloat16",
+        "3x3 convolutions by fewer multiplications: for CPUs and 384x128; rounds more in bfloat16",
     )
     xla: bool = _option(False, "compile the step with XLA (GPUs)")
     sync_batch_norm: bool = _option(False, "batch statistics over all GPUs, not each its own")

@@ -4,23 +4,22 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 from tensorflow.python.framework import tensor_util
 
-from mgn import checkpoints, winograd
+from mgn import checkpoints
 from mgn.network import DTYPES, mgn
 from mgn.session import new_session
+from mgn.winograd import CHANNELS, convolve_transformed, transform
 
 INPUT, OUTPUT = "images", "embedding"
 _BATCH_NORM = "FusedBatchNormV3"
 
 
-def frozen_network(
-    checkpoint: checkpoints.Checkpoint, precision: str, fewer_multiplications: bool = False
-) -> tf.GraphDef:
+def frozen_network(checkpoint: checkpoints.Checkpoint, precision: str, winograd: bool = False) -> tf.GraphDef:
     """The network from `images` float32 [N, height, width, 3], normalised, to `embedding` float32 [N, 2048].
 
     Args:
         checkpoint: a whole network.
         precision: "float32", "bfloat16" or "float16": of its weights and of what flows between them.
-        fewer_multiplications: see `with_winograd`.
+        winograd: see `with_winograd`.
     """
     options = checkpoint.options
     with tf.Graph().as_default() as graph:
@@ -31,7 +30,7 @@ def frozen_network(
         checkpoints.restore(session, checkpoint, variables)
         frozen = tf.graph_util.convert_variables_to_constants(session, graph.as_graph_def(), [OUTPUT])
     folded = fold_batch_norms(frozen)
-    return in_type(with_winograd(folded) if fewer_multiplications else folded, DTYPES[precision])
+    return in_type(with_winograd(folded) if winograd else folded, DTYPES[precision])
 
 
 def fold_batch_norms(graph_def: tf.GraphDef) -> tf.GraphDef:
@@ -104,8 +103,8 @@ def with_winograd(graph_def: tf.GraphDef) -> tf.GraphDef:
             kernel = _kernel_to_replace(convolution)
             if kernel is not None:
                 with tf.name_scope(f"{convolution.name}/winograd/"):
-                    transformed = tf.constant(winograd.transform(kernel), tf.float32)
-                    result = winograd.multiply(convolution.inputs[0], transformed)
+                    transformed = tf.constant(transform(kernel), tf.float32)
+                    result = convolve_transformed(convolution.inputs[0], transformed)
                 replaced[convolution.name] = result.op.name
     made = graph.as_graph_def()
     for node in made.node:
@@ -114,10 +113,11 @@ def with_winograd(graph_def: tf.GraphDef) -> tf.GraphDef:
 
 
 def _kernel_to_replace(operation: tf.Operation) -> np.ndarray | None:
-    if operation.type != "Conv2D" or operation.get_attr("strides") != [1, 1, 1, 1]:
+    plain = {"strides": [1] * 4, "dilations": [1] * 4, "padding": b"SAME"}
+    if operation.type != "Conv2D" or any(operation.get_attr(name) != value for name, value in plain.items()):
         return None
     kernel = tensor_util.constant_value(operation.inputs[1])
-    return kernel if kernel.shape[:2] == (3, 3) and kernel.shape[2] >= winograd.CHANNELS else None
+    return kernel if kernel.shape[:2] == (3, 3) and kernel.shape[2] >= CHANNELS else None
 
 
 def in_type(graph_def: tf.GraphDef, dtype: tf.DType) -> tf.GraphDef:

@@ -8,8 +8,9 @@ from collections.abc import Callable, Sequence
 
 import tensorflow.compat.v1 as tf
 
-from mgn import replicas, winograd
+from mgn import replicas
 from mgn.session import has_gpu
+from mgn.winograd import CHANNELS, convolve
 
 _EPSILON = 1e-5  # of batch norm, PyTorch's
 _CHANNELS_OF_PRODUCTS = 256  # from here on products are faster
@@ -23,7 +24,7 @@ def conv2d(
     size: int = 1,
     stride: int = 1,
     mode: str = "fan_out",
-    fewer_multiplications: bool = False,
+    winograd: bool = False,
 ) -> tf.Tensor:
     """Convolution without bias, padded by `size // 2` on every side as PyTorch pads.
 
@@ -34,7 +35,7 @@ def conv2d(
         size: odd kernel size, pixels.
         stride: pixels.
         mode: He initialisation by "fan_in" or "fan_out" (torchvision's ResNet).
-        fewer_multiplications: 3×3 of many channels by Winograd's algorithm; see `mgn.winograd`.
+        winograd: 3×3 of stride 1 and many channels by fewer multiplications; see `mgn.winograd`.
 
     Returns:
         [N, ceil(H / stride), ceil(W / stride), filters], of x's type.
@@ -42,8 +43,8 @@ def conv2d(
     with tf.variable_scope(name, use_resource=True):
         initializer = tf.variance_scaling_initializer(2.0, mode=mode, distribution="untruncated_normal")
         weight = tf.get_variable("weight", [size, size, x.shape[-1], filters], tf.float32, initializer)
-        if fewer_multiplications and (size, stride) == (3, 1) and x.shape[-1] >= winograd.CHANNELS:
-            return winograd.convolve(x, tf.convert_to_tensor(weight))
+        if winograd and (size, stride) == (3, 1) and x.shape[-1] >= CHANNELS:
+            return convolve(x, tf.convert_to_tensor(weight))
         weight = tf.cast(weight, x.dtype)
         if stride == 1:
             usual = x.dtype != tf.bfloat16 or min(weight.shape[2:]) < _CHANNELS_OF_PRODUCTS or has_gpu()

@@ -141,7 +141,7 @@ def bottleneck(x: tf.Tensor, name: str, width: int, stride: int, mode: Mode) -> 
             shortcut = conv2d(x, "downsample/0", 4 * width, stride=stride)
             shortcut = _normalised(shortcut, "downsample/1", mode)
         x = tf.nn.relu(_normalised(conv2d(x, "conv1", width), "bn1", mode))
-        x = conv2d(x, "conv2", width, 3, stride, fewer_multiplications=mode.winograd)
+        x = conv2d(x, "conv2", width, 3, stride, winograd=mode.winograd)
         x = tf.nn.relu(_normalised(x, "bn2", mode))
         x = _normalised(conv2d(x, "conv3", 4 * width), "bn3", mode, mode.zero_init)
         return tf.nn.relu(x + shortcut)

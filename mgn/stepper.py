@@ -118,7 +118,7 @@ def _input(placement: Placement, dataset: Callable) -> tuple[tuple, tf.Operation
     if placement.share.total == 1:
         batch = tf.data.make_initializable_iterator(dataset())
         return batch.get_next(), batch.initializer
-    with warnings.catch_warnings():  # that a dataset's options are not to be read back, which nobody does
+    with warnings.catch_warnings():  # that options cannot be read back from the dataset, which we never do
         warnings.filterwarnings("ignore", "To make it possible to preserve tf.data options", UserWarning)
         batch = placement.strategy.make_input_fn_iterator(lambda _context: dataset())
     return batch.get_next(), batch.initializer

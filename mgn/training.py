@@ -88,7 +88,7 @@ def build_train_graph(
     norm = tf.global_norm(gradients)
     rate = learning_rate_at(step, config, steps_per_epoch(num_classes, config.batch_ids))
     optimizer = make_optimizer(config, rate, step)
-    decay = tf.constant(config.weight_decay)
+    decay = tf.constant(config.weight_decay, tf.float32)
     decayed = [g + decay * v for g, v in zip(gradients, variables, strict=True)]
     figures = [*losses[:3], norm, rate]
     # The figures are read before the updates, so that a step reports the state it started from.

@@ -1,10 +1,11 @@
 """What an export costs beyond its network: preprocessing, decoding, loading, waiting, a folder of files.
 
     python tests/benchmark_forms.py forms   [--rounds 5] [--batches 1,8] [--precision float32]
-    python tests/benchmark_forms.py process [--precisions float32] [--calls 100] [--fused_only] [--winograd]
+    python tests/benchmark_forms.py process [--precisions float32] [--calls 100] [--fused_only]
     python tests/benchmark_forms.py folder  [--rounds 5] [--pictures 64] [--precision float32]
 
-Seeded network (751 classes, average pooling, 384x128), drawn pedestrians of 128x64 as JPEG. Sides alternate.
+Each takes --winograd. Seeded network (751 classes, average pooling, 384x128), drawn pedestrians of 128x64
+as JPEG. Sides alternate.
 """
 
 import argparse
@@ -71,7 +72,7 @@ def encoded(picture):
 
 
 def frozen_file(folder, form, input_type="float32", precision="float32", winograd=False):
-    path = folder / f"{form}_{input_type}_{precision}.pb"
+    path = folder / f"{form}_{input_type}_{precision}_{winograd}.pb"
     if not path.exists():
         prefix = folder / "x"
         if not Path(f"{prefix}.index").exists():
@@ -95,9 +96,9 @@ def alternate(sides, rounds):
 
 def forms(folder, flags):
     """Two plain forwards against one run of each form with preprocessing."""
-    plain = open_exported(frozen_file(folder, PLAIN, precision=flags.precision))
+    plain = open_exported(frozen_file(folder, PLAIN, "float32", flags.precision, flags.winograd))
     others = {
-        kind: open_exported(frozen_file(folder, PRE_POST, kind, flags.precision))
+        kind: open_exported(frozen_file(folder, PRE_POST, kind, flags.precision, flags.winograd))
         for kind in ("float32", "uint8", "jpeg")
     }
     for batch in map(int, flags.batches.split(",")):
@@ -150,7 +151,7 @@ def folder_of_files(folder, flags):
     shown = pictures(flags.pictures)
     for i, picture in enumerate(shown):
         (files / f"{i:04}.jpg").write_bytes(encoded(picture))
-    embed = open_exported(frozen_file(folder, PRE_POST, "uint8", flags.precision))
+    embed = open_exported(frozen_file(folder, PRE_POST, "uint8", flags.precision, flags.winograd))
     split, batches = picture_files(files), [np.stack(shown[i : i + 32]) for i in range(0, len(shown), 32)]
 
     def bare():
@@ -179,7 +180,7 @@ def main():
     parser.add_argument("--calls", type=int, default=100)
     text = "of `process`: a session as this project's own, without passes that a CPU has no use for"
     parser.add_argument("--fused_only", action="store_true", help=text)
-    parser.add_argument("--winograd", action="store_true", help="of `process`: exports that have it")
+    parser.add_argument("--winograd", action="store_true", help="exports that have it")
     parser.add_argument("--pictures", type=int, default=64)
     flags = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:

@@ -14,11 +14,12 @@ from mgn.inference import load_embedder
 from mgn.session import new_session
 
 
-def one_convolution(height, width, kernel, stride=1):
+def one_convolution(height, width, kernel, **options):
     """A frozen graph from x to `embedding`."""
     with tf.Graph().as_default() as graph:
         x = tf.placeholder(tf.float32, [None, height, width, kernel.shape[2]], name="x")
-        tf.nn.relu(tf.nn.conv2d(x, tf.constant(kernel), stride, "SAME"), name="embedding")
+        y = tf.nn.conv2d(x, tf.constant(kernel), **{"strides": 1, "padding": "SAME", **options})
+        tf.nn.relu(y, name="embedding")
     return graph.as_graph_def()
 
 
@@ -34,7 +35,7 @@ def by_numpy(x, kernel):
     ("height", "width"), [(24, 8), (12, 4), (6, 2), (5, 7)], ids=["whole", "smallest", "cut", "odd"]
 )
 def test_it_computes_the_convolution(height, width):
-    """Maps of whole tiles, and others; one picture and three through one graph."""
+    """Maps of whole tiles, and others; one picture, three and none through one graph."""
     rng = np.random.default_rng(height)
     kernel = rng.standard_normal((3, 3, 256, 16)).astype(np.float32) / 48
     made = folding.with_winograd(one_convolution(height, width, kernel))
@@ -45,10 +46,13 @@ def test_it_computes_the_convolution(height, width):
             got, expected = session.run("embedding:0", {"x:0": x}), by_numpy(x, kernel)
             print(f"{height}x{width}, {pictures}: {relative(got, expected):.1e}")
             assert got.shape == expected.shape and relative(got, expected) <= 1e-5
+        assert session.run("embedding:0", {"x:0": x[:0]}).shape == (0, height, width, 16)
 
 
 @pytest.mark.parametrize(
-    ("dtype", "bound"), [(tf.float32, 1e-5), (tf.bfloat16, 0.05)], ids=["float32", "bfloat16"]
+    ("dtype", "bound"),
+    [(tf.float32, 1e-5), (tf.bfloat16, 0.05), (tf.float16, 0.01)],
+    ids=["float32", "bfloat16", "float16"],
 )
 @pytest.mark.parametrize(("height", "width"), [(8, 12), (6, 5)])
 def test_result_and_gradients_are_those_of_the_plain_convolution(height, width, dtype, bound):
@@ -74,10 +78,18 @@ def test_result_and_gradients_are_those_of_the_plain_convolution(height, width, 
 
 
 @pytest.mark.parametrize(
-    ("size", "channels", "stride"), [(1, 256, 1), (3, 64, 1), (3, 256, 2)], ids=["1x1", "few", "stride"]
+    ("size", "channels", "options"),
+    [
+        (1, 256, {}),
+        (3, 64, {}),
+        (3, 256, {"strides": 2}),
+        (3, 256, {"dilations": 2}),
+        (3, 256, {"padding": "VALID"}),
+    ],
+    ids=["1x1", "few", "stride", "dilated", "valid"],
 )
-def test_other_convolutions_stay(size, channels, stride):
-    given = one_convolution(8, 8, np.ones((size, size, channels, 4), np.float32), stride)
+def test_other_convolutions_stay(size, channels, options):
+    given = one_convolution(8, 8, np.ones((size, size, channels, 4), np.float32), **options)
     made = folding.with_winograd(given)
     assert Counter(node.op for node in made.node) == Counter(node.op for node in given.node)
 
