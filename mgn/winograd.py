@@ -44,7 +44,7 @@ def convolve_transformed(x: tf.Tensor, transformed: tf.Tensor) -> tf.Tensor:
     filters, (down, across) = transformed.shape[-1], _tiles(x)
     products = tf.matmul(_transformed(x), transformed)
     result = tf.matmul(_constant(_OF_RESULT, x.dtype), tf.reshape(products, [_EDGE**2, -1]))
-    result = tf.reshape(result, tf.stack([_TILE, _TILE, down, across, tf.shape(x)[0], filters]))
+    result = tf.reshape(result, [_TILE, _TILE, down, across, -1, filters])
     whole = [-1, _TILE * down, _TILE * across, filters]
     result = tf.reshape(tf.transpose(result, [4, 2, 0, 3, 1, 5]), whole)
     return tf.slice(result, [0, 0, 0, 0], [-1, height, width, -1])
@@ -69,8 +69,7 @@ def _transformed(x: tf.Tensor) -> tf.Tensor:
     (_, height, width, channels), (down, across) = x.shape.as_list(), _tiles(x)
     edges = [[1, _TILE * down + 1 - height], [1, _TILE * across + 1 - width], [0, 0], [0, 0]]
     padded = tf.pad(tf.transpose(x, [1, 2, 0, 3]), edges)
-    rows = (_TILE * down + 2) * (_TILE * across + 2)
-    rows = tf.reshape(padded, tf.stack([rows, tf.shape(x)[0] * channels]))
+    rows = tf.reshape(padded, [(_TILE * down + 2) * (_TILE * across + 2), -1])
     tiles = tf.reshape(tf.gather(rows, _places(down, across)), [_EDGE**2, -1])
     return tf.reshape(tf.matmul(_constant(_OF_MAP, x.dtype), tiles), [_EDGE**2, -1, channels])
 
@@ -79,7 +78,7 @@ def _gradient_of_kernel(x: tf.Tensor, upstream: tf.Tensor) -> tf.Tensor:
     """Each transformation's own gradient, in turn, of [N, H, W, C] and [N, H, W, K]: float32 [3, 3, C, K]."""
     (_, height, width, filters), (down, across) = upstream.shape.as_list(), _tiles(x)
     tiles = tf.pad(upstream, [[0, 0], [0, _TILE * down - height], [0, _TILE * across - width], [0, 0]])
-    tiles = tf.reshape(tiles, tf.stack([tf.shape(x)[0], down, _TILE, across, _TILE, filters]))
+    tiles = tf.reshape(tiles, [-1, down, _TILE, across, _TILE, filters])
     tiles = tf.reshape(tf.transpose(tiles, [2, 4, 1, 3, 0, 5]), [_TILE**2, -1])
     products = tf.matmul(_constant(_OF_RESULT.T, x.dtype), tiles)
     products = tf.matmul(_transformed(x), tf.reshape(products, [_EDGE**2, -1, filters]), transpose_a=True)
