@@ -5,10 +5,11 @@ import json
 import sys
 from pathlib import Path
 
-from mgn import cli
-from mgn.config import REDUCTION_ORDERS
-from mgn.errors import CheckError, InputError
-from mgn.files import refuse_existing
+from mgn.config import parsing
+from mgn.config.options import REDUCTION_ORDERS
+from mgn.system import cli
+from mgn.system.errors import CheckError, InputError
+from mgn.system.files import refuse_existing
 
 _ONLY_FORWARD = ("reduction_order", "verify", "allow_missing", "allow_extra", "dry_run", "json")
 
@@ -32,7 +33,10 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         required=True,
         help="PyTorch file (.pt, .pth, .safetensors), or a TensorFlow checkpoint of MGN-ReId",
     )
-    add("--checkpoint", help="prefix of the checkpoint to make; with --to_pytorch: a train_dir or prefix")
+    add(
+        "--checkpoint",
+        help="prefix of the checkpoint to make; with --to_pytorch: a train_dir or prefix",
+    )
     add("--to_pytorch", action="store_true", help="write --pt_model_path from --checkpoint")
     add("--overwrite", action="store_true", help="replace what is there")
     add("--dry_run", action="store_true", help="do all but write")
@@ -60,8 +64,16 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         metavar="PATTERN",
         help="keys that may be missing, such as 'fc_*'",
     )
-    add("--allow_extra", action="append", default=[], metavar="PATTERN", help="keys that may be left over")
-    cli.add_network_options(parser, "what weights do not tell; omitted: what the authors trained with")
+    add(
+        "--allow_extra",
+        action="append",
+        default=[],
+        metavar="PATTERN",
+        help="keys that may be left over",
+    )
+    parsing.add_network_options(
+        parser, "what weights do not tell; omitted: what the authors trained with"
+    )
     flags = parser.parse_args(arguments)
     if not flags.checkpoint and not flags.dry_run:
         parser.error("the following arguments are required: --checkpoint")
@@ -88,37 +100,47 @@ def from_pytorch(flags: argparse.Namespace) -> int:
     told = {"file": str(flags.pt_model_path)}
     try:
         _check(flags)
-        from mgn import conversion, conversionreport
+        from mgn.conversion import report, to_tensorflow
 
         patterns = {"allow_missing": flags.allow_missing, "allow_extra": flags.allow_extra}
-        options = cli.network_options(flags)
-        source = conversion.read(flags.pt_model_path, order=flags.reduction_order, **patterns, **options)
-        told = conversionreport.record(source)
+        options = parsing.network_options(flags)
+        source = to_tensorflow.read(
+            flags.pt_model_path, order=flags.reduction_order, **patterns, **options
+        )
+        told = report.record(source)
         if not flags.json:
-            print(conversionreport.coverage_text(source))
+            print(report.coverage_text(source))
         prefix = None if flags.dry_run else flags.checkpoint
-        done = conversion.convert(source, prefix, flags.overwrite, flags.verify, bool(flags.reduction_order))
+        done = to_tensorflow.convert(
+            source, prefix, flags.overwrite, flags.verify, bool(flags.reduction_order)
+        )
     except (InputError, CheckError) as error:
         if flags.json:
-            print(json.dumps({**told, **error.details, "error": str(error), "written": None}, indent=2))
+            print(
+                json.dumps(
+                    {**told, **error.details, "error": str(error), "written": None}, indent=2
+                )
+            )
         raise
     if flags.json:
-        print(json.dumps(conversionreport.record(done.source, done, written=prefix), indent=2))
+        print(json.dumps(report.record(done.source, done, written=prefix), indent=2))
         return cli.DONE
-    print(conversionreport.proof_text(done, "pool" in options))
-    print(conversionreport.use_text(done.source, prefix) if prefix else "dry run: nothing was written")
+    print(report.proof_text(done, "pool" in options))
+    print(report.use_text(done.source, prefix) if prefix else "dry run: nothing was written")
     return cli.DONE
 
 
 def to_pytorch(flags: argparse.Namespace) -> int:
     """The way back."""
     _check(flags)
-    from mgn import parity
-    from mgn.to_pytorch import convert
+    from mgn.conversion import parity
+    from mgn.conversion.to_pytorch import convert
 
-    options = cli.network_options(flags)
+    options = parsing.network_options(flags)
     done = convert(flags.checkpoint, flags.pt_model_path, flags.overwrite, **options)
-    print(f"{done.checkpoint.prefix}: {done.tensors} tensors as MGN-pytorch names them, equal bit for bit")
+    print(
+        f"{done.checkpoint.prefix}: {done.tensors} tensors as MGN-pytorch names them, equal bit for bit"
+    )
     print("largest difference between TensorFlow and PyTorch, over the largest value:")
     print(parity.table(done.differences))
     kept = done.checkpoint.options

@@ -6,8 +6,9 @@ from contextlib import closing
 from functools import partial
 from pathlib import Path
 
-from mgn import cli
-from mgn.files import filling, next_free, refuse_names
+from mgn.config import parsing
+from mgn.system import cli
+from mgn.system.files import filling, next_free, refuse_names
 
 OUTPUTS = (  # metrics.json last: with it there, the others are
     *("cmc.png", "distances.png", "roc.png", "worst-*.png", "sample-*.png", "heads.png"),
@@ -22,14 +23,16 @@ def main(arguments: list[str]) -> int:
     refuse_names(output_dir, OUTPUTS, flags.overwrite)
     dataset, query, gallery = splits(flags)
 
-    from mgn import evaluation, page, report
-    from mgn.images import PictureReader
-    from mgn.inference import checkpoint_at, resolve
+    from mgn.data.reading import PictureReader
+    from mgn.evaluation import page, report, scoring
+    from mgn.inference.embedder import checkpoint_at, resolve
 
-    options = cli.network_options(flags)
-    model = resolve(flags.model) if flags.model else None  # a run that is still training saves another soon
+    options = parsing.network_options(flags)
+    model = (
+        resolve(flags.model) if flags.model else None
+    )  # a run that is still training saves another soon
     embedded = features(flags, model, options, query, gallery)
-    scores = evaluation.score(embedded, flags.rerank)
+    scores = scoring.score(embedded, flags.rerank)
     examined = report.examine(scores, embedded, model or str(flags.features), dataset)
     print(report.as_text(examined), flush=True)
     checkpoint = checkpoint_at(model, **options) if model else None
@@ -55,7 +58,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
             help=f"folder of pictures named as Market-1501's, or CSV list (path,person,camera), as {split}",
         )
     parser.add_argument(
-        "--model", type=cli.model_path, help="train_dir, checkpoint prefix, .pb, or SavedModel folder"
+        "--model",
+        type=cli.model_path,
+        help="train_dir, checkpoint prefix, .pb, or SavedModel folder",
     )
     parser.add_argument(
         "--features",
@@ -75,7 +80,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         "--output_dir", type=Path, help="for the results; omitted: the next free runs/evaluation-N"
     )
     parser.add_argument("--overwrite", action="store_true", help="replace results in --output_dir")
-    cli.add_network_options(parser)
+    parsing.add_network_options(parser)
     flags = parser.parse_args(arguments)
     if flags.model is None and not (flags.features and flags.features.exists()):
         parser.error(
@@ -88,13 +93,17 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 def splits(flags: argparse.Namespace) -> tuple:
     """What is evaluated on: its name, query split, gallery split."""
-    from mgn.data import check_matches, describe, read_pictures, read_split
+    from mgn.data.demo import checked_dataset
+    from mgn.data.records import check_matches, describe, read_pictures, read_split
 
     if flags.query:
         dataset = f"{flags.query} in {flags.gallery}"
-        query, gallery = read_pictures(flags.query, "query"), read_pictures(flags.gallery, "gallery")
+        query, gallery = (
+            read_pictures(flags.query, "query"),
+            read_pictures(flags.gallery, "gallery"),
+        )
     else:
-        dataset = cli.checked_dataset(flags.dataset)
+        dataset = checked_dataset(flags.dataset)
         query, gallery = read_split(dataset, "query"), read_split(dataset, "gallery")
     check_matches(query, gallery)
     sys.stderr.write(f"query: {describe(query)}; gallery: {describe(gallery)}\n")
@@ -103,18 +112,22 @@ def splits(flags: argparse.Namespace) -> tuple:
 
 def features(flags: argparse.Namespace, model: str | None, options: dict, query, gallery):
     """Embeddings of both splits: from --features if it is there, else made by --model, and kept."""
-    from mgn import featurefile
-    from mgn.embedding import embed_query_and_gallery
-    from mgn.inference import load_embedder, model_hash
+    from mgn.evaluation import embedding
+    from mgn.evaluation.embedding import embed_query_and_gallery
+    from mgn.inference import load_embedder
+    from mgn.inference.embedder import model_hash
 
-    made_by, flip = model_hash(model, **options) if flags.features and model else None, not flags.no_flip
+    made_by, flip = (
+        model_hash(model, **options) if flags.features and model else None,
+        not flags.no_flip,
+    )
     if flags.features and flags.features.exists():
-        return featurefile.load_features(flags.features, query, gallery, made_by, flip)
+        return embedding.load_features(flags.features, query, gallery, made_by, flip)
     with closing(load_embedder(model, **options)) as loaded:
         embed = partial(loaded, flip=flip)
         embedded = embed_query_and_gallery(embed, query, gallery, flags.skip_unreadable)
     if flags.features:
-        featurefile.save_features(flags.features, embedded, (query, gallery), made_by, flip)
+        embedding.save_features(flags.features, embedded, (query, gallery), made_by, flip)
     return embedded
 
 

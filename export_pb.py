@@ -2,7 +2,8 @@
 
 import sys
 
-from mgn import cli
+from mgn.config import parsing
+from mgn.system import cli
 
 
 def main(arguments: list[str]) -> int:
@@ -11,13 +12,13 @@ def main(arguments: list[str]) -> int:
         "Freeze a checkpoint: image_tensor float32 [N, height, width, 3], normalised RGB,"
         " to person_embedding [N, 2048]."
     )
-    cli.add_export_options(parser)
-    flags = cli.parse_export(parser, arguments)
+    parsing.add_export_options(parser)
+    flags = parsing.parse_export(parser, arguments)
 
-    from mgn.freezing import export_pb
-    from mgn.inference import PLAIN
+    from mgn.export.freezing import export_pb
+    from mgn.inference.graph import PLAIN
 
-    found = export_pb(flags.checkpoint, flags.pb_path, PLAIN, **cli.export_options(flags))
+    found = export_pb(flags.checkpoint, flags.pb_path, PLAIN, **parsing.export_options(flags))
     print(f"{flags.pb_path}: image_tensor to person_embedding; against the checkpoint: {found}")
     return cli.DONE
 

@@ -2,8 +2,9 @@
 
 import sys
 
-from mgn import cli
-from mgn.config import EXPORT_INPUTS
+from mgn.config import parsing
+from mgn.config.options import EXPORT_INPUTS
+from mgn.system import cli
 
 
 def main(arguments: list[str]) -> int:
@@ -13,16 +14,16 @@ def main(arguments: list[str]) -> int:
         " any size, or [N] whole JPEG or PNG files of any sizes,"
         " to result_embedding [N, 2048] of length 1."
     )
-    cli.add_export_options(parser)
+    parsing.add_export_options(parser)
     parser.add_argument(
         "--input", choices=EXPORT_INPUTS, default=EXPORT_INPUTS[0], help="what image_tensor takes"
     )
-    flags = cli.parse_export(parser, arguments)
+    flags = parsing.parse_export(parser, arguments)
 
-    from mgn.freezing import export_pb
-    from mgn.inference import PRE_POST
+    from mgn.export.freezing import export_pb
+    from mgn.inference.graph import PRE_POST
 
-    options = cli.export_options(flags)
+    options = parsing.export_options(flags)
     found = export_pb(flags.checkpoint, flags.pb_path, PRE_POST, flags.input, **options)
     print(f"{flags.pb_path}: image_tensor to result_embedding; against the checkpoint: {found}")
     return cli.DONE

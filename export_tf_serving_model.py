@@ -2,17 +2,22 @@
 
 import sys
 
-from mgn import cli
+from mgn.config import parsing
+from mgn.system import cli
 
 
 def main(arguments: list[str]) -> int:
     """Parse, check, export, print what was made."""
-    flags = cli.parse_serving("Wrap a .pb made by export_pb.py into DIR/N for TensorFlow Serving.", arguments)
+    flags = parsing.parse_serving(
+        "Wrap a .pb made by export_pb.py into DIR/N for TensorFlow Serving.", arguments
+    )
 
-    from mgn.inference import PLAIN
-    from mgn.serving import export_saved_model
+    from mgn.inference.graph import PLAIN
+    from mgn.serving.saved_model import export_saved_model
 
-    made, found = export_saved_model(flags.pb_path, flags.export_path, PLAIN, flags.version, flags.overwrite)
+    made, found = export_saved_model(
+        flags.pb_path, flags.export_path, PLAIN, flags.version, flags.overwrite
+    )
     print(f"{made}: input_image to reid_embedding; against the .pb: {found}")
     return cli.DONE
 

@@ -2,18 +2,19 @@
 
 import sys
 
-from mgn import cli
+from mgn.config import parsing
+from mgn.system import cli
 
 
 def main(arguments: list[str]) -> int:
     """Parse, check, export, print what was made."""
-    flags = cli.parse_serving(
+    flags = parsing.parse_serving(
         "Wrap a .pb made by export_pb_with_pre_post.py into DIR/N for TensorFlow Serving.",
         arguments,
     )
 
-    from mgn.inference import PRE_POST
-    from mgn.serving import export_saved_model
+    from mgn.inference.graph import PRE_POST
+    from mgn.serving.saved_model import export_saved_model
 
     made, found = export_saved_model(
         flags.pb_path, flags.export_path, PRE_POST, flags.version, flags.overwrite

@@ -57,7 +57,13 @@ def main() -> None:
 def architecture(ax: Axes) -> None:
     """Draw `mgn/network.py`: from the picture to the maps, the heads, the losses and the embedding."""
     text(ax, 40, 60, "Multiple Granularity Network", size=16, weight="bold", ha="left")
-    columns = {105: "picture", 335: "shared trunk", 605: "branches", 805: "maps", 1158: "eight heads"}
+    columns = {
+        105: "picture",
+        335: "shared trunk",
+        605: "branches",
+        805: "maps",
+        1158: "eight heads",
+    }
     for x, title in (columns | {1523: "features", 1797: "losses (training)"}).items():
         text(ax, x, 118, title, color=SOFT, size=10)
 
@@ -87,7 +93,11 @@ def architecture(ax: Axes) -> None:
     box(ax, 40, 1452, 1920, 146, fill=PALE)
     for i, (name, (colour, _)) in enumerate(HEADS.items()):
         box(ax, 57 + 236 * i, 1468, 234, 66, name, fill=colour, edge=colour, **CODE, color="white")
-    for x, what, colour in ((411, "whole maps", WHOLE), (1001, "halves", HALF), (1591, "thirds", THIRD)):
+    for x, what, colour in (
+        (411, "whole maps", WHOLE),
+        (1001, "halves", HALF),
+        (1591, "thirds", THIRD),
+    ):
         text(ax, x, 1566, what, color=colour)
     text(ax, 1000, 1655, "person_embedding  [N, 2048]", **CODE | {"size": 13})
 
@@ -127,7 +137,11 @@ def preprocess_and_postprocess(ax: Axes) -> None:
     """Draw the exported graph with pre- and postprocessing, and in it the plain export."""
     up, middle, down = 470, 660, 850
     text(ax, 40, 60, "Export with pre- and postprocessing", size=16, weight="bold", ha="left")
-    sections = (("preprocess", 40, 890), ("image and mirror image", 936, 1676), ("postprocess", 1703, 1960))
+    sections = (
+        ("preprocess", 40, 890),
+        ("image and mirror image", 936, 1676),
+        ("postprocess", 1703, 1960),
+    )
     for title, left, right in sections:
         text(ax, (left + right) / 2, 138, title, color=SOFT, size=10)
         ax.plot((left, right), (168, 168), color=EDGE, lw=1.2)
@@ -136,15 +150,27 @@ def preprocess_and_postprocess(ax: Axes) -> None:
     text(ax, 135, middle + 190, "image_tensor", **CODE | {"size": 9})
     text(ax, 135, middle + 265, "RGB 0–255\n[N, H, W, 3]\nany size")
     arrow(ax, (238, middle), (283, middle))
-    box(ax, 285, middle - 105, 250, 210, "resize to\nheight×width\nbicubic, antialias\nclip to 0–255")
+    box(
+        ax,
+        285,
+        middle - 105,
+        250,
+        210,
+        "resize to\nheight×width\nbicubic, antialias\nclip to 0–255",
+    )
     arrow(ax, (537, middle), (588, middle))
-    normalise = "divided by 255\nminus mean\n(0.485, 0.456, 0.406)\ndivided by std\n(0.229, 0.224, 0.225)"
+    normalise = (
+        "divided by 255\nminus mean\n(0.485, 0.456, 0.406)\ndivided by std\n(0.229, 0.224, 0.225)"
+    )
     box(ax, 590, middle - 125, 300, 250, normalise)
 
     box(ax, 936, 205, 740, 440, edge=WHOLE, style="--")
     text(ax, 1306, 243, "plain export: this part alone", color=WHOLE, weight="bold")
     text(ax, 1306, 287, "image_tensor (normalised RGB) → person_embedding", color=WHOLE)
-    for y, label, name in ((up, "image", "original_embedding"), (down, "mirror image", "flip_embedding")):
+    for y, label, name in (
+        (up, "image", "original_embedding"),
+        (down, "mirror image", "flip_embedding"),
+    ):
         arrow(ax, (892, middle), (914, middle), (914, y), (963, y))
         pedestrian(ax, 967, y - 129, 86, 258, mirrored=y == down)
         text(ax, 1010, y + 153, label)
@@ -164,9 +190,13 @@ def preprocess_and_postprocess(ax: Axes) -> None:
     box(ax, 1680, 915, 280, 104, "result_embedding\n[N, 2048]", **CODE | {"size": 9})
 
 
-def text(ax: Axes, x: float, y: float, words: str, *, size: float = 9, ha: str = "center", **style) -> None:
+def text(
+    ax: Axes, x: float, y: float, words: str, *, size: float = 9, ha: str = "center", **style
+) -> None:
     """Write `words` centred on (x, y), or with its left or right end there."""
-    ax.text(x, y, words, size=size, ha=ha, va="center", linespacing=1.35, **({"color": INK} | style))
+    ax.text(
+        x, y, words, size=size, ha=ha, va="center", linespacing=1.35, **({"color": INK} | style)
+    )
 
 
 def box(
@@ -192,10 +222,14 @@ def box(
 def arrow(ax: Axes, *points: tuple[float, float], color: str = LINE) -> None:
     """Draw an arrow through `points`."""
     line = {"lw": 1.3, "color": color, "joinstyle": "round"}
-    ax.add_patch(patches.FancyArrowPatch(path=path.Path(points), arrowstyle="-|>", mutation_scale=9, **line))
+    ax.add_patch(
+        patches.FancyArrowPatch(path=path.Path(points), arrowstyle="-|>", mutation_scale=9, **line)
+    )
 
 
-def pedestrian(ax: Axes, x: float, y: float, width: float, height: float, mirrored: bool = False) -> None:
+def pedestrian(
+    ax: Axes, x: float, y: float, width: float, height: float, mirrored: bool = False
+) -> None:
     """Draw a picture of somebody walking with a bag in one hand."""
     box(ax, x, y, width, height, fill="#e3ebf4")
     side = -1 if mirrored else 1
@@ -215,7 +249,9 @@ def pedestrian(ax: Axes, x: float, y: float, width: float, height: float, mirror
         across = [x + width / 2 + side * u * height / 100 for u in us]
         down = [y + v * height / 100 for v in vs]
         points = thickness * height / 100 * 72 / DPI
-        ax.plot(across, down, color=colour, lw=points, solid_capstyle="round", solid_joinstyle="round")
+        ax.plot(
+            across, down, color=colour, lw=points, solid_capstyle="round", solid_joinstyle="round"
+        )
 
 
 if __name__ == "__main__":

@@ -8,9 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
-from mgn import cli
-from mgn.errors import InputError
-from mgn.files import refuse_existing, replacing
+from mgn.system import cli
+from mgn.system.errors import InputError
+from mgn.system.files import refuse_existing, replacing
 
 _AT_ONCE = 8  # requests under way, which the server may join into a batch
 
@@ -21,9 +21,11 @@ def main(arguments: list[str]) -> int:
 
     import numpy as np
 
-    from mgn import remote
+    from mgn.serving import remote
 
-    server = (remote.Rest if flags.rest else remote.Grpc)(flags.server, flags.model_name, flags.timeout)
+    server = (remote.Rest if flags.rest else remote.Grpc)(
+        flags.server, flags.model_name, flags.timeout
+    )
     with closing(remote.RemoteEmbedder(server)) as embed, ThreadPoolExecutor(_AT_ONCE) as pool:
         try:
             rows = [*pool.map(embed, flags.pictures)]
@@ -35,11 +37,15 @@ def main(arguments: list[str]) -> int:
         print(f"{verdict}: distance {distance:.4f}, threshold {flags.threshold:g}")
     elif flags.output:
         with replacing(flags.output, flags.overwrite) as temporary, temporary.open("wb") as stream:
-            np.savez(stream, pictures=[str(path) for path in flags.pictures], features=np.stack(rows))
+            np.savez(
+                stream, pictures=[str(path) for path in flags.pictures], features=np.stack(rows)
+            )
         print(f"{flags.output}: {len(rows)} embeddings")
     else:
         for path, row in zip(flags.pictures, rows, strict=True):
-            print(json.dumps({"picture": str(path), "embedding": [round(float(x), 8) for x in row]}))
+            print(
+                json.dumps({"picture": str(path), "embedding": [round(float(x), 8) for x in row]})
+            )
     return cli.DONE
 
 
@@ -48,11 +54,28 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     what = "Embed pictures by a model server (TensorFlow Serving), or say whether two show the same person."
     parser = cli.Parser(what, prog="python -m mgn.client")
     add = parser.add_argument
-    add("pictures", nargs="+", type=cli.existing_path, help="files; a line of JSON for each, or see --output")
-    add("--server", type=_address, required=True, metavar="HOST:PORT", help="8500 by custom, 8501 for --rest")
+    add(
+        "pictures",
+        nargs="+",
+        type=cli.existing_path,
+        help="files; a line of JSON for each, or see --output",
+    )
+    add(
+        "--server",
+        type=_address,
+        required=True,
+        metavar="HOST:PORT",
+        help="8500 by custom, 8501 for --rest",
+    )
     add("--rest", action="store_true", help="speak REST, not gRPC")
     add("--model_name", default="mgn", help="as the server calls it")
-    add("--timeout", type=_seconds, default=30.0, metavar="SECONDS", help="for each answer; 30 unless told")
+    add(
+        "--timeout",
+        type=_seconds,
+        default=30.0,
+        metavar="SECONDS",
+        help="for each answer; 30 unless told",
+    )
     add(
         "--threshold",
         type=_distance,
@@ -91,7 +114,9 @@ def _number(text: str, above_zero: bool) -> float:
     except ValueError:
         value = float("nan")
     if not (0 < value < 1e9 or (value == 0 and not above_zero)):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number {'above' if above_zero else 'from'} 0")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a number {'above' if above_zero else 'from'} 0"
+        )
     return value
 
 

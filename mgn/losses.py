@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import tensorflow.compat.v1 as tf
 
-from mgn import replicas
+from mgn.network import replicas
 
 _TINY = 1e-12  # squared distance below which the square root has no usable gradient
 
@@ -24,14 +24,18 @@ class Losses(NamedTuple):
     cross_entropy: tf.Tensor  # mean over the heads
     triplet: tf.Tensor  # mean over the heads that have one, unweighted
     total: tf.Tensor
-    objective: tf.Tensor  # what a replica differentiates: the gradients of all add up to that of `total`
+    objective: (
+        tf.Tensor
+    )  # what a replica differentiates: the gradients of all add up to that of `total`
     mining: Mining
 
 
 def pairwise_distances(features: tf.Tensor) -> tf.Tensor:
     """Euclidean distances between all rows: float32 [B, D] to [B, B]."""
     squares = tf.reduce_sum(tf.square(features), axis=1, keepdims=True)
-    squared = squares + tf.transpose(squares) - 2.0 * tf.matmul(features, features, transpose_b=True)
+    squared = (
+        squares + tf.transpose(squares) - 2.0 * tf.matmul(features, features, transpose_b=True)
+    )
     # The root's gradient is infinite at 0, where the diagonal lies; clipping gives it gradient 0 there.
     return tf.sqrt(tf.maximum(squared, _TINY))
 
@@ -64,7 +68,9 @@ def _triplet(difference: tf.Tensor, margin: float | None) -> tf.Tensor:
     return tf.nn.softplus(difference) if margin is None else tf.nn.relu(difference + margin)
 
 
-def softmax_cross_entropy(logits: tf.Tensor, labels: tf.Tensor, smoothing: float = 0.0) -> tf.Tensor:
+def softmax_cross_entropy(
+    logits: tf.Tensor, labels: tf.Tensor, smoothing: float = 0.0
+) -> tf.Tensor:
     """Softmax loss, one value per picture.
 
     Args:
@@ -101,10 +107,14 @@ def total_loss(
     own_cross_entropy = tf.add_n(own) / pictures / len(logits)
     (cross_entropy,) = replicas.sums([own_cross_entropy])
     pairs = [hardest(replicas.gather(x), everybody) for x in triplet_features]
-    positives, negatives = (tf.stack(distances) for distances in zip(*pairs, strict=True))  # [heads, B]
+    positives, negatives = (
+        tf.stack(distances) for distances in zip(*pairs, strict=True)
+    )  # [heads, B]
     triplet = tf.reduce_mean(_triplet(positives - negatives, margin))
     active = tf.cast(positives - negatives + (margin or 0.0) > 0, tf.float32)
     mining = Mining(*(tf.reduce_mean(x) for x in (active, positives, negatives)))
     weighted = triplet_weight * triplet
     total = cross_entropy_weight * cross_entropy + weighted
-    return Losses(cross_entropy, triplet, total, cross_entropy_weight * own_cross_entropy + weighted, mining)
+    return Losses(
+        cross_entropy, triplet, total, cross_entropy_weight * own_cross_entropy + weighted, mining
+    )

@@ -37,7 +37,16 @@ def library():
         ("TF_SetConfig", None, c_void_p, c_char_p, c_size_t, c_void_p),
         ("TF_NewBuffer", POINTER(Buffer)),
         ("TF_DeleteBuffer", None, POINTER(Buffer)),
-        ("TF_LoadSessionFromSavedModel", c_void_p, c_void_p, c_void_p, *LOADED, c_void_p, c_void_p, c_void_p),
+        (
+            "TF_LoadSessionFromSavedModel",
+            c_void_p,
+            c_void_p,
+            c_void_p,
+            *LOADED,
+            c_void_p,
+            c_void_p,
+            c_void_p,
+        ),
         ("TF_CloseSession", None, c_void_p, c_void_p),
         ("TF_DeleteSession", None, c_void_p, c_void_p),
         ("TF_GraphOperationByName", c_void_p, c_void_p, c_char_p),
@@ -50,7 +59,18 @@ def library():
         ("TF_StringInit", None, c_void_p),
         ("TF_StringCopy", None, c_void_p, c_char_p, c_size_t),
         ("TF_StringDealloc", None, c_void_p),
-        ("TF_SessionRun", None, c_void_p, c_void_p, *FED, *FED, c_void_p, c_int, c_void_p, c_void_p),
+        (
+            "TF_SessionRun",
+            None,
+            c_void_p,
+            c_void_p,
+            *FED,
+            *FED,
+            c_void_p,
+            c_int,
+            c_void_p,
+            c_void_p,
+        ),
     ):
         function = getattr(found, name)
         function.restype, function.argtypes = result, arguments
@@ -104,7 +124,9 @@ class SavedModel:
         finally:
             self._free(feed, array)
         shape = [self._c.TF_Dim(result, i) for i in range(self._c.TF_NumDims(result))]
-        contents = ctypes.string_at(self._c.TF_TensorData(result), self._c.TF_TensorByteSize(result))
+        contents = ctypes.string_at(
+            self._c.TF_TensorData(result), self._c.TF_TensorByteSize(result)
+        )
         self._c.TF_DeleteTensor(result)
         return np.frombuffer(contents, tf.as_dtype(made.dtype).as_numpy_dtype).reshape(shape)
 

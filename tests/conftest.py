@@ -17,19 +17,24 @@ import tensorflow.compat.v1 as tf
 import torch
 from seeded import seeded_state_dict
 
-from mgn import checkpoints, cli, freezing, saving, weights
+from mgn import weights
 from mgn.config import NetworkOptions
-from mgn.data import FOLDERS, read_split
-from mgn.inference import PLAIN
+from mgn.conversion.torch_mgn import TorchMGN
+from mgn.data.records import FOLDERS, read_split
+from mgn.export import freezing
+from mgn.inference.graph import PLAIN
 from mgn.network import mgn
-from mgn.session import new_session
-from mgn.torch_mgn import TorchMGN
+from mgn.system import cli
+from mgn.system.session import new_session
+from mgn.weights import checkpoints, saving
 
 REFERENCE = Path(__file__).parent / "reference"
 LEFT = [3e9]  # bytes in memory after each collection
 # Minutes each: begun last, one of them would run alone.
 LONGEST = ["test_resume", "test_scripts", "test_training", "test_export", "test_distribution"]
-gc.set_threshold(10_000)  # building graphs makes many objects, and collecting them took 7 % of the time
+gc.set_threshold(
+    10_000
+)  # building graphs makes many objects, and collecting them took 7 % of the time
 gc.freeze()  # what was imported stays, and need not be looked at each time
 
 
@@ -67,14 +72,20 @@ def dataset(tmp_path_factory):
     """8 people x 2 cameras x 3 pictures to train on, 4 others to test on; junk, a distractor, Thumbs.db."""
     root = tmp_path_factory.mktemp("market")
     rng = np.random.default_rng(0)
-    folders = {"bounding_box_train": range(1, 9), "bounding_box_test": range(9, 13), "query": range(9, 13)}
+    folders = {
+        "bounding_box_train": range(1, 9),
+        "bounding_box_test": range(9, 13),
+        "query": range(9, 13),
+    }
     for folder, people in folders.items():
         (root / folder).mkdir()
         (root / folder / "Thumbs.db").write_bytes(b"not a picture")
         for person in people:
             for camera in (1, 2):
                 for frame in range(1 if folder == "query" else 3):
-                    write_picture(root / folder / f"{person:04}_c{camera}s1_{frame:06}_00.jpg", person, rng)
+                    write_picture(
+                        root / folder / f"{person:04}_c{camera}s1_{frame:06}_00.jpg", person, rng
+                    )
     write_picture(root / "bounding_box_test" / "-1_c1s1_000001_00.jpg", 20, rng)
     write_picture(root / "bounding_box_test" / "0000_c1s1_000001_00.jpg", 21, rng)
     return root
@@ -86,7 +97,9 @@ def lists(dataset, tmp_path_factory):
     folder = tmp_path_factory.mktemp("lists")
     for split in FOLDERS:
         rows = [f"{r.path},{r.person},{r.camera}" for r in read_split(dataset, split).records]
-        (folder / f"{split}.csv").write_text("\n".join(["path,person,camera", *rows]), encoding="utf-8")
+        (folder / f"{split}.csv").write_text(
+            "\n".join(["path,person,camera", *rows]), encoding="utf-8"
+        )
     return folder
 
 

@@ -98,7 +98,9 @@ def seeded(shapes):
         if len(shape) == 4:
             value = rng.standard_normal(shape, np.float32) * np.sqrt(2 / np.prod(shape[:3]))
         elif name.endswith(("gamma", "moving_variance")):
-            value = rng.uniform(0.2, 0.4, shape) if "Conv_2" in name else rng.uniform(0.5, 1.5, shape)
+            value = (
+                rng.uniform(0.2, 0.4, shape) if "Conv_2" in name else rng.uniform(0.5, 1.5, shape)
+            )
         else:
             value = rng.standard_normal(shape) * 0.1
         values[name] = np.asarray(value, np.float32)

@@ -95,7 +95,10 @@ def serving_rest(model):
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
             name = self.path.removeprefix("/v1/models/").removesuffix("/metadata")
-            described = {"preserving_proto_field_name": True, "always_print_fields_with_no_presence": True}
+            described = {
+                "preserving_proto_field_name": True,
+                "always_print_fields_with_no_presence": True,
+            }
             found = json_format.MessageToDict(model.signatures(), **described)
             self.answer(name, lambda: {"metadata": {"signature_def": found}})
 
@@ -107,7 +110,9 @@ def serving_rest(model):
         def rows(self, name, body):
             (info,) = model.session.signatures[body["signature_name"]].inputs.values()
             if info.dtype == tf.string.as_datatype_enum:
-                batch = np.array([base64.b64decode(value["b64"]) for value in body["inputs"]], object)
+                batch = np.array(
+                    [base64.b64decode(value["b64"]) for value in body["inputs"]], object
+                )
             else:
                 batch = np.array(body["inputs"], tf.as_dtype(info.dtype).as_numpy_dtype)
             return model.predict(name, body["signature_name"], batch)
@@ -118,7 +123,9 @@ def serving_rest(model):
                 status, body = 200, made()
             except CError as error:
                 status, body = HTTP.get(error.code, 500), {"error": str(error)}
-            with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # a client that waits no longer
+            with contextlib.suppress(
+                BrokenPipeError, ConnectionResetError
+            ):  # a client that waits no longer
                 self.send_response(status)
                 self.end_headers()
                 self.wfile.write(json.dumps(body).encode())

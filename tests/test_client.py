@@ -16,12 +16,14 @@ import tensorflow.compat.v1 as tf
 from conftest import refused, relative, run
 from model_server import Model, serving_grpc, serving_rest
 
-from mgn import client, inference, remote, serving
+from mgn import client
 from mgn.config import NetworkOptions
-from mgn.demo import draw_picture
-from mgn.errors import CheckError, InputError
-from mgn.images import PictureReader
-from mgn.inference import PLAIN, PRE_POST, open_exported
+from mgn.data.demo import draw_picture
+from mgn.data.reading import PictureReader
+from mgn.inference.embedder import open_exported
+from mgn.inference.graph import PLAIN, PRE_POST, build
+from mgn.serving import remote, saved_model
+from mgn.system.errors import CheckError, InputError
 
 FORMS = {"jpeg": PRE_POST, "uint8": PRE_POST, "float32": PRE_POST, "plain": PLAIN}
 PROTOCOLS = {"gRPC": (serving_grpc, []), "REST": (serving_rest, ["--rest"])}
@@ -41,9 +43,9 @@ def models(tmp_path_factory):
         folder = tmp_path_factory.mktemp(kind)
         with tf.Graph().as_default() as graph:
             input_type = "float32" if form == PLAIN else kind
-            inference.build(form, NetworkOptions(10, height=96, width=32), input_type, network)
+            build(form, NetworkOptions(10, height=96, width=32), input_type, network)
         (folder / "x.pb").write_bytes(graph.as_graph_def().SerializeToString())
-        version, _ = serving.export_saved_model(folder / "x.pb", folder / "served", form)
+        version, _ = saved_model.export_saved_model(folder / "x.pb", folder / "served", form)
         made[kind] = folder / "x.pb", Model(version)
     yield made
     for _, model in made.values():
@@ -68,7 +70,10 @@ def protocol(request):
 
 
 def expected_of(pb, files):
-    with contextlib.closing(PictureReader()) as read, contextlib.closing(open_exported(pb)) as embed:
+    with (
+        contextlib.closing(PictureReader()) as read,
+        contextlib.closing(open_exported(pb)) as embed,
+    ):
         return embed([read(path) for path in files])
 
 
@@ -96,7 +101,9 @@ def test_compares_by_the_threshold(models, files, protocol, capsys):
     with serve(model) as address:
         for threshold, verdict in ((distance + 0.01, "same"), (distance - 0.01, "different")):
             capsys.readouterr()
-            assert run(client, "--server", address, *flags, "--threshold", threshold, *files[:2]) == 0
+            assert (
+                run(client, "--server", address, *flags, "--threshold", threshold, *files[:2]) == 0
+            )
             said = capsys.readouterr().out
             assert said.startswith(f"{verdict}: distance {distance:.4f}, threshold ")
         assert run(client, "--server", address, *flags, "--threshold", 0, files[0], files[0]) == 0
@@ -159,7 +166,9 @@ def test_no_server(files, protocol, capsys):
 def test_another_model_and_the_other_protocol(models, files, protocol, capsys):
     serve, flags = protocol
     with serve(models["jpeg"][1]) as address:
-        line = refused(capsys, client, "--server", address, *flags, "--model_name", "other", files[0])
+        line = refused(
+            capsys, client, "--server", address, *flags, "--model_name", "other", files[0]
+        )
         assert "Servable not found for request: Latest(other)" in line
         other = [] if flags else ["--rest"]
         assert address in failed(capsys, "--server", address, *other, "--timeout", 5, files[0])
@@ -241,7 +250,12 @@ def test_wrong_flags(files, tmp_path, capsys):
 
 
 def test_what_a_servers_error_says():
-    graph = "Graph execution error:\n\nDetected at node 'x'\nNode: 'x'\nit says so\n\t [[{{node x}}]]"
+    graph = (
+        "Graph execution error:\n\nDetected at node 'x'\nNode: 'x'\nit says so\n\t [[{{node x}}]]"
+    )
     assert remote.said(graph) == "it says so"
-    assert remote.said("assertion failed: [picture] [3] [empty] [[{{node Assert}}]]") == "picture 3: empty"
+    assert (
+        remote.said("assertion failed: [picture] [3] [empty] [[{{node Assert}}]]")
+        == "picture 3: empty"
+    )
     assert remote.said("") == "no reason given"

@@ -13,11 +13,14 @@ import numpy as np
 import pytest
 from conftest import relative
 
-from mgn.demo import draw_picture
-from mgn.inference import PLAIN, PRE_POST, load_embedder
+from mgn.data.demo import draw_picture
+from mgn.inference import load_embedder
+from mgn.inference.graph import PLAIN, PRE_POST
 
 DOCUMENT = Path(__file__).parent.parent / "doc" / "export.md"
-SNIPPETS = dict(re.findall(r"<!-- (\w+) -->\n```python\n(.*?)```", DOCUMENT.read_text("utf-8"), re.DOTALL))
+SNIPPETS = dict(
+    re.findall(r"<!-- (\w+) -->\n```python\n(.*?)```", DOCUMENT.read_text("utf-8"), re.DOTALL)
+)
 PICTURES = [draw_picture(0, person, 1, 0) for person in (1, 2)]
 
 
@@ -54,9 +57,7 @@ def in_a_process_of_its_own(folder, code, images):
     handles, in whatever test, would be a segmentation fault.
     """
     np.save(folder / "images.npy", images)
-    code = (
-        f"import numpy as np\nimages = np.load('images.npy')\n{code}\nnp.save('embedding.npy', embedding)\n"
-    )
+    code = f"import numpy as np\nimages = np.load('images.npy')\n{code}\nnp.save('embedding.npy', embedding)\n"
     environment = {**os.environ, "CI": "true"}  # or OpenVINO would report its use to its makers
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
@@ -115,4 +116,6 @@ def test_what_does_not_load(folder):
         with pytest.raises(cv2.error, match=message):
             cv2.dnn.readNetFromTensorflow(str(folder / f"{name}.pb"))
     with pytest.raises(RuntimeError, match="ScaleAndTranslate"):
-        in_a_process_of_its_own(folder, SNIPPETS["openvino"].replace("mgn.pb", "jpeg.pb"), np.zeros(1))
+        in_a_process_of_its_own(
+            folder, SNIPPETS["openvino"].replace("mgn.pb", "jpeg.pb"), np.zeros(1)
+        )

@@ -12,8 +12,9 @@ from conftest import REFERENCE, refused, run, save_torch, seeded
 from seeded import read_keys
 
 import convert_pytorch_weights as script
-from mgn import checkpoints, files
-from mgn.families import HEADS
+from mgn.system import files
+from mgn.weights import checkpoints
+from mgn.weights.families import HEADS
 
 SMALL = "--height", 96, "--width", 32  # where the size of pictures is not the point
 
@@ -34,9 +35,16 @@ def test_there_and_back(torch_file, tmp_path, capsys):
     assert run(script, "--pt_model_path", torch_file, "--checkpoint", made, *SMALL) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == f"{torch_file}: MGN-pytorch"
-    assert any(line.startswith("f0_p2") and "reduction_3.* fc_id_256_1_0.*" in line for line in lines)
-    assert "10 classes (sorted ids), relu heads, avg pooling (the authors', as the file" in "\n".join(lines)
-    assert "reduction order: pytorch (not verified; --verify PICTURES judges it by pictures)" in lines
+    assert any(
+        line.startswith("f0_p2") and "reduction_3.* fc_id_256_1_0.*" in line for line in lines
+    )
+    assert (
+        "10 classes (sorted ids), relu heads, avg pooling (the authors', as the file"
+        in "\n".join(lines)
+    )
+    assert (
+        "reduction order: pytorch (not verified; --verify PICTURES judges it by pictures)" in lines
+    )
     assert [line.split()[0] for line in lines[-10:-2]] == [head.name for head in HEADS]
     assert all(float(value) <= 1e-5 for line in lines[-10:-2] for value in line.split()[1:])
     assert lines[-1] == f"{made}: evaluate, export or train from it"
@@ -65,7 +73,10 @@ def test_a_dry_run_writes_nothing_and_json_has_it_all(torch_file, tmp_path, caps
         "key": "reduction_3.0.weight",
         "shape": [256, 2048, 1, 1],
     }
-    assert told["evidence"]["order"] is None and set(told["evidence"]["distances"]) == {"pytorch", "mgn-reid"}
+    assert told["evidence"]["order"] is None and set(told["evidence"]["distances"]) == {
+        "pytorch",
+        "mgn-reid",
+    }
     assert max(found["logits"] for found in told["differences"].values()) <= 1e-5
     assert len(told["notes"]["passed over, counters of batches"]) == 111
     assert listing(tmp_path) == []
@@ -78,7 +89,9 @@ def test_weights_that_do_not_cover_the_network_end_in_1(tmp_path, capsys):
     arguments = "--pt_model_path", tmp_path / "x.pt", "--checkpoint", tmp_path / "x", *SMALL
     assert run(script, *arguments) == 1
     done = capsys.readouterr()
-    assert "missing: 1 (p3.1.2.bn3.weight)" in done.out and "left over: 1 (center.weight)" in done.out
+    assert (
+        "missing: 1 (p3.1.2.bn3.weight)" in done.out and "left over: 1 (center.weight)" in done.out
+    )
     line = done.err.strip().splitlines()[-1]
     assert line.startswith("error: ") and "p3.1.2.bn3.weight" in line and "center.weight" in line
     assert run(script, *arguments, "--json", "--allow_extra", "center.*") == 1
@@ -102,17 +115,32 @@ def test_wrong_flags(torch_file, small_checkpoint, tmp_path, capsys):
         (pt, "required: --checkpoint"),
         (("--pt_model_path", tmp_path / "none", "--dry_run"), "none: no such file"),
         ((*pt, "--checkpoint", tmp_path / "there"), "there.json exists"),
-        ((*pt, "--checkpoint", tmp_path / "x.pt"), "x.pt: is a file, which a checkpoint of that name would"),
+        (
+            (*pt, "--checkpoint", tmp_path / "x.pt"),
+            "x.pt: is a file, which a checkpoint of that name would",
+        ),
         ((*pt, "--dry_run", "--verify", tmp_path / "none"), "--verify"),
         ((*pt, "--dry_run", "--reduction_order", "caffe"), "--reduction_order"),
         ((*pt, "--dry_run", "--height", "100"), "--height 100: must be a multiple of 96"),
         ((*pt, "--dry_run", "--verify", "--pool", "max"), "add a folder of pictures"),
-        (("--pt_model_path", small_checkpoint, "--dry_run"), "is a checkpoint of this toolkit; --to_pytorch"),
+        (
+            ("--pt_model_path", small_checkpoint, "--dry_run"),
+            "is a checkpoint of this toolkit; --to_pytorch",
+        ),
         ((*back, "--pt_model_path", tmp_path / "there.pt"), "there.pt exists"),
-        ((*back, "--pt_model_path", tmp_path / "y.pt", "--verify", "--json"), "--verify, --json: not with"),
+        (
+            (*back, "--pt_model_path", tmp_path / "y.pt", "--verify", "--json"),
+            "--verify, --json: not with",
+        ),
         ((*back, "--pt_model_path", tmp_path / "y.pt", "--pool", "max"), "was made with pool avg"),
         (
-            ("--to_pytorch", "--checkpoint", tmp_path / "none", "--pt_model_path", tmp_path / "y.pt"),
+            (
+                "--to_pytorch",
+                "--checkpoint",
+                tmp_path / "none",
+                "--pt_model_path",
+                tmp_path / "y.pt",
+            ),
             "--checkpoint: none: no such file",
         ),
     ):
@@ -128,7 +156,9 @@ def test_sources_and_folders_are_never_replaced(torch_file, small_checkpoint, tm
     (tmp_path / "q.json").mkdir()
     (tmp_path / "q.json" / "precious").write_text("mine")
     own = "--to_pytorch", "--checkpoint", tmp_path / "m", "--overwrite", "--pt_model_path"
-    assert "is a file of the checkpoint itself" in refused(capsys, script, *own, tmp_path / "m.index")
+    assert "is a file of the checkpoint itself" in refused(
+        capsys, script, *own, tmp_path / "m.index"
+    )
     forward = "--pt_model_path", torch_file, "--overwrite", "--checkpoint", tmp_path / "q"
     assert "q.json exists" in refused(capsys, script, *forward)
     assert (tmp_path / "q.json" / "precious").read_text() == "mine"
@@ -149,7 +179,13 @@ def test_a_full_disk_is_called_that_and_leaves_nothing(
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     arguments = ["--pt_model_path", torch_file, "--checkpoint", tmp_path / "made", *SMALL]
     if back:
-        arguments = ["--to_pytorch", "--pt_model_path", tmp_path / "x.pt", "--checkpoint", small_checkpoint]
+        arguments = [
+            "--to_pytorch",
+            "--pt_model_path",
+            tmp_path / "x.pt",
+            "--checkpoint",
+            small_checkpoint,
+        ]
     resource.setrlimit(resource.RLIMIT_FSIZE, (50_000_000, limits[1]))
     try:
         status = run(script, *arguments)
@@ -158,7 +194,9 @@ def test_a_full_disk_is_called_that_and_leaves_nothing(
     line = capsys.readouterr().err.strip().splitlines()[-1]
     name = "x.pt" if back else "made"
     said = "could not be written: the disk is full; free some space" if full else "File too large"
-    assert status == 1 and line.startswith("error: ") and f"{name}: could not be written" in line, line
+    assert status == 1 and line.startswith("error: ") and f"{name}: could not be written" in line, (
+        line
+    )
     assert said in line and "Graph execution" not in line and "unexpected pos" not in line, line
     assert listing(tmp_path) == []
 
@@ -178,7 +216,11 @@ def test_wrong_files_are_one_line_and_with_json_an_object(tmp_path, capsys):
             "read from this file: IBN-a",
             {"other_network"},
         ),
-        "mixed": ({**zeros, "backbone.0.weight": torch.zeros(1)}, "two families mixed", {"families"}),
+        "mixed": (
+            {**zeros, "backbone.0.weight": torch.zeros(1)},
+            "two families mixed",
+            {"families"},
+        ),
         "two": ({"state_dict": zeros, "model": zeros}, "more than one network", {"networks"}),
     }
     for name, (content, said, more) in wrong.items():
@@ -194,7 +236,9 @@ def test_wrong_files_are_one_line_and_with_json_an_object(tmp_path, capsys):
         assert done.err.strip().splitlines()[-1] == "error: " + " ".join(told["error"].split())
         assert set(told) == {"file", "error", "written", *more} and told["written"] is None, name
     terms = {
-        d["term"].split()[0] for d in told_of(capsys, tmp_path / "fast-reid")["other_network"] if d["key"]
+        d["term"].split()[0]
+        for d in told_of(capsys, tmp_path / "fast-reid")["other_network"]
+        if d["key"]
     }
     assert terms == {"IBN-a", "GeM", "classifiers"}
     truncated = (tmp_path / "fast-reid").read_bytes()[:5000]
@@ -210,11 +254,15 @@ def told_of(capsys, path):
 
 
 def test_wrong_shapes_and_a_wrong_order_are_in_the_json(tmp_path, capsys):
-    tensors = {key: torch.zeros(()).expand(v.shape) for key, v in seeded("seathiefwang", 10).items()}
+    tensors = {
+        key: torch.zeros(()).expand(v.shape) for key, v in seeded("seathiefwang", 10).items()
+    }
     torch.save({**tensors, "p1.1.0.conv1.weight": torch.zeros(512, 1023, 1, 1)}, tmp_path / "x.pt")
     assert run(script, "--pt_model_path", tmp_path / "x.pt", "--dry_run", "--json", *SMALL) == 1
     told = json.loads(capsys.readouterr().out)
     assert told["notes"]["of another shape"] == [
         "p1.1.0.conv1.weight (512, 1023, 1, 1) instead of (512, 1024, 1, 1)"
     ]
-    assert told["error"].startswith("1 weights of another shape") and told["totals"]["tensors"] == 571
+    assert (
+        told["error"].startswith("1 weights of another shape") and told["totals"]["tensors"] == 571
+    )

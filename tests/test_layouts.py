@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mgn.layouts import to_tf_layout, to_torch_layout, torch_shape
+from mgn.weights.families import to_tf_layout, to_torch_layout, torch_shape
 
 
 def test_layouts():

@@ -20,7 +20,9 @@ def test_triplet_value_and_gradient_are_mgn_pytorchs(case):
     with tf.Session() as session:
         value, gradient = session.run([loss, tf.gradients(loss, features)[0]])
     difference = relative(gradient, stored[f"gradient_{case}"])
-    print(f"triplet {case}: value {value / stored[f'loss_{case}'] - 1:.1e}, gradient {difference:.1e}")
+    print(
+        f"triplet {case}: value {value / stored[f'loss_{case}'] - 1:.1e}, gradient {difference:.1e}"
+    )
     assert value == pytest.approx(float(stored[f"loss_{case}"]), rel=1e-5)
     assert difference <= 1e-5
 
@@ -36,9 +38,13 @@ def test_triplet_against_a_loop_over_anchors(margin):
         positive = max(d for d, label in zip(distance, labels, strict=True) if label == labels[i])
         negative = min(d for d, label in zip(distance, labels, strict=True) if label != labels[i])
         difference = positive - negative
-        expected.append(np.log1p(np.exp(difference)) if margin is None else max(difference + margin, 0))
+        expected.append(
+            np.log1p(np.exp(difference)) if margin is None else max(difference + margin, 0)
+        )
     with tf.Session() as session:
-        got = session.run(losses.batch_hard_triplet(tf.constant(features), tf.constant(labels), margin))
+        got = session.run(
+            losses.batch_hard_triplet(tf.constant(features), tf.constant(labels), margin)
+        )
     assert got.shape == (20,) and got.dtype == np.float32
     assert got == pytest.approx(expected, rel=1e-4, abs=1e-5)
 
@@ -81,5 +87,7 @@ def test_cross_entropy_against_the_definition(smoothing):
     target[np.arange(6), labels] += 1 - smoothing
     log_probability = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
     with tf.Session() as session:
-        got = session.run(losses.softmax_cross_entropy(tf.constant(logits), tf.constant(labels), smoothing))
+        got = session.run(
+            losses.softmax_cross_entropy(tf.constant(logits), tf.constant(labels), smoothing)
+        )
     assert got == pytest.approx(-(target * log_probability).sum(axis=1), rel=1e-9)

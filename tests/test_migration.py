@@ -7,7 +7,16 @@ import numpy as np
 
 from mgn.network import HEADS
 
-OLD = ["fg_p1", "fg_p2", "f0_p2", "f1_p2", "fg_p3", "f0_p3", "f1_p3", "f2_p3"]  # the reproduced repository's
+OLD = [
+    "fg_p1",
+    "fg_p2",
+    "f0_p2",
+    "f1_p2",
+    "fg_p3",
+    "f0_p3",
+    "f1_p3",
+    "f2_p3",
+]  # the reproduced repository's
 
 
 def test_old_vectors_come_into_the_new_order():

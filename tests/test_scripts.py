@@ -17,7 +17,7 @@ import export_pb_with_pre_post
 import export_tf_serving_model
 import export_tf_serving_with_pre_post
 import train
-from mgn.images import PictureReader
+from mgn.data.reading import PictureReader
 from mgn.inference import load_embedder
 
 QUICK = ["--recipe", "scratch", "--batch_ids", "4", "--batch_images", "2"]
@@ -34,7 +34,12 @@ def test_evaluate_and_all_four_exports_agree(small_checkpoint, dataset, tmp_path
     # test_export.py compares each file with its source; here every second one is scored
     for i, model in enumerate((small_checkpoint, pb, served)):
         output = tmp_path / f"evaluation{i}"
-        assert run(evaluate, "--dataset", dataset, "--model", model, "--output_dir", output, "--rerank") == 0
+        assert (
+            run(
+                evaluate, "--dataset", dataset, "--model", model, "--output_dir", output, "--rerank"
+            )
+            == 0
+        )
         results.append(json.loads((output / "metrics.json").read_text()))
         assert re.search(rf"^mAP +{results[-1]['mAP']:.4f} ", capsys.readouterr().out, re.MULTILINE)
     for result in results[1:]:
@@ -43,7 +48,9 @@ def test_evaluate_and_all_four_exports_agree(small_checkpoint, dataset, tmp_path
             assert result["reranked"][name] == pytest.approx(results[0]["reranked"][name], abs=1e-3)
 
 
-def test_lists_of_pictures_and_kept_features(small_checkpoint, converted, dataset, lists, tmp_path, capsys):
+def test_lists_of_pictures_and_kept_features(
+    small_checkpoint, converted, dataset, lists, tmp_path, capsys
+):
     """Scores of a CSV data set, of its features in a file, and of features for what they are not of."""
     features = tmp_path / "features.npz"
     model = ["--model", small_checkpoint, "--features", features]
@@ -51,7 +58,14 @@ def test_lists_of_pictures_and_kept_features(small_checkpoint, converted, datase
     for i, arguments in enumerate(
         (
             ["--dataset", lists, *model],
-            ["--query", dataset / "query", "--gallery", lists / "gallery.csv", "--features", features],
+            [
+                "--query",
+                dataset / "query",
+                "--gallery",
+                lists / "gallery.csv",
+                "--features",
+                features,
+            ],
             ["--dataset", dataset, *model],
         )
     ):
@@ -63,7 +77,9 @@ def test_lists_of_pictures_and_kept_features(small_checkpoint, converted, datase
     assert len({result["mAP"] for result in results}) == 1 and results[0]["queries"] == 8
     with closing(load_embedder(small_checkpoint)) as embed, closing(PictureReader()) as read:
         both = embed([read(dataset / "query" / "0009_c1s1_000000_00.jpg")], flip=True)[0]
-    assert relative(np.load(features)["query_features"][0], both) < 1e-5  # the flip test is on by default
+    assert (
+        relative(np.load(features)["query_features"][0], both) < 1e-5
+    )  # the flip test is on by default
     for arguments, expected in (
         (
             ["--dataset", dataset, "--model", converted / "seathiefwang", "--features", features],
@@ -120,7 +136,14 @@ def test_training_starts_from_converted_weights(converted, dataset, tmp_path, ca
         ("seathiefwang", 555, []),  # 10 classes there, 8 here: the classifiers start anew
     ):
         train_dir = tmp_path / name
-        arguments = ["--init_checkpoint", converted / name, "--train_dir", train_dir, *start, *fresh]
+        arguments = [
+            "--init_checkpoint",
+            converted / name,
+            "--train_dir",
+            train_dir,
+            *start,
+            *fresh,
+        ]
         assert run(train, "--dataset", tmp_path / "data", *QUICK, *arguments) == 0
         given = tf.train.load_checkpoint(str(converted / name))
         made = tf.train.load_checkpoint(str(train_dir / "model.ckpt-1"))
@@ -130,7 +153,8 @@ def test_training_starts_from_converted_weights(converted, dataset, tmp_path, ca
         same = [
             n
             for n in weights
-            if shapes[n] == stored[n] and np.allclose(made.get_tensor(n), given.get_tensor(n), atol=1e-9)
+            if shapes[n] == stored[n]
+            and np.allclose(made.get_tensor(n), given.get_tensor(n), atol=1e-9)
         ]
         others = {n.split("/")[0] for n in weights if n not in same}
         assert len([n for n in stored if n.split("/")[0] not in others]) == kept
@@ -144,7 +168,9 @@ def test_starting_points_that_do_not_fit(converted, dataset, tmp_path, capsys):
     arguments = ["--dataset", dataset, *QUICK, "--init_checkpoint", converted / "seathiefwang"]
     line = refused(capsys, train, *arguments, "--train_dir", tmp_path / "a", "--pool", "max")
     assert "has pool avg: add --pool avg" in line
-    line = refused(capsys, train, "--dataset", dataset, *QUICK, "--init_checkpoint", tmp_path / "none")
+    line = refused(
+        capsys, train, "--dataset", dataset, *QUICK, "--init_checkpoint", tmp_path / "none"
+    )
     assert "no such file, folder or checkpoint" in line
     assert not (tmp_path / "a").exists()  # so that the remedy works with the same command
 
@@ -172,8 +198,16 @@ def test_wrong_flags_to_the_others(small_checkpoint, converted, dataset, tmp_pat
         (evaluate, ["--dataset", dataset], "required: --model"),
         (evaluate, ["--model", small_checkpoint, "--output_dir", tmp_path], "metrics.json exists"),
         (export_pb, ["--checkpoint", small_checkpoint, "--pb_path", pb], "mgn.pb exists"),
-        (export_pb, ["--checkpoint", small_checkpoint, "--pb_path", tmp_path / "mgn.txt"], "must end in .pb"),
-        (export_pb, ["--checkpoint", tmp_path, "--pb_path", tmp_path / "x.pb"], "no complete checkpoint"),
+        (
+            export_pb,
+            ["--checkpoint", small_checkpoint, "--pb_path", tmp_path / "mgn.txt"],
+            "must end in .pb",
+        ),
+        (
+            export_pb,
+            ["--checkpoint", tmp_path, "--pb_path", tmp_path / "x.pb"],
+            "no complete checkpoint",
+        ),
         (
             export_pb_with_pre_post,
             ["--checkpoint", small_checkpoint, "--pb_path", tmp_path / "x.pb", "--input", "jpg"],
@@ -186,7 +220,11 @@ def test_wrong_flags_to_the_others(small_checkpoint, converted, dataset, tmp_pat
         ),
         (export_tf_serving_model, ["--pb_path", pb, *served], "not a frozen graph"),
         (export_tf_serving_model, ["--pb_path", tmp_path / "none.pb", *served], "no such file"),
-        (export_tf_serving_with_pre_post, ["--pb_path", pb, *served, "--version", "0"], "--version"),
+        (
+            export_tf_serving_with_pre_post,
+            ["--pb_path", pb, *served, "--version", "0"],
+            "--version",
+        ),
         (
             convert_pytorch_weights,
             ["--pt_model_path", torch_file, "--checkpoint", converted / "seathiefwang"],

@@ -17,9 +17,9 @@ import tensorflow.compat.v1 as tf
 from conftest import refused, run
 
 import train
-from mgn import checkpoints, saving
-from mgn.files import held
-from mgn.runconfig import CONFIG, read_config, write_config
+from mgn.config.settings import CONFIG, read_config, write_config
+from mgn.system.files import held
+from mgn.weights import checkpoints, saving
 
 ROOT = Path(__file__).parent.parent
 QUICK = ["--recipe", "scratch", "--batch_ids", "4", "--batch_images", "2"]
@@ -64,7 +64,9 @@ def test_what_a_run_leaves_behind(trained, dataset):
         (4, 1),
         (5, 2),
     ]
-    assert all(np.isfinite(line["total"]) and line["images_per_second"] > 0 for line in lines(trained))
+    assert all(
+        np.isfinite(line["total"]) and line["images_per_second"] > 0 for line in lines(trained)
+    )
     assert checkpoints.steps_in(trained) == [0, 3, 5]
     assert tf.train.latest_checkpoint(str(trained)) == str(
         trained / "model.ckpt-5"
@@ -110,12 +112,22 @@ def test_resume_goes_on_where_the_run_stopped(trained, lists, tmp_path, capsys, 
 
 def test_a_loss_that_is_not_finite_ends_the_run(dataset, tmp_path, capsys):
     arguments = ["--dataset", dataset, "--train_dir", tmp_path / "run", *QUICK, "--max_steps", 20]
-    arguments += ["--save_every", 1, "--keep_checkpoints", 1]  # what was saved last went wrong already
+    arguments += [
+        "--save_every",
+        1,
+        "--keep_checkpoints",
+        1,
+    ]  # what was saved last went wrong already
     assert run(train, *arguments, "--optimizer", "sgd", "--learning_rate", 1e6) == 1
     line = capsys.readouterr().err.strip().splitlines()[-1]
-    found = re.search(r"^error: step (\d+): \w+ is (nan|inf), in the batch of .*.*jpg, .* and others", line)
+    found = re.search(
+        r"^error: step (\d+): \w+ is (nan|inf), in the batch of .*.*jpg, .* and others", line
+    )
     step, folder = int(found[1]), tmp_path / "run"
-    assert f"--learning_rate, if need be from {folder}/model.ckpt-{step - 1}, which is from before" in line
+    assert (
+        f"--learning_rate, if need be from {folder}/model.ckpt-{step - 1}, which is from before"
+        in line
+    )
     assert f"; model.ckpt-{step} has the weights that gave this" in line
     assert len((tmp_path / "run" / "bad_batch.txt").read_text().split()) == 8
     assert checkpoints.steps_in(folder) == [step - 1, step]
@@ -144,17 +156,29 @@ def test_resume_with_another_data_set_is_refused(trained, dataset, tmp_path, cap
     root = shutil.copytree(dataset, tmp_path / "copy")
     for path in (root / "bounding_box_train").glob("0008_*"):
         path.rename(path.with_name(path.name.replace("0008", "0080")))  # as many people, but others
-    line = refused(capsys, train, "--train_dir", trained, "--resume", "--dataset", root, "--max_steps", 9)
+    line = refused(
+        capsys, train, "--train_dir", trained, "--resume", "--dataset", root, "--max_steps", 9
+    )
     assert "trained with other pictures than this data set's 48" in line
     for path in (root / "bounding_box_train").glob("0080_*"):
         path.unlink()
-    line = refused(capsys, train, "--train_dir", trained, "--resume", "--dataset", root, "--max_steps", 9)
+    line = refused(
+        capsys, train, "--train_dir", trained, "--resume", "--dataset", root, "--max_steps", 9
+    )
     assert "8 classes, this data set has 7" in line
 
 
 def test_a_signal_saves_and_says_how_to_go_on(dataset, tmp_path):
     """In a process of its own; `test_resume.py` sends both signals within one."""
-    command = [sys.executable, "train.py", "--dataset", dataset, "--train_dir", tmp_path / "run", *QUICK]
+    command = [
+        sys.executable,
+        "train.py",
+        "--dataset",
+        dataset,
+        "--train_dir",
+        tmp_path / "run",
+        *QUICK,
+    ]
     process = subprocess.Popen(
         command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
     )
@@ -194,7 +218,10 @@ def test_wrong_flags_to_train(tmp_path, trained, capsys, monkeypatch):
             "--config: a run that is",
         ),
         (["--early_stop", "3"], "--early_stop 3: goes with --eval_every"),
-        (["--schedule", "cosine", "--cosine_start", "500"], "--cosine_start 500: must be less than --epochs"),
+        (
+            ["--schedule", "cosine", "--cosine_start", "500"],
+            "--cosine_start 500: must be less than --epochs",
+        ),
     ):
         assert expected in refused(capsys, train, *arguments)
     assert sorted(os.listdir(tmp_path)) == ["empty"]  # noqa: PTH208

@@ -7,11 +7,12 @@ import shutil
 import pytest
 import tensorflow.compat.v1 as tf
 
-from mgn import checkpoints, runlog, saving
 from mgn.config import TrainConfig
-from mgn.errors import CheckError
-from mgn.runlog import RunLog
-from mgn.validation import BEST, Validation
+from mgn.system.errors import CheckError
+from mgn.training import runlog
+from mgn.training.runlog import RunLog
+from mgn.training.watch import BEST, Validation
+from mgn.weights import checkpoints, saving
 
 CONFIG = dataclasses.replace(TrainConfig(), eval_every=10, early_stop=2)
 
@@ -35,7 +36,9 @@ def validated(folder, save, scores, step=0, config=CONFIG):
     """Score a checkpoint each 10 steps with these mAPs, after `step`; returns (best step, over?, due?)."""
     given = iter(scores)
     with RunLog(folder, step) as log:
-        validation = Validation(config, folder, lambda _prefix: {"mAP": next(given), "rank@1": 0.5}, log)
+        validation = Validation(
+            config, folder, lambda _prefix: {"mAP": next(given), "rank@1": 0.5}, log
+        )
         assert not validation.due(0) and not validation.due(step + 5)
         for _ in scores:
             step += 10

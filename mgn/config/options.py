@@ -3,9 +3,13 @@
 import dataclasses
 from dataclasses import dataclass
 
-from mgn.errors import InputError
+from mgn.system.errors import InputError
 
-MEAN = (0.485, 0.456, 0.406)  # RGB, of pictures in 0 to 1: ImageNet's, as every MGN was trained with
+MEAN = (
+    0.485,
+    0.456,
+    0.406,
+)  # RGB, of pictures in 0 to 1: ImageNet's, as every MGN was trained with
 STD = (0.229, 0.224, 0.225)
 EMBEDDING_SIZE = 2048  # eight heads of 256
 HEIGHT, WIDTH = 384, 128  # pixels; arXiv:1804.01438, section 4
@@ -16,7 +20,9 @@ OPTIMIZERS = ("sgd", "adam", "amsgrad")
 SCHEDULES = ("step", "cosine")
 PRECISIONS = ("float32", "bfloat16", "float16")
 EXPORT_INPUTS = ("float32", "uint8", "jpeg")  # what an exported graph with preprocessing may take
-EXPORT_MAX_PIXELS = 4096 * 4096  # of an encoded picture, so that a small file cannot fill the memory
+EXPORT_MAX_PIXELS = (
+    4096 * 4096
+)  # of an encoded picture, so that a small file cannot fill the memory
 _MANY = 10**9
 _RANGES = {  # of TrainConfig's numbers
     "learning_rate": (1e-12, 1e6),
@@ -45,6 +51,8 @@ _RANGES = {  # of TrainConfig's numbers
     "early_stop": (0, _MANY),
     "keep_checkpoints": (1, _MANY),
 }
+PREPROCESSING = "RGB 0-255, bicubic resize with antialias (Pillow's), / 255, minus mean, / std"
+DECODING = "libjpeg's accurate integer transform and fancy upsampling, as OpenCV and Pillow; grey, CMYK to RGB"
 
 
 def _option(default: object, text: str) -> object:
@@ -75,13 +83,17 @@ class TrainConfig:
     weight_decay: float = _option(
         5e-4, "L2 added to the gradient of all parameters, as PyTorch's optimisers do"
     )
-    margin: float | None = _option(1.2, "of the batch-hard triplet, embedding distance; 'none': soft margin")
+    margin: float | None = _option(
+        1.2, "of the batch-hard triplet, embedding distance; 'none': soft margin"
+    )
     cross_entropy_weight: float = _option(1.0, "of the mean cross-entropy in the total loss")
     triplet_weight: float = _option(2.0, "of the mean triplet loss in the total loss")
     triplet_start_step: int = _option(0, "cross-entropy alone before this step")
     label_smoothing: float = _option(0.0, "0 to 1")
     random_erasing: float = _option(0.5, "probability for each picture, 0 to 1")
-    crop_padding: int = _option(0, "pixels of black around a picture, of which a random part is cut out")
+    crop_padding: int = _option(
+        0, "pixels of black around a picture, of which a random part is cut out"
+    )
     batch_ids: int = _option(16, "P: people in a batch")
     batch_images: int = _option(4, "K: pictures of each person in a batch")
     epochs: int = _option(400, "one epoch: every person once, with K pictures; not every picture")
@@ -92,13 +104,17 @@ class TrainConfig:
     )
     gamma: float = _option(0.1, "step: factor at each milestone")
     cosine_start: int = _option(0, "cosine: epochs at full rate before it falls")
-    final_learning_rate: float = _option(0.0, "cosine: what it falls to at the end of the last epoch")
+    final_learning_rate: float = _option(
+        0.0, "cosine: what it falls to at the end of the last epoch"
+    )
     warmup_steps: int = _option(0, "steps of linear warm-up")
     warmup_factor: float = _option(0.0, "share of the learning rate that warm-up starts from")
     average_decay: float = _option(
         0.0, "moving average of the weights, which is then what is scored and exported; 0: none"
     )
-    zero_init_residual: bool = _option(False, "each block starts as the identity (arXiv:1706.02677)")
+    zero_init_residual: bool = _option(
+        False, "each block starts as the identity (arXiv:1706.02677)"
+    )
     pretrained: bool = _option(True, "the recipe expects --init_checkpoint")
     height: int = _option(HEIGHT, "picture height, pixels, a multiple of 96")
     width: int = _option(WIDTH, "picture width, pixels, a multiple of 32")
@@ -115,13 +131,19 @@ class TrainConfig:
     xla: bool = _option(False, "compile the step with XLA (GPUs)")
     sync_batch_norm: bool = _option(False, "batch statistics over all GPUs, not each its own")
     deterministic: bool = _option(False, "the same bits in every run; slower on GPUs")
-    cache: bool = _option(False, "keep the resized pictures in memory: height x width x 3 bytes each")
+    cache: bool = _option(
+        False, "keep the resized pictures in memory: height x width x 3 bytes each"
+    )
     seed: int = _option(0, "of weights, batches and augmentation")
     save_every: int = _option(500, "steps between checkpoints; the last step is always saved")
     keep_checkpoints: int = _option(3, "older ones are deleted, but for one of before the newest")
-    eval_every: int = _option(0, "steps between scores on query and gallery; the best is kept; 0: at the end")
+    eval_every: int = _option(
+        0, "steps between scores on query and gallery; the best is kept; 0: at the end"
+    )
     early_stop: int = _option(0, "stop after so many scores without a better mAP; 0: never")
-    evaluate_untrained: bool = _option(False, "score the network before the first step too, to compare with")
+    evaluate_untrained: bool = _option(
+        False, "score the network before the first step too, to compare with"
+    )
 
     def __post_init__(self):
         """Raise `InputError` that names the first field out of range."""
@@ -129,7 +151,9 @@ class TrainConfig:
         allowed_values = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES, "precision": PRECISIONS}
         for name, allowed in allowed_values.items():
             if getattr(self, name) not in allowed:
-                raise InputError(f"--{name} {getattr(self, name)}: choose one of {', '.join(allowed)}")
+                raise InputError(
+                    f"--{name} {getattr(self, name)}: choose one of {', '.join(allowed)}"
+                )
         for name, (least, most) in _RANGES.items():
             value = getattr(self, name)
             if value is not None and not least <= value <= most:  # NaN lies nowhere
@@ -138,7 +162,9 @@ class TrainConfig:
         if any(milestone < 1 for milestone in self.milestones):
             raise InputError(f"--milestones {self.milestones}: epochs are counted from 1")
         if self.schedule == "cosine" and self.cosine_start >= self.epochs:
-            raise InputError(f"--cosine_start {self.cosine_start}: must be less than --epochs {self.epochs}")
+            raise InputError(
+                f"--cosine_start {self.cosine_start}: must be less than --epochs {self.epochs}"
+            )
         if self.early_stop and not self.eval_every:
             raise InputError(f"--early_stop {self.early_stop}: goes with --eval_every")
 
@@ -161,81 +187,12 @@ class TrainConfig:
 def check_network_options(height: int, width: int, pool: str, reduction: str) -> None:
     """Raise `InputError` unless a network can be built with these options."""
     if height < 96 or height % 96:
-        raise InputError(f"--height {height}: must be a multiple of 96 (three stripes of a map of height/16)")
+        raise InputError(
+            f"--height {height}: must be a multiple of 96 (three stripes of a map of height/16)"
+        )
     if width < 32 or width % 32:
         raise InputError(f"--width {width}: must be a multiple of 32 (the network's total stride)")
     if pool not in POOLS:
         raise InputError(f"--pool {pool}: choose one of {', '.join(POOLS)}")
     if reduction not in REDUCTIONS:
         raise InputError(f"--reduction {reduction}: choose one of {', '.join(REDUCTIONS)}")
-
-
-_SEATHIEFWANG = TrainConfig()
-_SCRATCH = TrainConfig(
-    recipe="scratch",
-    optimizer="adam",
-    learning_rate=1.25e-3,
-    weight_decay=0.0,
-    triplet_weight=1.0,
-    triplet_start_step=100,
-    batch_ids=8,
-    epochs=80,
-    milestones=(60, 72),
-    zero_init_residual=True,
-    pretrained=False,
-    height=96,
-    width=32,
-)
-
-RECIPES = {
-    "demo": dataclasses.replace(
-        _SCRATCH,
-        recipe="demo",
-        epochs=27,
-        max_steps=80,
-        milestones=(24,),
-        learning_rate=5e-4,
-        triplet_start_step=20,
-        random_erasing=0.0,
-        evaluate_untrained=True,
-    ),
-    "scratch": _SCRATCH,
-    "paper": dataclasses.replace(
-        _SEATHIEFWANG,
-        recipe="paper",
-        optimizer="sgd",
-        learning_rate=1e-2,
-        triplet_weight=1.0,
-        random_erasing=0.0,
-        epochs=345,  # the paper's 80 passes over 12,936 pictures, in epochs of 751 people x 4 pictures
-        milestones=(172, 259),  # its 40 and 60
-        pool="max",
-    ),
-    "seathiefwang": _SEATHIEFWANG,
-    "lwplw": dataclasses.replace(_SEATHIEFWANG, recipe="lwplw", batch_ids=8, reduction="prelu"),
-    "strong": dataclasses.replace(
-        _SEATHIEFWANG,
-        recipe="strong",
-        learning_rate=3.5e-4,
-        margin=None,
-        triplet_weight=1.0,
-        label_smoothing=0.1,
-        crop_padding=10,
-        epochs=260,  # 12,220 steps of 64 pictures: fast-reid's 60 epochs are 12,120
-        schedule="cosine",
-        cosine_start=130,  # half of the run, as there
-        final_learning_rate=7e-7,
-        warmup_steps=2000,
-        warmup_factor=0.1,
-        average_decay=0.999,
-    ),
-}
-
-RECIPE_NOTES = {  # what each aims at on Market-1501, without re-ranking, and who published it
-    "demo": "minutes on two cores, on the embedded drawn set; no published figure",
-    "scratch": "no pretrained weights; small pictures; no published figure (doc/results.md has ours)",
-    "paper": "mAP 86.9, rank@1 95.7 (arXiv:1804.01438); re-implementations of it report less",
-    "seathiefwang": "re-ranked mAP 93.8, rank@1 95.8 (MGN-pytorch); lwplw's run, P=8: mAP 87.9, rank@1 94.9",
-    "lwplw": "re-ranked mAP 94.7, rank@1 96.1 (lwplw/reid-mgn, PReLU; without re-ranking not published)",
-    "strong": "fast-reid's settings on MGN's network; fast-reid's own (IBN-a, GeM): mAP 89.8, rank@1 95.8",
-}

@@ -31,7 +31,9 @@ def file_kind(path: Path) -> str | None:
     """What a file is that PyTorch cannot read as weights; None: nothing known, or PyTorch's but damaged."""
     with path.open("rb") as stream:
         start = stream.read(_START)
-    told = next((kind for begin, kind in _BEGINNINGS if start.lstrip().lower().startswith(begin)), None)
+    told = next(
+        (kind for begin, kind in _BEGINNINGS if start.lstrip().lower().startswith(begin)), None
+    )
     if told or start[4:8] == b"TFL3":
         return told or "a TensorFlow Lite model"
     if start.startswith(b"PK"):
@@ -51,16 +53,25 @@ def _zip_kind(path: Path) -> str | None:
         return None
     if {"config.json", "metadata.json"} <= set(names):
         return "a Keras model: no published MGN is in that form"
-    return "numpy arrays" if all(n.endswith(".npy") for n in names) else "a zip archive: unpack it first"
+    return (
+        "numpy arrays"
+        if all(n.endswith(".npy") for n in names)
+        else "a zip archive: unpack it first"
+    )
 
 
 def _message_kind(path: Path, start: bytes) -> str | None:
     """Protocol buffers: a frozen graph, a SavedModel's `saved_model.pb`, ONNX."""
     if start[:1] == b"\n" and _parses(tf.GraphDef(), path, "node"):
-        return f"a frozen graph of TensorFlow; one of this network needs no conversion, {_EVALUATED}"
+        return (
+            f"a frozen graph of TensorFlow; one of this network needs no conversion, {_EVALUATED}"
+        )
     if start[:1] == b"\x08" and _parses(saved_model_pb2.SavedModel(), path, "meta_graphs"):
         return f"a SavedModel of TensorFlow; name its folder, {_EVALUATED}"
-    if start[:1] == b"\x08" and start[2:3] in (b"\x12", b":"):  # its version, then a producer or the graph
+    if start[:1] == b"\x08" and start[2:3] in (
+        b"\x12",
+        b":",
+    ):  # its version, then a producer or the graph
         return "an ONNX graph: convert the PyTorch file that it was made from"
     return None
 

@@ -13,24 +13,28 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 from scipy.stats import norm
 
-from mgn.config import REDUCTION_ORDERS
-from mgn.families import Family
+from mgn.config.options import REDUCTION_ORDERS
 from mgn.network import BRANCHES, HEADS
-from mgn.progress import Progress
+from mgn.system.progress import Progress
+from mgn.weights.families import Family
 
 _CLEAR = 1.3  # how many times nearer one order must be, to be taken for the right one
 _NEAR = 0.4  # and how near at least; pictures unlike those of the training are far from both orders
 _EPSILON = 1e-5  # batch norm's
 _BATCH = 16  # pictures a forward
 Inputs = dict[str, np.ndarray]  # {head's name: mean of its pooled map, [2048]}
-_MOVED = {head.name for head in HEADS if head.reduction in ("reduction_2", "reduction_3", "reduction_4")}
+_MOVED = {
+    head.name for head in HEADS if head.reduction in ("reduction_2", "reduction_3", "reduction_4")
+}
 
 
 class Evidence(NamedTuple):
     """Distances of the heads' means from what batch norm remembers, in its standard deviations."""
 
     basis: str  # what the expected inputs of the heads come from
-    distances: dict[str, float]  # {order: root mean square over the heads that the orders differ in}
+    distances: dict[
+        str, float
+    ]  # {order: root mean square over the heads that the orders differ in}
 
     @property
     def order(self) -> str | None:
@@ -56,7 +60,9 @@ def inputs_from_pictures(session: tf.Session, images: np.ndarray) -> Inputs:
         session: of a graph with the network for inference; which reductions it holds makes no difference.
         images: float32 [N, height, width, 3], normalised, for its tensor `images`.
     """
-    pooled = [session.graph.get_operation_by_name(f"{h.reduction}/0/Conv2D").inputs[0] for h in HEADS]
+    pooled = [
+        session.graph.get_operation_by_name(f"{h.reduction}/0/Conv2D").inputs[0] for h in HEADS
+    ]
     total = np.zeros((len(HEADS), pooled[0].shape[-1]))
     with Progress(len(images), "judging the order of heads", "pictures") as progress:
         for start in range(0, len(images), _BATCH):
@@ -99,7 +105,9 @@ def _rectified(mean: np.ndarray, variance: np.ndarray) -> tuple[np.ndarray, np.n
     return first, np.maximum(second - first**2, 0)
 
 
-def judge(inputs: Inputs, state_dict: Mapping[str, np.ndarray], family: Family, basis: str) -> Evidence:
+def judge(
+    inputs: Inputs, state_dict: Mapping[str, np.ndarray], family: Family, basis: str
+) -> Evidence:
     """Compare both orders.
 
     Args:
@@ -116,9 +124,13 @@ def judge(inputs: Inputs, state_dict: Mapping[str, np.ndarray], family: Family, 
     return Evidence(basis, distances)
 
 
-def _remembered(state_dict: Mapping, family: Family, reduction: str, order: str) -> list[np.ndarray]:
+def _remembered(
+    state_dict: Mapping, family: Family, reduction: str, order: str
+) -> list[np.ndarray]:
     leaves = ("0/weight", "1/running_mean", "1/running_var")
-    return [state_dict[family.key(f"{reduction}/{leaf}", order)].astype(np.float64) for leaf in leaves]
+    return [
+        state_dict[family.key(f"{reduction}/{leaf}", order)].astype(np.float64) for leaf in leaves
+    ]
 
 
 def _distance(inputs: Sequence[np.ndarray], remembered: Sequence[Sequence[np.ndarray]]) -> float:

@@ -8,11 +8,11 @@ import tensorflow.compat.v1 as tf
 import torch
 
 from mgn.config import NetworkOptions
-from mgn.demo import draw_picture
-from mgn.errors import CheckError
-from mgn.images import normalise, resize
+from mgn.conversion.torch_mgn import TorchMGN
+from mgn.data.demo import draw_picture
+from mgn.data.images import normalise, resize
 from mgn.network import HEADS, mgn
-from mgn.torch_mgn import TorchMGN
+from mgn.system.errors import CheckError
 
 _TINY = 1e-30  # for a head that is 0 everywhere
 _TOLERANCE = 1e-4  # largest difference over largest value
@@ -68,13 +68,18 @@ def compare(
     theirs = [value.numpy() for value in (*features, *logits)]
     pairs = zip(names, ours, theirs, strict=True)
     with np.errstate(invalid="ignore"):  # infinities differ by NaN, which fails
-        found = {name: float(np.abs(a - b).max() / max(np.abs(b).max(), _TINY)) for name, a, b in pairs}
+        found = {
+            name: float(np.abs(a - b).max() / max(np.abs(b).max(), _TINY)) for name, a, b in pairs
+        }
     differences = {
-        h.name: Difference(found[f"feature_{h.name}:0"], found.get(f"logits_{h.name}:0")) for h in HEADS
+        h.name: Difference(found[f"feature_{h.name}:0"], found.get(f"logits_{h.name}:0"))
+        for h in HEADS
     }
     worst = max(found, key=lambda name: np.nan_to_num(found[name], nan=np.inf))
     if not found[worst] <= _TOLERANCE:
-        raise CheckError(f"{worst} {_what_is_wrong(found[worst])}; not kept", differences=record(differences))
+        raise CheckError(
+            f"{worst} {_what_is_wrong(found[worst])}; not kept", differences=record(differences)
+        )
     return differences
 
 
@@ -90,8 +95,12 @@ def _what_is_wrong(difference: float) -> str:
 def _torch_network(state_dict: Mapping[str, np.ndarray], options: NetworkOptions) -> TorchMGN:
     with torch.device("meta"):  # no memory, no random start: every value is given
         network = TorchMGN(options.num_classes, options.pool, options.reduction).eval()
-    given = {key: torch.from_numpy(np.asarray(value, np.float32)) for key, value in state_dict.items()}
-    counters = {k: torch.tensor(0) for k in network.state_dict() if k.endswith("num_batches_tracked")}
+    given = {
+        key: torch.from_numpy(np.asarray(value, np.float32)) for key, value in state_dict.items()
+    }
+    counters = {
+        k: torch.tensor(0) for k in network.state_dict() if k.endswith("num_batches_tracked")
+    }
     network.load_state_dict(given | counters, strict=True, assign=True)
     return network
 
@@ -100,7 +109,9 @@ def table(differences: Mapping[str, Difference]) -> str:
     """A row for each head."""
     rows = [f"{'head':<8}{'feature':>10}{'logits':>10}"]
     for name, (feature, logits) in differences.items():
-        rows.append(f"{name:<8}{feature:>10.1e}{'-' if logits is None else format(logits, '.1e'):>10}")
+        rows.append(
+            f"{name:<8}{feature:>10.1e}{'-' if logits is None else format(logits, '.1e'):>10}"
+        )
     return "\n".join(rows)
 
 
@@ -118,4 +129,6 @@ def record(differences: Mapping[str, Difference]) -> dict:
 
 def largest(differences: Mapping[str, Difference]) -> float:
     """The largest of all heads'."""
-    return max(value for difference in differences.values() for value in difference if value is not None)
+    return max(
+        value for difference in differences.values() for value in difference if value is not None
+    )

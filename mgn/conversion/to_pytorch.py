@@ -6,13 +6,13 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from mgn import checkpoints, parity, torchfiles
-from mgn.coverage import check_finite, not_finite
-from mgn.errors import CheckError, InputError
-from mgn.families import mgn_pytorch_key
-from mgn.files import replacing
-from mgn.layouts import to_torch_layout
-from mgn.session import new_session
+from mgn.conversion import parity, torchfiles
+from mgn.system.errors import CheckError, InputError
+from mgn.system.files import replacing
+from mgn.system.session import new_session
+from mgn.weights import checkpoints
+from mgn.weights.coverage import check_finite, not_finite
+from mgn.weights.families import mgn_pytorch_key, to_torch_layout
 
 
 class Written(NamedTuple):
@@ -51,10 +51,14 @@ def convert(path: Path, pt_path: Path, overwrite: bool = False, **options: objec
         values = checkpoints.read(found.prefix, list(names))
         check_finite(not_finite(values))
         # Popped, so that 280 MB are there once, not twice.
-        state_dict = {mgn_pytorch_key(names[n]): to_torch_layout(values.pop(n)) for n in list(values)}
+        state_dict = {
+            mgn_pytorch_key(names[n]): to_torch_layout(values.pop(n)) for n in list(values)
+        }
         torchfiles.write(temporary, _with_counters(state_dict))
         back = torchfiles.read(temporary)
-        changed = [key for key in list(state_dict) if _bits(back[key]) != _bits(state_dict.pop(key))]
+        changed = [
+            key for key in list(state_dict) if _bits(back[key]) != _bits(state_dict.pop(key))
+        ]
         if changed:
             raise CheckError(
                 f"{len(changed)} weights read back otherwise: {', '.join(changed[:5])}; not kept"

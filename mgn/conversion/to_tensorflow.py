@@ -7,15 +7,18 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from mgn import checkpoints, headorder, parity, saving, torchfiles, weights
-from mgn.config import HEIGHT, WIDTH, NetworkOptions, check_network_options
-from mgn.coverage import Coverage, cover, options_in
-from mgn.data import picture_files
-from mgn.errors import CheckError, InputError
-from mgn.families import BODIES, mgn_pytorch_key, recognise
-from mgn.images import PictureReader
-from mgn.layouts import to_tf_layout, to_torch_layout
-from mgn.session import new_session
+from mgn.config import NetworkOptions
+from mgn.config.options import HEIGHT, WIDTH, check_network_options
+from mgn.conversion import headorder, parity, torchfiles
+from mgn.data.reading import PictureReader
+from mgn.data.records import picture_files
+from mgn.network.architecture import BODIES
+from mgn.system.errors import CheckError, InputError
+from mgn.system.session import new_session
+from mgn.weights import checkpoints, saving
+from mgn.weights.coverage import Coverage, cover, options_in
+from mgn.weights.families import mgn_pytorch_key, recognise, to_tf_layout, to_torch_layout
+from mgn.weights.variables import assign_some
 
 _PICTURES = 256  # at most, to judge the order of heads by
 
@@ -71,7 +74,9 @@ def read(
     state_dict = torchfiles.read(path)
     family = recognise(state_dict)
     if order and not family.order:
-        raise InputError(f"--reduction_order: {path} is of {family.name}, which has no reductions to order")
+        raise InputError(
+            f"--reduction_order: {path} is of {family.name}, which has no reductions to order"
+        )
     options = NetworkOptions(
         **options_in(state_dict, family), pool=pool or family.pool, height=height, width=width
     )
@@ -138,23 +143,27 @@ def convert(
 def _assign(session: tf.Session, source: Source) -> None:
     keys = source.coverage.keys
     arrays = {name: to_tf_layout(source.state_dict[key]) for name, key in keys.items()}
-    weights.assign_some(session, [v for v in source.variables if v.op.name in keys], arrays)
+    assign_some(session, [v for v in source.variables if v.op.name in keys], arrays)
     initial = set(source.coverage.initial)
     session.run([v.initializer for v in source.variables if v.op.name in initial])
     others = [v for v in source.variables if v.op.name not in initial | keys.keys()]
-    weights.assign_some(session, others, _stand_ins(others))
+    assign_some(session, others, _stand_ins(others))
 
 
 def _stand_ins(variables: list[tf.Variable]) -> dict[str, np.ndarray]:
     """Values for the heads that a backbone lacks, so that its proof can go through a whole network."""
     rng = np.random.default_rng(0)
-    return {v.op.name: rng.uniform(0.01, 0.03, v.shape.as_list()).astype(np.float32) for v in variables}
+    return {
+        v.op.name: rng.uniform(0.01, 0.03, v.shape.as_list()).astype(np.float32) for v in variables
+    }
 
 
 def _judge(session: tf.Session, source: Source, verify: bool | Path) -> headorder.Evidence:
     family, state_dict = source.coverage.family, source.state_dict
     if not family.order:
-        raise InputError(f"--verify: {source.path} is of {family.name}, which has no reductions to order")
+        raise InputError(
+            f"--verify: {source.path} is of {family.name}, which has no reductions to order"
+        )
     if source.coverage.initial:
         raise InputError("--verify: some of the weights are missing; judge a whole file")
     if verify is True:
@@ -201,7 +210,11 @@ def _save(
     overwrite: bool,
 ) -> None:
     coverage = source.coverage
-    kept = [v for v in source.variables if coverage.family.kind == "mgn" or v.op.name.split("/")[0] in BODIES]
+    kept = [
+        v
+        for v in source.variables
+        if coverage.family.kind == "mgn" or v.op.name.split("/")[0] in BODIES
+    ]
     with source.graph.as_default():
         saver = saving.new_saver(kept)
     origin = {

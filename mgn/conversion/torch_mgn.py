@@ -42,11 +42,19 @@ class TorchMGN(nn.Module):
     def __init__(self, num_classes: int, pool: str = "avg", reduction: str = "relu"):
         super().__init__()
         self.pool = pool
-        stem = [nn.Conv2d(3, 64, 7, 2, 3, bias=False), nn.BatchNorm2d(64), nn.ReLU(), nn.MaxPool2d(3, 2, 1)]
+        stem = [
+            nn.Conv2d(3, 64, 7, 2, 3, bias=False),
+            nn.BatchNorm2d(64),
+            nn.ReLU(),
+            nn.MaxPool2d(3, 2, 1),
+        ]
         trunk = [_layer(64, 64, 3, 1), _layer(256, 128, 4, 2), Bottleneck(512, 256, 2)]
         self.backone = nn.Sequential(*stem, *trunk)  # MGN-pytorch's spelling
         for branch in BRANCHES:
-            layers = _layer(1024, 256, 5, 1), _layer(1024, 512, 3, branch.stride)  # layer3.1-5, layer4
+            layers = (
+                _layer(1024, 256, 5, 1),
+                _layer(1024, 512, 3, branch.stride),
+            )  # layer3.1-5, layer4
             setattr(self, branch.name, nn.Sequential(*layers))
         for head in HEADS:
             parts = [nn.Conv2d(2048, 256, 1, bias=False), nn.BatchNorm2d(256)]

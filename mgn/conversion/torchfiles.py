@@ -9,11 +9,11 @@ import safetensors.torch
 import tensorflow.compat.v1 as tf
 import torch
 
-from mgn import checkpoints
-from mgn.errors import InputError
-from mgn.filekinds import file_kind, folder_kind
-from mgn.files import not_written
-from mgn.layouts import to_torch_layout
+from mgn.conversion.filekinds import file_kind, folder_kind
+from mgn.system.errors import InputError
+from mgn.system.files import not_written
+from mgn.weights import checkpoints
+from mgn.weights.families import to_torch_layout
 
 _CONTAINERS = ("state_dict", "model", "net", "model_state_dict")
 _DEPTH = 4  # of containers in containers
@@ -27,7 +27,12 @@ _HARMLESS = [  # what training programs leave beside weights, torchreid for one:
     *{type(np.dtype(kind)) for kind in (np.float64, np.float32, np.int64, np.int32, np.bool_)},
     argparse.Namespace,
 ]
-_PREFIXES = ("module.", "model.", "net.", "backbone.")  # taken off while nearly all keys begin with one
+_PREFIXES = (
+    "module.",
+    "model.",
+    "net.",
+    "backbone.",
+)  # taken off while nearly all keys begin with one
 
 
 def read(path: Path) -> dict[str, np.ndarray]:
@@ -56,7 +61,9 @@ def read(path: Path) -> dict[str, np.ndarray]:
     tensors = {k: v for k, v in items if isinstance(k, str) and isinstance(v, torch.Tensor)}
     if not tensors:
         there = ", ".join(str(name) for name, _ in list(items)[:5]) or "nothing"
-        raise InputError(f"{path}: no weights in it, bare or in {', '.join(_CONTAINERS)}; it has {there}")
+        raise InputError(
+            f"{path}: no weights in it, bare or in {', '.join(_CONTAINERS)}; it has {there}"
+        )
     while prefix := next((p for p in _PREFIXES if _wraps(p, tensors)), None):
         tensors = {key.removeprefix(prefix): value for key, value in tensors.items()}
     return {key: _to_numpy(f"{path}: {key}", value) for key, value in tensors.items()}
@@ -66,7 +73,9 @@ def _inner(path: Path, loaded: object) -> object:
     """The container that holds the weights, one level down; `loaded` itself if there is none."""
     if not isinstance(loaded, Mapping):
         return loaded
-    counts = {name: _tensors_in(value) for name, value in loaded.items() if isinstance(value, Mapping)}
+    counts = {
+        name: _tensors_in(value) for name, value in loaded.items() if isinstance(value, Mapping)
+    }
     taken = next((name for name in _CONTAINERS if counts.get(name)), None)
     if taken is None or loaded[taken] is loaded:
         return loaded
@@ -100,7 +109,9 @@ def _load(path: Path) -> object:
             start = stream.read(9)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
-    pickled = start.startswith((b"PK", b"\x80"))  # the two formats of torch.save: a zip of pickles, a pickle
+    pickled = start.startswith(
+        (b"PK", b"\x80")
+    )  # the two formats of torch.save: a zip of pickles, a pickle
     unreadable = f"{path}: not a readable PyTorch checkpoint"
     try:
         if start[8:] == b"{" and not pickled:  # a safetensors header, after its length
@@ -128,7 +139,9 @@ def _to_numpy(where: str, value: torch.Tensor) -> np.ndarray:
         return value.float().numpy() if value.is_floating_point() else value.numpy()
     except (RuntimeError, TypeError, NotImplementedError, AttributeError):
         kind = f"{value.dtype}, {value.layout}, on {value.device}"
-        raise InputError(f"{where}: a tensor that is no plain array of real numbers ({kind})") from None
+        raise InputError(
+            f"{where}: a tensor that is no plain array of real numbers ({kind})"
+        ) from None
 
 
 def checkpoint_at(path: Path) -> Path | None:
@@ -159,7 +172,9 @@ def _read_checkpoint(prefix: Path) -> dict[str, np.ndarray]:
         raise InputError(
             f"{prefix}: is a checkpoint of this toolkit; --to_pytorch makes a PyTorch file of it"
         )
-    weights = [name for name, shape in shapes.items() if shape and name.rpartition("/")[0] not in shapes]
+    weights = [
+        name for name, shape in shapes.items() if shape and name.rpartition("/")[0] not in shapes
+    ]
     values = checkpoints.read(prefix, weights).items()
     return {name: _of_tensorflow(value) for name, value in values if _is_real(value)}
 

@@ -9,30 +9,33 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 
-from mgn.errors import InputError
-from mgn.files import replacing
+from mgn.system.errors import InputError
+from mgn.system.files import replacing
 
 TRAIN_PEOPLE, TEST_PEOPLE = 24, 24  # numbered from 1, training people first
 TRAIN_PICTURES, QUERY_PICTURES, GALLERY_PICTURES = 4, 1, 2  # of each person under each camera
 DISTRACTORS, JUNK = 40, 6  # pictures, in the gallery only
 HEIGHT, WIDTH = 128, 64  # pixels of a picture
 MARKER = "demo.txt"  # its text says which drawing and seed a finished folder holds
-
 _DRAWING = 1  # raise it when a pixel changes, so that an older set is not taken for this one
 _SCALE = 4  # bodies and places are drawn this much larger, then averaged down
 _MARGIN = 6  # pixels of a place beyond the picture: each view looks at another part of it
 _STRANGER = TRAIN_PEOPLE + TEST_PEOPLE + 1  # the first distractor's number
 _PASSER = _STRANGER + DISTRACTORS  # the first junk picture's
 _CIRCLE = np.stack([np.cos(np.linspace(0, 6.28, 24)), np.sin(np.linspace(0, 6.28, 24))], 1)
-
 # Colours are RGB, 0 to 255.
 _UPPER = np.array(
-    [*bytes.fromhex("ebebe6 232328 cd2328 f0821e f0d232 32963c 1ea5af 284bc8 7832a0 f08cb4 784b2d 8c9196")]
+    [
+        *bytes.fromhex(
+            "ebebe6 232328 cd2328 f0821e f0d232 32963c 1ea5af 284bc8 7832a0 f08cb4 784b2d 8c9196"
+        )
+    ]
 ).reshape(-1, 3)
-_LOWER = np.reshape([*bytes.fromhex("1e1e23 2d50a0 cdb487 e6e6e1 8c1e2d 506428 78787d 5f3c28")], (-1, 3))
+_LOWER = np.reshape(
+    [*bytes.fromhex("1e1e23 2d50a0 cdb487 e6e6e1 8c1e2d 506428 78787d 5f3c28")], (-1, 3)
+)
 _HAIR = np.reshape([*bytes.fromhex("191614 462d1c 78502d c8a55f 969696 82371e")], (-1, 3))
 _SKIN = np.reshape([*bytes.fromhex("f0cdb4 dcaf8c b4825f 6e4b37")], (-1, 3))
-
 # A channel becomes gain * channel ** gamma + offset, 0 to 1. A person's size is in picture heights. A place:
 # (wall, its blocks' width and height, how unlike they are, floor, its strokes' width and height).
 Camera = namedtuple("Camera", "gain offset gamma size blur place")
@@ -54,7 +57,9 @@ def make(directory: Path, seed: int = 0) -> Path:
         known = (directory / MARKER).is_file() and (directory / MARKER).read_bytes() == marker
         if known and all((directory / name).is_file() for name in plan):
             return directory
-        raise InputError(f"{directory}: not a finished demo set of seed {seed}; remove it or name another")
+        raise InputError(
+            f"{directory}: not a finished demo set of seed {seed}; remove it or name another"
+        )
     with replacing(directory) as folder:
         for name, key in plan.items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -76,8 +81,12 @@ def _plan() -> dict[str, tuple[int, int, int]]:
     ]
     for label, first, count in (("0000", _STRANGER, DISTRACTORS), ("-1", _PASSER, JUNK)):
         people = [first + i * 2 // 3 for i in range(count)]  # of three pictures two show one person
-        rows += [("bounding_box_test", label, n, i % len(CAMERAS) + 1, i) for i, n in enumerate(people)]
-    return {f"{row[0]}/{row[1]}_c{row[3]}s1_{row[2]:04d}{row[4]:02d}_00.jpg": row[2:] for row in rows}
+        rows += [
+            ("bounding_box_test", label, n, i % len(CAMERAS) + 1, i) for i, n in enumerate(people)
+        ]
+    return {
+        f"{row[0]}/{row[1]}_c{row[3]}s1_{row[2]:04d}{row[4]:02d}_00.jpg": row[2:] for row in rows
+    }
 
 
 def draw_picture(seed: int, person: int, camera: int, view: int) -> np.ndarray:
@@ -98,7 +107,11 @@ def _photograph(scene: np.ndarray, optics: Camera, rng: np.random.Generator) -> 
     light = rng.uniform(0.9, 1.1) * rng.uniform(0.97, 1.03, 3)
     pixels = np.clip(scene / 255, 0, 1) ** optics.gamma * optics.gain * light + optics.offset
     pixels = cv2.GaussianBlur(pixels, (0, 0), optics.blur * rng.uniform(0.8, 1.2))
-    return np.clip(255 * (pixels + rng.normal(0, 0.015, pixels.shape)), 0, 255).round().astype(np.uint8)
+    return (
+        np.clip(255 * (pixels + rng.normal(0, 0.015, pixels.shape)), 0, 255)
+        .round()
+        .astype(np.uint8)
+    )
 
 
 def _clothes(seed: int, person: int) -> SimpleNamespace:
@@ -106,11 +119,17 @@ def _clothes(seed: int, person: int) -> SimpleNamespace:
     shuffle, rng = np.random.default_rng(seed), np.random.default_rng((seed, person))
     row, column = divmod(person - 1, len(_UPPER))
     upper = shuffle.permutation(_UPPER)[column]
-    palettes = {"upper": [upper], "second": _UPPER[np.abs(_UPPER - upper).sum(1) > 200]}  # a contrast
+    palettes = {
+        "upper": [upper],
+        "second": _UPPER[np.abs(_UPPER - upper).sum(1) > 200],
+    }  # a contrast
     palettes["lower"] = [shuffle.permutation(_LOWER)[(row + column) % len(_LOWER)]]
     palettes |= {"hair": _HAIR, "skin": _SKIN, "shoes": _LOWER, "hat": _UPPER, "luggage": _UPPER}
     return SimpleNamespace(
-        **{part: rng.choice(palette) + rng.integers(-12, 13, 3) for part, palette in palettes.items()},
+        **{
+            part: rng.choice(palette) + rng.integers(-12, 13, 3)
+            for part, palette in palettes.items()
+        },
         width=rng.uniform(0.9, 1.2),  # of the body
         pattern=rng.choice(["plain", "plain", "rows", "columns", "checks", "blocks"]),
         garment=rng.choice(["trousers", "trousers", "skirt", "shorts"]),
@@ -128,13 +147,18 @@ class Body:
         """Take up a pose; `cut_off` leaves half a person in the picture, as a bad detection does."""
         facing = rng.integers(4)
         self.facing, self.back = (0, 1, 0, -1)[facing], facing == 2  # eyes to the right 1, left -1
-        self.stride, self.lean = rng.uniform(-1, 1), rng.uniform(-0.03, 0.03)  # 1 right leg ahead, -1 left
+        self.stride, self.lean = (
+            rng.uniform(-1, 1),
+            rng.uniform(-0.03, 0.03),
+        )  # 1 right leg ahead, -1 left
         self.height = HEIGHT * size * rng.uniform(0.95, 1.04)  # pixels
         shift = rng.choice([-1, 1], 2) * rng.uniform(0.2, 0.4, 2) * cut_off
         self.feet = (rng.uniform((0.44, 0.94), (0.56, 0.97)) + shift) * (WIDTH, HEIGHT)
         self.layer = np.zeros((HEIGHT * _SCALE, WIDTH * _SCALE, 4), np.uint8)  # RGB and cover
 
-    def part(self, colour: np.ndarray, *points: np.ndarray | tuple, where: np.ndarray | None = None) -> None:
+    def part(
+        self, colour: np.ndarray, *points: np.ndarray | tuple, where: np.ndarray | None = None
+    ) -> None:
         """Fill the convex hull of `points`, or only where a mask as large as the layer is set."""
         x, y = np.concatenate([np.atleast_2d(p) for p in points]).T
         pixels = np.stack([x + self.lean * (1 - y), y - 1], 1) * self.height + self.feet
@@ -153,9 +177,14 @@ class Body:
 
     def put_into(self, scene: np.ndarray, rng: np.random.Generator) -> None:
         """Lay the figure on `scene` with a shadow at its feet, folds, and light from one side."""
-        feet, axes = self.feet.round().astype(int).tolist(), (round(self.height / 7), round(self.height / 40))
+        feet, axes = (
+            self.feet.round().astype(int).tolist(),
+            (round(self.height / 7), round(self.height / 40)),
+        )
         shadow = cv2.ellipse(np.ones(scene.shape[:2]), feet, axes, 0, 0, 360, 0.65, -1)
-        folds = cv2.resize(rng.normal(1, 0.06, (24, 12)), (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC)
+        folds = cv2.resize(
+            rng.normal(1, 0.06, (24, 12)), (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC
+        )
         across = np.clip((np.arange(WIDTH) - self.feet[0]) / self.height, -0.1, 0.1)
         light = folds * (1 + rng.choice([-1.2, 1.2]) * across)
         small = cv2.resize(self.layer, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA)
@@ -195,7 +224,14 @@ def _draw_trunk(body: Body, who: SimpleNamespace, width: float) -> None:
     hem, end = (1.5 * hip, 0.77) if who.garment == "skirt" else (hip, 0.56)
     body.part(who.lower, (-hip, 0.5), (hip, 0.5), (hem, end), (-hem, end))
     body.limb(who.skin * 0.9, (0, 0.13, 0.026), (0, 0.18, 0.03))
-    outline = [(-0.04, 0.17), (0.04, 0.17), (-shoulder, 0.2), (shoulder, 0.2), (hip, 0.53), (-hip, 0.53)]
+    outline = [
+        (-0.04, 0.17),
+        (0.04, 0.17),
+        (-shoulder, 0.2),
+        (shoulder, 0.2),
+        (hip, 0.53),
+        (-hip, 0.53),
+    ]
     body.part(who.upper, *outline)
     body.part(who.second, *outline, where=_pattern(body, who.pattern))
 
@@ -206,7 +242,9 @@ def _pattern(body: Body, name: str) -> np.ndarray:
     rows = (y / _SCALE - body.feet[1]) // (0.045 * body.height) % 2 > 0
     columns = (x / _SCALE - body.feet[0]) // (0.04 * body.height) % 2 > 0
     blocks = y / _SCALE > body.feet[1] - 0.65 * body.height
-    return {"rows": rows, "columns": columns, "checks": rows ^ columns, "blocks": blocks}.get(name, np.False_)
+    return {"rows": rows, "columns": columns, "checks": rows ^ columns, "blocks": blocks}.get(
+        name, np.False_
+    )
 
 
 def _draw_arm(body: Body, who: SimpleNamespace, width: float, side: int) -> None:
@@ -247,3 +285,13 @@ def _place(wall: tuple, block: tuple, contrast: float, floor: tuple, stroke: tup
         colour = np.multiply(floor, rng.uniform(0.8, 1.1))
         cv2.rectangle(image, (x, y), (x + stroke[0], y + stroke[1]), colour, -1)
     return cv2.resize(image, None, fx=1 / _SCALE, fy=1 / _SCALE, interpolation=cv2.INTER_AREA)
+
+
+def checked_dataset(dataset: Path | None, *splits: str) -> Path:
+    """The folder of `--dataset`, or the demo set under `runs/`; complains before TensorFlow is loaded."""
+    from mgn.data.records import read_split  # `--help` is quicker without numpy and OpenCV
+
+    dataset = dataset or make(Path("runs") / "demo_set")
+    for split in splits:
+        read_split(dataset, split)
+    return dataset

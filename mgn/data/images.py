@@ -1,26 +1,15 @@
 """Decode, resize, flip, erase, normalise: the only preprocessing code, all of it graph operations."""
 
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
-from pathlib import Path
-
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from mgn.config import MEAN, STD
-from mgn.errors import InputError
-from mgn.progress import Progress
-from mgn.session import new_session
+from mgn.config.options import MEAN, STD
 
-PREPROCESSING = "RGB 0-255, bicubic resize with antialias (Pillow's), / 255, minus mean, / std"
-DECODING = (
-    "libjpeg's accurate integer transform and fancy upsampling, as OpenCV and Pillow; grey, CMYK to RGB"
-)
-READERS = 4  # threads that decode
 _ERASED_AREA = 0.02, 0.4  # share of the picture (arXiv:1708.04896)
 _ERASED_ASPECT = 0.3, 1 / 0.3  # height over width
-_ERASING_TRIES = 10  # rectangles drawn until one lies inside; MGN-pytorch tries 100, with the same effect
+_ERASING_TRIES = (
+    10  # rectangles drawn until one lies inside; MGN-pytorch tries 100, with the same effect
+)
 
 
 def decode(contents: tf.Tensor) -> tf.Tensor:
@@ -41,7 +30,9 @@ def resize(pictures: tf.Tensor, height: int, width: int) -> tf.Tensor:
     Bicubic with antialias, as Pillow and so the PyTorch models' training.
     """
     batch = pictures if pictures.shape.rank == 4 else tf.expand_dims(pictures, 0)
-    with tf.device("/device:CPU:0"):  # the operation has no other kernel; what lies between stays with it
+    with tf.device(
+        "/device:CPU:0"
+    ):  # the operation has no other kernel; what lies between stays with it
         count, given_height, given_width, _ = tf.unstack(tf.shape(batch))
         rows = tf.reshape(batch, [count, given_height, 3 * given_width])
         rows = tf.reshape(_resize_rows(rows, height), [count, height, given_width, 3])
@@ -71,7 +62,9 @@ def _resize_rows(rows: tf.Tensor, number: int) -> tf.Tensor:
 
 def normalise(pictures: tf.Tensor) -> tf.Tensor:
     """RGB 0 to 255, float32 [..., 3] or rows [..., 3 * W], to what the network expects: about -2 to 3."""
-    mean, std = (np.tile(np.float32(255.0 * np.array(x)), pictures.shape[-1] // 3) for x in (MEAN, STD))
+    mean, std = (
+        np.tile(np.float32(255.0 * np.array(x)), pictures.shape[-1] // 3) for x in (MEAN, STD)
+    )
     return (pictures - mean) / std
 
 
@@ -79,13 +72,6 @@ def denormalise(pictures: np.ndarray) -> np.ndarray:
     """The way back from `normalise`, to look at: float32 [..., 3] to uint8 RGB."""
     grey = (pictures * np.float32(STD) + np.float32(MEAN)) * 255.0
     return np.clip(np.rint(grey), 0, 255).astype(np.uint8)
-
-
-def in_rows(pictures: np.ndarray, columns: int) -> np.ndarray:
-    """Pictures [R * columns, H, W, 3] as one: [R * H, columns * W, 3]."""
-    _, height, width, _ = pictures.shape
-    rows = pictures.reshape(-1, columns, height, width, 3)
-    return rows.transpose(0, 2, 1, 3, 4).reshape(-1, columns * width, 3)
 
 
 def mirror(pictures: tf.Tensor) -> tf.Tensor:
@@ -137,58 +123,11 @@ def erase(picture: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:
     top = tf.floor(draws[2][first] * (height - tall[first] + 1.0))
     left = tf.floor(draws[3][first] * (width - wide[first] + 1.0))
     # By rows, as above: a row's numbers are three a column.
-    rows, columns = tf.range(float(height))[:, None], np.repeat(np.arange(width, dtype=np.float32), 3)
+    rows, columns = (
+        tf.range(float(height))[:, None],
+        np.repeat(np.arange(width, dtype=np.float32), 3),
+    )
     inside_rows = (rows >= top) & (rows < top + tall[first]) & tf.reduce_any(fits)
     inside = inside_rows & (columns >= left) & (columns < left + wide[first])
     flat = tf.reshape(picture, [height, 3 * width])
     return tf.reshape(tf.where(inside, tf.zeros_like(flat), flat), picture.shape)
-
-
-class PictureReader:
-    """Reads picture files outside of any graph; safe to call from several threads."""
-
-    def __init__(self):
-        with tf.Graph().as_default() as graph:
-            self._contents = tf.placeholder(tf.string, [])
-            self._picture = decode(self._contents)
-        self._session = new_session(graph)
-
-    def __call__(self, path: str | Path) -> np.ndarray:
-        """Read one file to uint8 RGB [H, W, 3].
-
-        Raises:
-            InputError: not there, or not a whole JPEG, PNG or BMP; the file is named.
-        """
-        try:
-            return self._session.run(self._picture, {self._contents: Path(path).read_bytes()})
-        except OSError as error:
-            raise InputError(f"{path}: cannot be read ({error.strerror})") from None
-        except tf.errors.OpError:
-            raise InputError(f"{path}: not a whole JPEG, PNG or BMP picture; mend or remove it") from None
-
-    def close(self) -> None:
-        """Free the session."""
-        self._session.close()
-
-
-def check_readable(paths: Sequence[str]) -> None:
-    """Decode each file once.
-
-    Raises:
-        InputError: some cannot be read; the first is named.
-    """
-
-    def fault(path: str) -> str | None:
-        try:
-            read(path)
-        except InputError as error:
-            return str(error)
-
-    faults, threads = [], ThreadPoolExecutor(READERS)
-    with closing(PictureReader()) as read, threads, Progress(len(paths), "checking", "pictures") as progress:
-        for found in threads.map(fault, paths):
-            faults += [found] if found else []
-            progress.advance()
-    if faults:
-        more = f" ({len(faults) - 1} more: python -m mgn.doctor lists them)" if len(faults) > 1 else ""
-        raise InputError(faults[0] + more)

@@ -1,21 +1,19 @@
-"""Examine a data set before somebody trains or evaluates on it: `python -m mgn.doctor DIR`."""
+"""What is wrong with a data set, before somebody trains or evaluates on it."""
 
 import hashlib
 import statistics
-import sys
 from collections import Counter, defaultdict, namedtuple
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from mgn import cli
-from mgn.config import TrainConfig
-from mgn.errors import InputError
-from mgn.progress import Progress
+import cv2
+import numpy as np
 
-if TYPE_CHECKING:  # imported in the functions, as numpy and OpenCV are: `--help` is quicker without
-    from mgn.data import Record, Split
+from mgn.data import records
+from mgn.data.records import Record, Split
+from mgn.system.errors import InputError
+from mgn.system.progress import Progress
 
 FIGURES = ("pictures", "people", "cameras", "junk", "distractors", "other files")
 MARKET = {  # Market-1501's own; pictures are those that are used
@@ -24,30 +22,28 @@ MARKET = {  # Market-1501's own; pictures are those that are used
     "gallery": {"pictures": 15913, "cameras": 6, "junk": 3819},
 }
 # What TensorFlow decodes whatever the file's name (OpenCV takes more): how it begins, and what marks its end.
-_ENDS = {b"\xff\xd8\xff": b"\xff\xd9", b"\x89PNG": b"IEND\xaeB`\x82", b"BM": b"", b"GIF8": b"", b"RIFF": b""}
-Picture = namedtuple("Picture", "fault size digest")  # None or a few words; (height, width); of the bytes
-
-
-def main(arguments: list[str]) -> int:
-    """Parse, examine, print; exit status 1 if anything is in the way of training or evaluating."""
-    parser = cli.Parser("Examine a data set before training or evaluating.", prog="python -m mgn.doctor")
-    parser.add_argument("dataset", metavar="DIR", type=cli.existing_path, help="as --dataset of train.py")
-    text = "K: pictures of each person in a training batch; omitted: %(default)s"
-    parser.add_argument("--batch_images", type=cli.positive_int, default=TrainConfig.batch_images, help=text)
-    flags = parser.parse_args(arguments)
-    figures, findings = examine(flags.dataset, flags.batch_images)
-    problems, warnings = (sum(f.startswith(level) for f in findings) for level in ("problem", "warning"))
-    report = "\n".join([figures, "", *findings, "", f"{problems} problems, {warnings} warnings"])
-    print(report.encode(errors="backslashreplace").decode())  # the bytes of a file's name may be no text
-    return cli.FAILED if problems else cli.DONE
+_ENDS = {
+    b"\xff\xd8\xff": b"\xff\xd9",
+    b"\x89PNG": b"IEND\xaeB`\x82",
+    b"BM": b"",
+    b"GIF8": b"",
+    b"RIFF": b"",
+}
+Picture = namedtuple(
+    "Picture", "fault size digest"
+)  # None or a few words; (height, width); of the bytes
 
 
 def examine(dataset: Path, batch_images: int) -> tuple[str, list[str]]:
     """The figures, and what is to be said about them: each begins "ok:", "warning:" or "problem:"."""
     splits, findings = read_splits(dataset)
     pictures = open_all([record.path for split in splits.values() for record in split.records])
-    unreadable = [f"{path} ({picture.fault})" for path, picture in pictures.items() if picture.fault]
-    findings += [_finding(unreadable, "problem: unreadable pictures", "training stops; mend or remove them")]
+    unreadable = [
+        f"{path} ({picture.fault})" for path, picture in pictures.items() if picture.fault
+    ]
+    findings += [
+        _finding(unreadable, "problem: unreadable pictures", "training stops; mend or remove them")
+    ]
     if "train" in splits:
         findings += check_training(splits["train"], batch_images)
     if "query" in splits and "gallery" in splits:
@@ -60,25 +56,29 @@ def examine(dataset: Path, batch_images: int) -> tuple[str, list[str]]:
 
 def read_splits(dataset: Path) -> tuple[dict[str, "Split"], list[str]]:
     """The splits that can be used, and what is wrong with the others and with names."""
-    from mgn import data
-
     splits, findings, misnamed = {}, [], []
-    for name in data.FOLDERS:
-        path = data.split_path(dataset, name)
-        for file in sorted(path.iterdir()) if path.is_dir() else ():  # a list may name a picture as it likes
-            known = file.name[0] == "." or file.name.lower() == "thumbs.db"  # macOS and Windows leave them
-            if not known and not (data.parse_name(file.name) and file.is_file()):
+    for name in records.FOLDERS:
+        path = records.split_path(dataset, name)
+        for file in (
+            sorted(path.iterdir()) if path.is_dir() else ()
+        ):  # a list may name a picture as it likes
+            known = (
+                file.name[0] == "." or file.name.lower() == "thumbs.db"
+            )  # macOS and Windows leave them
+            if not known and not (records.parse_name(file.name) and file.is_file()):
                 misnamed.append(str(file))
         try:
-            splits.update({name: data.read_split(dataset, name)} if path.exists() else {})
+            splits.update({name: records.read_split(dataset, name)} if path.exists() else {})
         except InputError as error:  # no reason not to look at the other splits
             findings.append(f"problem: {error}")
     if not splits:
-        none = f"{dataset}: no {', '.join(data.FOLDERS.values())}; no train.csv, query.csv, gallery.csv"
+        none = f"{dataset}: no {', '.join(records.FOLDERS.values())}; no train.csv, query.csv, gallery.csv"
         raise InputError(findings[0].removeprefix("problem: ") if findings else none)
     trainable, scorable = "train" in splits, {"query", "gallery"} <= splits.keys()
     if not trainable and not scorable:
-        findings.append("problem: no training split, and not both query and gallery: of no use for either")
+        findings.append(
+            "problem: no training split, and not both query and gallery: of no use for either"
+        )
     elif not trainable:
         findings.append("warning: no training split: can be evaluated, not trained on")
     elif not scorable:
@@ -106,10 +106,9 @@ def open_all(paths: list[str]) -> dict[str, Picture]:
 
 def open_picture(path: str) -> Picture:
     """Read, decode and hash one file."""
-    import cv2
-    import numpy as np
-
-    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION  # training does not look at EXIF either
+    flags = (
+        cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+    )  # training does not look at EXIF either
     try:
         contents = Path(path).read_bytes()
         fault = find_fault(contents)
@@ -143,17 +142,17 @@ def check_training(train: "Split", batch_images: int) -> Iterator[str]:
 
 def check_matches(query: "Split", gallery: "Split") -> Iterator[str]:
     """What a score needs: the query's person in the gallery, under another camera."""
-    from mgn import data
-
     try:
-        data.check_matches(query, gallery)
+        records.check_matches(query, gallery)
     except InputError as error:
         yield f"problem: evaluation would be meaningless: {error}"
     seen = {(r.person, r.camera) for r in gallery.records}
     cameras = Counter(person for person, _ in seen)  # if it is the query's own alone: lost
     lost = [r.path for r in query.records if not cameras[r.person] - ((r.person, r.camera) in seen)]
-    yield _finding(lost, "warning: queries without a match in another camera", "not counted in the scores")
-    alone = _seen_once(r for r in query.records + gallery.records if r.person != data.DISTRACTOR)
+    yield _finding(
+        lost, "warning: queries without a match in another camera", "not counted in the scores"
+    )
+    alone = _seen_once(r for r in query.records + gallery.records if r.person != records.DISTRACTOR)
     advice = "they cannot be matched; check the cameras"
     yield _finding(alone, "warning: test people under one camera only", advice)
 
@@ -165,17 +164,25 @@ def _seen_once(records: Iterable["Record"]) -> list[str]:
 
 def check_overlap(splits: dict[str, "Split"], pictures: dict[str, Picture]) -> Iterator[str]:
     """People and pictures that are in more than one split."""
-    train, query, gallery = (splits[n].records if n in splits else () for n in ("train", "query", "gallery"))
-    both = {r.person for r in train} & {r.person for r in query + gallery}  # train holds no distractors
+    train, query, gallery = (
+        splits[n].records if n in splits else () for n in ("train", "query", "gallery")
+    )
+    both = {r.person for r in train} & {
+        r.person for r in query + gallery
+    }  # train holds no distractors
     people, advice = [f"person {n}" for n in sorted(both)], "scores flatter; move or renumber them"
     yield _finding(people, "problem: people in training and test", advice)
     leaks = [f"{a.path} = {twins[0].path}" for a, twins in _twins(train, query + gallery, pictures)]
-    yield _finding(leaks, "problem: training pictures in query or gallery", "scores flatter; remove one copy")
+    yield _finding(
+        leaks, "problem: training pictures in query or gallery", "scores flatter; remove one copy"
+    )
     same, wrong = [], []
     for a, twins in _twins(query, gallery, pictures):
         others = [b for b in twins if (b.person, b.camera) != (a.person, a.camera)]
         (wrong if others else same).append(f"{a.path} = {(others or twins)[0].path}")
-    yield _finding(same, "ok: query pictures in the gallery", "ignored: of the query's person and camera")
+    yield _finding(
+        same, "ok: query pictures in the gallery", "ignored: of the query's person and camera"
+    )
     advice = "one of the two labels is wrong"
     yield _finding(wrong, "warning: query pictures in the gallery under other labels", advice)
 
@@ -185,38 +192,55 @@ def _twins(records: Iterable, others: Iterable, pictures: dict[str, Picture]) ->
     by_digest = defaultdict(list)
     for other in others:
         by_digest[pictures[other.path].digest].append(other)
-    yield from ((r, by_digest[d]) for r in records if (d := pictures[r.path].digest) and d in by_digest)
+    yield from (
+        (r, by_digest[d]) for r in records if (d := pictures[r.path].digest) and d in by_digest
+    )
 
 
 def count(split: "Split") -> dict[str, int]:
     """The figures of one split."""
     people, cameras = split.persons.tolist(), {*split.cameras.tolist()}
-    figures = len(people), len({*people} - {0}), len(cameras), split.junk, people.count(0), split.ignored
+    figures = (
+        len(people),
+        len({*people} - {0}),
+        len(cameras),
+        split.junk,
+        people.count(0),
+        split.ignored,
+    )
     return dict(zip(FIGURES, figures, strict=True))
 
 
 def compare(counts: dict[str, dict], called_market: bool) -> tuple[str, list[str]]:
     """The splits side by side, beside Market-1501's if they look like it; and then what differs."""
-    pairs = [(name, figure, counts[name][figure], n) for name in counts for figure, n in MARKET[name].items()]
+    pairs = [
+        (name, figure, counts[name][figure], n)
+        for name in counts
+        for figure, n in MARKET[name].items()
+    ]
     unlike = [f"{name}: {got:,} {figure}, not {n:,}" for name, figure, got, n in pairs if got != n]
-    alike = [figure for _, figure, got, n in pairs if got == n and figure != "cameras"]  # many sets have six
+    alike = [
+        figure for _, figure, got, n in pairs if got == n and figure != "cameras"
+    ]  # many sets have six
     columns, like_market = [], called_market or bool(alike)
     for name, market in MARKET.items():
         columns += [(name, counts.get(name, {})), ("Market-1501", market)][: 1 + like_market]
     rows = [["", *(title for title, _ in columns)]]
-    rows += [[name, *(f"{c[name]:,}" if name in c else "-" for _, c in columns)] for name in FIGURES]
-    table = "\n".join(f"{first:<12}" + "".join(f"{cell:>12}" for cell in cells) for first, *cells in rows)
+    rows += [
+        [name, *(f"{c[name]:,}" if name in c else "-" for _, c in columns)] for name in FIGURES
+    ]
+    table = "\n".join(
+        f"{first:<12}" + "".join(f"{cell:>12}" for cell in cells) for first, *cells in rows
+    )
     advice = "if it is Market-1501, unpack it again"
     return table, [_finding(unlike, "warning: figures unlike Market-1501's", advice)] * like_market
 
 
 def sizes(pictures: dict[str, Picture]) -> str:
     """Smallest and largest by area, and the median of heights and of widths."""
-    found = sorted((p.size for p in pictures.values() if p.size), key=lambda s: s[0] * s[1]) or [(0, 0)]
+    found = sorted((p.size for p in pictures.values() if p.size), key=lambda s: s[0] * s[1]) or [
+        (0, 0)
+    ]
     median = [statistics.median_low(lengths) for lengths in zip(*found, strict=True)]
     shown = {"smallest": found[0], "median": median, "largest": found[-1]}
     return "height x width: " + ", ".join(f"{name} {h}x{w}" for name, (h, w) in shown.items())
-
-
-if __name__ == "__main__":
-    sys.exit(cli.run(main))

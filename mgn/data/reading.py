@@ -1,66 +1,22 @@
-"""The input pipeline: picture files to normalised, augmented P×K batches, ready ahead of the step."""
+"""Picture files read: ahead of a step by `tf.data`, or one by one."""
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
 
 import numpy as np
 import tensorflow.compat.v1 as tf
 
 from mgn.config import TrainConfig
-from mgn.data import pk_batches, steps_per_epoch
-from mgn.errors import InputError
-from mgn.images import augment, decode, resize
-from mgn.progress import Progress
-from mgn.session import new_session
+from mgn.data.images import augment, decode, resize
+from mgn.data.sampling import Share, shared_batches
+from mgn.system.errors import InputError
+from mgn.system.progress import Progress
+from mgn.system.session import new_session
 
 _READ_AT_ONCE = 64  # pictures, when all are read ahead
-
-
-class Share(NamedTuple):
-    """The replicas `first` to `first + count - 1` of `total`, between which a batch's people are divided."""
-
-    first: int = 0
-    count: int = 1
-    total: int = 1
-
-
-def check_divides(config: TrainConfig, num_classes: int, replicas: int) -> None:
-    """Raise `InputError` if there is a batch with fewer people than replicas."""
-    people = config.batch_ids
-    last = num_classes - people * (steps_per_epoch(num_classes, people) - 1)
-    if min(people, last) < replicas:
-        raise InputError(
-            f"--batch_ids {people}: an epoch's last batch has {min(people, last)} people, too few for"
-            f" {replicas} replicas; choose another number of people or of replicas"
-        )
-
-
-def training_batches(config: TrainConfig, labels: np.ndarray, start: int, stop: int) -> Iterator[tuple]:
-    """Yield (indices int64 [B], epoch, first one's place in the epoch) for steps `start` to `stop` - 1."""
-    per_epoch = steps_per_epoch(int(labels.max()) + 1, config.batch_ids)
-    for epoch in range(start // per_epoch, -(-stop // per_epoch)):
-        batches = pk_batches(labels, config.batch_ids, config.batch_images, config.seed, epoch)
-        place = 0
-        for i, batch in enumerate(batches):
-            if start <= epoch * per_epoch + i < stop:
-                yield batch, epoch, place
-            place += len(batch)
-
-
-def shared_batches(
-    config: TrainConfig, labels: np.ndarray, start: int, stop: int, share: Share
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield (indices int64 [B], seeds int64 [B, 2]): for each step the parts of the replicas in `share`.
-
-    A replica gets whole people. A picture's seed is made of (seed, epoch, place in the epoch) alone, so that
-    augmentation depends neither on where training started nor on how many replicas there are.
-    """
-    for batch, epoch, place in training_batches(config, labels, start, stop):
-        places = epoch * 2**32 + np.arange(place, place + len(batch))
-        seeds = np.stack([np.full(len(batch), config.seed), places], axis=1)
-        people = np.array_split(np.arange(len(batch)).reshape(-1, config.batch_images), share.total)
-        for rows in people[share.first : share.first + share.count]:
-            yield batch[rows.ravel()], seeds[rows.ravel()]
+READERS = 4  # threads that decode
 
 
 def training_dataset(
@@ -91,14 +47,20 @@ def training_dataset(
 
     def elements() -> Iterator[tuple]:
         for indices, seeds in shared_batches(config, labels, start, stop, share or Share()):
-            kept = np.empty((len(indices), 0, 0, 3), np.uint8) if pictures is None else pictures[indices]
+            kept = (
+                np.empty((len(indices), 0, 0, 3), np.uint8)
+                if pictures is None
+                else pictures[indices]
+            )
             yield indices, seeds, kept
 
     def load(index_seed_and_picture: tuple) -> tf.Tensor:
         index, seed, picture = index_seed_and_picture
         if pictures is None:
             picture = _read(tf.gather(all_paths, index), config)
-        return augment(tf.ensure_shape(picture, size), seed, config.random_erasing, config.crop_padding)
+        return augment(
+            tf.ensure_shape(picture, size), seed, config.random_erasing, config.crop_padding
+        )
 
     def load_batch(indices: tf.Tensor, seeds: tf.Tensor, kept: tf.Tensor) -> tuple:
         images = tf.map_fn(load, (indices, seeds, kept), fn_output_signature=tf.float32)
@@ -134,3 +96,61 @@ def _read(path: tf.Tensor, config: TrainConfig) -> tf.Tensor:
     """A file as uint8 [height, width, 3]: whole grey levels, as Pillow's resize leaves them."""
     picture = resize(decode(tf.io.read_file(path)), config.height, config.width)
     return tf.cast(tf.round(picture), tf.uint8)
+
+
+class PictureReader:
+    """Reads picture files outside of any graph; safe to call from several threads."""
+
+    def __init__(self):
+        with tf.Graph().as_default() as graph:
+            self._contents = tf.placeholder(tf.string, [])
+            self._picture = decode(self._contents)
+        self._session = new_session(graph)
+
+    def __call__(self, path: str | Path) -> np.ndarray:
+        """Read one file to uint8 RGB [H, W, 3].
+
+        Raises:
+            InputError: not there, or not a whole JPEG, PNG or BMP; the file is named.
+        """
+        try:
+            return self._session.run(self._picture, {self._contents: Path(path).read_bytes()})
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+        except tf.errors.OpError:
+            raise InputError(
+                f"{path}: not a whole JPEG, PNG or BMP picture; mend or remove it"
+            ) from None
+
+    def close(self) -> None:
+        """Free the session."""
+        self._session.close()
+
+
+def check_readable(paths: Sequence[str]) -> None:
+    """Decode each file once.
+
+    Raises:
+        InputError: some cannot be read; the first is named.
+    """
+
+    def fault(path: str) -> str | None:
+        try:
+            read(path)
+        except InputError as error:
+            return str(error)
+
+    faults, threads = [], ThreadPoolExecutor(READERS)
+    with (
+        closing(PictureReader()) as read,
+        threads,
+        Progress(len(paths), "checking", "pictures") as progress,
+    ):
+        for found in threads.map(fault, paths):
+            faults += [found] if found else []
+            progress.advance()
+    if faults:
+        more = (
+            f" ({len(faults) - 1} more: python -m mgn.doctor lists them)" if len(faults) > 1 else ""
+        )
+        raise InputError(faults[0] + more)

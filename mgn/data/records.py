@@ -1,4 +1,4 @@
-"""Market-1501 file names and CSV lists to records, labels, and P×K batches, a function of (seed, epoch)."""
+"""Market-1501 file names and CSV lists to records."""
 
 import csv
 import dataclasses
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mgn.errors import InputError
+from mgn.system.errors import InputError
 
 FOLDERS = {"train": "bounding_box_train", "query": "query", "gallery": "bounding_box_test"}
 JUNK, DISTRACTOR = -1, 0  # people's numbers with a meaning of their own in Market-1501
@@ -152,7 +152,9 @@ def _from_row(path: Path, line: int, row: dict) -> tuple[str, tuple[int, int]]:
             f"{path}, line {line}: person {row['person']!r}, camera {row['camera']!r}: must be whole numbers"
         ) from None
     if not (JUNK <= person < _MOST and JUNK <= camera < _MOST):
-        raise InputError(f"{path}, line {line}: person {person}, camera {camera}: not from {JUNK} to {_MOST}")
+        raise InputError(
+            f"{path}, line {line}: person {person}, camera {camera}: not from {JUNK} to {_MOST}"
+        )
     file = path.parent / name
     if not name or not file.is_file():
         raise InputError(f"{path}, line {line}: {file}: no such picture")
@@ -199,42 +201,3 @@ def check_matches(query: Split, gallery: Split) -> None:
         f"{problem}: nothing could be evaluated, for only what another camera took is a match;"
         " look at the people and cameras in the file names or the CSV list"
     )
-
-
-def labels_of(persons: Sequence[int]) -> np.ndarray:
-    """Contiguous int64 labels 0, 1, ... in the order of sorted person numbers (MGN-pytorch's order)."""
-    return np.unique(np.asarray(persons), return_inverse=True)[1].astype(np.int64)
-
-
-def steps_per_epoch(num_classes: int, batch_ids: int) -> int:
-    """Batches in one epoch: every person once, P at a time; a last person alone joins the batch before."""
-    full, rest = divmod(num_classes, batch_ids)
-    return max(full + (rest > 1), 1)
-
-
-def pk_batches(
-    labels: np.ndarray, batch_ids: int, batch_images: int, seed: int, epoch: int
-) -> list[np.ndarray]:
-    """One epoch of P×K batches: every person once, K pictures of each.
-
-    Args:
-        labels: int64 [N], 0 to C-1.
-        batch_ids: P. The last batch holds the people left over, at least two (a triplet needs a negative).
-        batch_images: K. Pictures repeat only where a person has fewer than K.
-        seed: with `epoch`, all the randomness there is.
-        epoch: counted from 0.
-
-    Returns:
-        int64 arrays of indices into `labels`, one a batch, the K pictures of a person side by side.
-    """
-    rng = np.random.default_rng((seed, epoch))
-    pictures = np.split(np.argsort(labels, kind="stable"), np.cumsum(np.bincount(labels))[:-1])
-    drawn = [_draw(rng, pictures[person], batch_images) for person in rng.permutation(len(pictures))]
-    cuts = [batch_ids * (i + 1) for i in range(steps_per_epoch(len(pictures), batch_ids) - 1)]
-    return [np.concatenate(drawn[a:b]) for a, b in zip([0, *cuts], [*cuts, len(drawn)], strict=True)]
-
-
-def _draw(rng: np.random.Generator, pictures: np.ndarray, count: int) -> np.ndarray:
-    """`count` pictures, each as often as any other (give or take one)."""
-    rounds = -(-count // len(pictures))
-    return np.concatenate([rng.permutation(pictures) for _ in range(rounds)])[:count]

@@ -9,13 +9,17 @@ import tensorflow.compat.v1 as tf
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 
-from mgn import checkpoints
-from mgn.images import normalise, resize
-from mgn.network import BRANCHES, HEADS, Mode, head, seen_by_heads
-from mgn.session import new_session
+from mgn.data.images import normalise, resize
+from mgn.network import BRANCHES, HEADS
+from mgn.network.architecture import Mode, head, seen_by_heads
+from mgn.system.session import new_session
+from mgn.weights import checkpoints
 
 _STRIPES = {branch.name: branch.stripes for branch in BRANCHES}
-_OPAQUE, _DIM = 0.75, 0.6  # share of the heat where it is hottest; brightness of the picture below it
+_OPAQUE, _DIM = (
+    0.75,
+    0.6,
+)  # share of the heat where it is hottest; brightness of the picture below it
 _PARTS = {2: ("upper", "lower"), 3: ("top", "middle", "bottom")}
 
 
@@ -69,7 +73,9 @@ def overlay(picture: np.ndarray, name: str, added: np.ndarray) -> np.ndarray:
     height, width = picture.shape[:2]
     count, place = (1, 0) if row.stripe is None else (_STRIPES[row.branch], row.stripe)
     top, bottom = (round(height * edge / count) for edge in (place, place + 1))
-    share = cv2.resize(added / max(added.max(), 1e-12), (width, bottom - top), interpolation=cv2.INTER_LINEAR)
+    share = cv2.resize(
+        added / max(added.max(), 1e-12), (width, bottom - top), interpolation=cv2.INTER_LINEAR
+    )
     heat = colormaps["inferno"](share)[:, :, :3] * 255
     weight = _OPAQUE * share[:, :, None]
     result = np.repeat(picture.mean(axis=2, keepdims=True), 3, axis=2) * _DIM
@@ -84,7 +90,9 @@ def draw_head_maps(
 ) -> None:
     """Draw a PNG: a row a picture with its title, then a column a head."""
     columns = 1 + len(HEADS)
-    figure = Figure(figsize=(1.15 * columns, 2.5 * len(pictures) + 0.6), dpi=110, layout="constrained")
+    figure = Figure(
+        figsize=(1.15 * columns, 2.5 * len(pictures) + 0.6), dpi=110, layout="constrained"
+    )
     grid = figure.subplots(len(pictures), columns, squeeze=False)
     for axes, picture, title, added in zip(grid, pictures, titles, maps, strict=True):
         shown = [picture, *(overlay(picture, h.name, added[h.name]) for h in HEADS)]

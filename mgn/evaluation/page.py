@@ -7,9 +7,9 @@ from pathlib import Path
 
 import cv2
 
-from mgn.evaluation import CameraPair, Scores, table
-from mgn.report import Report, worst_rows
-from mgn.verification import Verification
+from mgn.evaluation.report import Report, worst_rows
+from mgn.evaluation.scoring import CameraPair, Scores, table
+from mgn.metrics.verification import Verification
 
 CURVES = ("cmc.png", "distances.png", "roc.png")
 _STYLE = """body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 72rem; padding: 0 1rem;
@@ -35,7 +35,11 @@ def write_page(report: Report, folder: Path, pictures: Sequence[Path]) -> Path:
         f"<p>{_text(table(report.scores).splitlines()[-1])}. mAP is the step AP of scikit-learn and most"
         " papers, mAP official the trapezoid AP of Market-1501's own code.</p>",
         f'<div class="figures">{"".join(_image(p) for p in figures)}</div>',
-        *(["<h2>Same or different?</h2>", _verification_table(report.verified)] if report.verified else []),
+        *(
+            ["<h2>Same or different?</h2>", _verification_table(report.verified)]
+            if report.verified
+            else []
+        ),
         "<h2>From camera to camera</h2>",
         f'<div class="scroll">{_camera_table(report.camera_pairs)}</div>',
         f"<h2>The {len(report.worst)} worst queries</h2>",
@@ -45,7 +49,9 @@ def write_page(report: Report, folder: Path, pictures: Sequence[Path]) -> Path:
     head = f'<meta charset="utf-8"><title>Evaluation of {_text(report.model)}</title><style>{_STYLE}</style>'
     body = "\n".join(parts)
     text = f'<!doctype html>\n<html lang="en">\n<head>{head}</head>\n<body>\n{body}\n</body>\n</html>\n'
-    page.write_text(text, encoding="utf-8", errors="backslashreplace")  # a file's name may be no text
+    page.write_text(
+        text, encoding="utf-8", errors="backslashreplace"
+    )  # a file's name may be no text
     return page
 
 
@@ -56,13 +62,18 @@ def _text(value: object) -> str:
 def _image(path: Path, photographs: bool = False) -> str:
     data, kind = path.read_bytes(), "png"
     if photographs:  # a fifth of the size
-        data, kind = cv2.imencode(".jpg", cv2.imread(str(path)), [cv2.IMWRITE_JPEG_QUALITY, 88])[1], "jpeg"
+        data, kind = (
+            cv2.imencode(".jpg", cv2.imread(str(path)), [cv2.IMWRITE_JPEG_QUALITY, 88])[1],
+            "jpeg",
+        )
     return f'<img alt="{_text(path.stem)}" src="data:image/{kind};base64,{base64.b64encode(data).decode()}">'
 
 
 def _table(heads: Sequence[object], rows: Sequence[Sequence[object]]) -> str:
     top = "".join(f"<th>{_text(cell)}</th>" for cell in heads)
-    body = "".join(f"<tr>{''.join(f'<td>{_text(cell)}</td>' for cell in row)}</tr>\n" for row in rows)
+    body = "".join(
+        f"<tr>{''.join(f'<td>{_text(cell)}</td>' for cell in row)}</tr>\n" for row in rows
+    )
     return f"<table>\n<tr>{top}</tr>\n{body}</table>"
 
 

@@ -1,12 +1,10 @@
 """Pictures of results."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from matplotlib.figure import Figure  # not pyplot: no window system, no global state
-
-from mgn.files import replacing
+from matplotlib.figure import Figure
 
 _SHOWN = 20  # ranks
 _BARS = 100  # of a histogram
@@ -91,44 +89,19 @@ def draw_roc(
     axes.plot(false_positives[shown], true_positives[shown], color="C0", label="every threshold")
     if marked[0] > 0:
         axes.plot(
-            *marked, "o", color="C3", label=f"suggested: {marked[1]:.1%} found, {marked[0]:.2%} wrongly"
+            *marked,
+            "o",
+            color="C3",
+            label=f"suggested: {marked[1]:.1%} found, {marked[0]:.2%} wrongly",
         )
     axes.set(
-        xlabel="share of different pairs taken for the same", ylabel="share of same pairs found", title="ROC"
+        xlabel="share of different pairs taken for the same",
+        ylabel="share of same pairs found",
+        title="ROC",
     )
-    axes.set(xscale="log", xlim=(max(false_positives[shown].min(initial=1.0), 1e-6), 1), ylim=(0, 1.02))
+    axes.set(
+        xscale="log", xlim=(max(false_positives[shown].min(initial=1.0), 1e-6), 1), ylim=(0, 1.02)
+    )
     axes.grid(alpha=0.3)
     axes.legend(loc="best")
     figure.savefig(path, format="png")
-
-
-def draw_training(lines: Sequence[Mapping[str, float]], path: Path) -> None:
-    """Losses of a run over its steps, and mAP where it was validated.
-
-    Args:
-        lines: of `runlog.read`.
-        path: PNG to make or replace.
-    """
-    steps = [line for line in lines if "total" in line]
-    scored = [line for line in lines if "mAP" in line]
-    figure = Figure(figsize=(8, 6 if scored else 4), layout="constrained")
-    axes = figure.subplots(1 + bool(scored), 1, sharex=True, squeeze=False)[:, 0]
-    x = [line["step"] for line in steps]
-    for name, colour in (("cross_entropy", "C0"), ("triplet", "C1")):
-        values = np.array([line[name] for line in steps])
-        axes[0].plot(x, values, colour, alpha=0.25, linewidth=0.8)
-        width = max(len(values) // 50, 1)
-        if len(values) >= width:
-            smooth = np.convolve(values, np.full(width, 1 / width), "valid")
-            axes[0].plot(x[width - 1 :], smooth, colour, label=name.replace("_", "-"))
-    axes[0].set_ylabel("loss")
-    if steps:
-        axes[0].legend()
-    if scored:
-        for name in ("mAP", "rank@1"):
-            axes[1].plot([p["step"] for p in scored], [p[name] for p in scored], "o-", label=name)
-        axes[1].set_ylabel("on query and gallery")
-        axes[1].legend()
-    axes[-1].set_xlabel("step")
-    with replacing(path, overwrite=True) as temporary:
-        figure.savefig(temporary, format="png", dpi=100)

@@ -9,14 +9,22 @@ from pathlib import Path
 
 import numpy as np
 
-from mgn import sheets, verification
-from mgn.attention import draw_head_maps, head_maps
-from mgn.checkpoints import Checkpoint
-from mgn.embedding import Embedded, Read
-from mgn.errors import InputError
-from mgn.evaluation import CameraPair, Scores, camera_table, score_camera_pairs, table, worst_queries
-from mgn.files import write_json
-from mgn.plots import draw_cmc, draw_distances, draw_roc
+from mgn.evaluation import sheets
+from mgn.evaluation.attention import draw_head_maps, head_maps
+from mgn.evaluation.embedding import Embedded, Read
+from mgn.evaluation.plots import draw_cmc, draw_distances, draw_roc
+from mgn.evaluation.scoring import (
+    CameraPair,
+    Scores,
+    camera_table,
+    score_camera_pairs,
+    table,
+    worst_queries,
+)
+from mgn.metrics import verification
+from mgn.system.errors import InputError
+from mgn.system.files import write_json
+from mgn.weights.checkpoints import Checkpoint
 
 WORST, SAMPLE = 20, 10  # queries on the sheets
 _TOP = 10  # gallery pictures beside each
@@ -41,7 +49,9 @@ class Report:
 def examine(scores: Scores, embedded: Embedded, model: str, dataset: str) -> Report:
     """Compute what goes beyond the scores: verification, camera pairs, worst queries."""
     try:
-        verified = verification.verify(embedded.query_features, embedded.gallery_features, *embedded.labels)
+        verified = verification.verify(
+            embedded.query_features, embedded.gallery_features, *embedded.labels
+        )
     except InputError as error:  # one person only, say: no reason to lose the scores
         log.warning(f"no threshold between same and different people: {error}")
         verified = None
@@ -94,7 +104,9 @@ def as_text(report: Report) -> str:
 
 
 def _verification_lines(verified: dict) -> list[str]:
-    found = ", ".join(f"{verified[f'tpr@fpr={rate}']:.1%} at {rate}" for rate in ("1e-2", "1e-3", "1e-4"))
+    found = ", ".join(
+        f"{verified[f'tpr@fpr={rate}']:.1%} at {rate}" for rate in ("1e-2", "1e-3", "1e-4")
+    )
     return [
         f"same or different person: distance below {verified['threshold']:.4f} takes"
         f" {verified['false_positive_rate']:.2%} of different pairs for the same and misses"
@@ -105,7 +117,9 @@ def _verification_lines(verified: dict) -> list[str]:
     ]
 
 
-def write(report: Report, folder: Path, read: Read, checkpoint: Checkpoint | None = None) -> list[Path]:
+def write(
+    report: Report, folder: Path, read: Read, checkpoint: Checkpoint | None = None
+) -> list[Path]:
     """Write `metrics.json`, the curves, the ranked sheets and, of a checkpoint, `heads.png`; returns paths.
 
     Args:
@@ -114,13 +128,21 @@ def write(report: Report, folder: Path, read: Read, checkpoint: Checkpoint | Non
         read: a picture's path to uint8 RGB [H, W, 3].
         checkpoint: what was scored, if it is one.
     """
-    scores, verified, made = report.scores, report.verified, [folder / "metrics.json", folder / "cmc.png"]
+    scores, verified, made = (
+        report.scores,
+        report.verified,
+        [folder / "metrics.json", folder / "cmc.png"],
+    )
     write_json(made[0], as_dict(report))
-    curves = {"plain": scores.plain.cmc} | ({"re-ranked": scores.reranked.cmc} if scores.reranked else {})
+    curves = {"plain": scores.plain.cmc} | (
+        {"re-ranked": scores.reranked.cmc} if scores.reranked else {}
+    )
     draw_cmc(curves, made[1])
     if verified:
         made += [folder / "distances.png", folder / "roc.png"]
-        draw_distances(verified.edges, verified.same, verified.different, verified.threshold, made[2])
+        draw_distances(
+            verified.edges, verified.same, verified.different, verified.threshold, made[2]
+        )
         suggested = verified.false_positive_rate, 1 - verified.false_negative_rate
         draw_roc(*verified.roc(), suggested, made[3])
     for name, queries, how in (
@@ -149,4 +171,6 @@ def ranked_rows(report: Report, queries: Sequence[int]) -> list[sheets.Row]:
     """The nearest gallery pictures of some queries."""
     e, precision = report.embedded, report.scores.plain.average_precision[queries]
     records, features = [e.query.records[i] for i in queries], e.query_features[queries]
-    return sheets.ranked_rows(records, features, e.gallery.records, e.gallery_features, _TOP, precision)
+    return sheets.ranked_rows(
+        records, features, e.gallery.records, e.gallery_features, _TOP, precision
+    )

@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from mgn import metrics
-from mgn.data import check_matches, read_split
-from mgn.embedding import Embed, Embedded, embed_query_and_gallery
+from mgn.data.records import check_matches, read_split
+from mgn.evaluation.embedding import Embed, Embedded, embed_query_and_gallery
+from mgn.metrics import ranking
 
 _ROWS = ("mAP", "mAP_official", "mINP", "rank@1", "rank@3", "rank@5", "rank@10")
 
@@ -24,7 +25,11 @@ class Scores:
 
     def as_dict(self) -> dict:
         """What `metrics.json` holds of it."""
-        counts = {"queries": self.queries, "valid_queries": self.plain.valid_queries, "gallery": self.gallery}
+        counts = {
+            "queries": self.queries,
+            "valid_queries": self.plain.valid_queries,
+            "gallery": self.gallery,
+        }
         reranked = {"reranked": self.reranked.summary()} if self.reranked else {}
         return {**self.plain.summary(), **counts, "skipped": list(self.skipped), **reranked}
 
@@ -59,7 +64,9 @@ def score(embedded: Embedded, rerank: bool = False) -> Scores:
     """Score features; `rerank`: score k-reciprocal re-ranked distances (arXiv:1701.08398) too."""
     features = embedded.query_features, embedded.gallery_features
     plain = metrics.evaluate(*features, *embedded.labels)
-    reranked = metrics.evaluate_distances(metrics.rerank(*features), *embedded.labels) if rerank else None
+    reranked = (
+        metrics.evaluate_distances(ranking.rerank(*features), *embedded.labels) if rerank else None
+    )
     return Scores(plain, reranked, *map(len, features), embedded.skipped)
 
 
@@ -72,7 +79,9 @@ def score_camera_pairs(embedded: Embedded) -> list[CameraPair]:
         features = embedded.gallery_features[gallery]
         for here in np.unique(query_cameras[query_cameras != there]):
             query = query_cameras == here
-            labels = [x[kept] for x, kept in zip(embedded.labels, (query, gallery) * 2, strict=True)]
+            labels = [
+                x[kept] for x, kept in zip(embedded.labels, (query, gallery) * 2, strict=True)
+            ]
             if np.isin(labels[0], labels[1]).any():  # else none has a match there
                 result = metrics.evaluate(embedded.query_features[query], features, *labels)
                 figures = result.valid_queries, result.mAP, float(result.cmc[0])
@@ -100,12 +109,18 @@ def table(scores: Scores) -> str:
     lines = [f"{'':<14}" + "".join(f"{name:>12}" for name in columns)]
     for row in _ROWS:
         lines.append(
-            f"{row:<14}" + "".join(f"{c[row]:>12.4f}" for c in columns.values()) + notes.get(row, "")
+            f"{row:<14}"
+            + "".join(f"{c[row]:>12.4f}" for c in columns.values())
+            + notes.get(row, "")
         )
     left_out = scores.queries - scores.plain.valid_queries
     lines.append(
         f"{scores.plain.valid_queries} queries, {scores.gallery} gallery pictures"
-        + (f"; {left_out} queries without a match in another camera are not counted" if left_out else "")
+        + (
+            f"; {left_out} queries without a match in another camera are not counted"
+            if left_out
+            else ""
+        )
         + (f"; {len(scores.skipped)} unreadable pictures are left out" if scores.skipped else "")
     )
     return "\n".join(lines)
@@ -113,7 +128,9 @@ def table(scores: Scores) -> str:
 
 def camera_table(pairs: list[CameraPair]) -> str:
     """MAP and rank@1 as text: a row a query camera, a column a gallery camera."""
-    cameras = [sorted({getattr(p, side) for p in pairs}) for side in ("query_camera", "gallery_camera")]
+    cameras = [
+        sorted({getattr(p, side) for p in pairs}) for side in ("query_camera", "gallery_camera")
+    ]
     found = {(p.query_camera, p.gallery_camera): p for p in pairs if p.valid_queries}
     lines = ["mAP / rank@1 of queries (rows) in the pictures of one camera (columns)"]
     lines.append(f"{'':<8}" + "".join(f"{f'camera {there}':>16}" for there in cameras[1]))
@@ -127,4 +144,6 @@ def camera_table(pairs: list[CameraPair]) -> str:
 def summary_line(scores: Scores) -> str:
     """The figures most people compare, on one line."""
     figures = scores.plain.summary()
-    return "  ".join(f"{name} {figures[name]:.4f}" for name in _ROWS if name not in ("mAP_official", "mINP"))
+    return "  ".join(
+        f"{name} {figures[name]:.4f}" for name in _ROWS if name not in ("mAP_official", "mINP")
+    )

@@ -1,90 +1,28 @@
-"""The nearest pictures of a folder: `python -m mgn.search --model M --gallery DIR --query PICTURE_OR_DIR`."""
+"""Embeddings of a folder of pictures, kept and brought up to date."""
 
-import argparse
-import hashlib
 import json
-import re
 import sys
 from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING
 from zipfile import BadZipFile
 
-from mgn import cli
-from mgn.errors import InputError
-from mgn.files import filling, next_free, refuse_names, replacing
+import numpy as np
 
-if TYPE_CHECKING:  # `--help` is quicker without numpy
-    import numpy as np
+from mgn.data.records import Record, Split
+from mgn.evaluation.embedding import embed_split
+from mgn.system.errors import InputError
+from mgn.system.files import replacing
 
-    from mgn.data import Record, Split
-
-OUTPUTS = ("search-*.png",)
-_OWN = re.compile(r"search-\d+\.png")  # no pictures of people
 _FORMAT = "mgn search 1"
 
 
-def main(arguments: list[str]) -> int:
-    """Parse, embed what is new, print and draw the nearest."""
-    flags = parse(arguments)
-
-    from mgn.data import picture_files
-
-    gallery, query = picture_files(flags.gallery), picture_files(flags.query)
-    gallery = gallery.only([not _OWN.fullmatch(Path(path).name) for path in gallery.paths])
-    folder = flags.output_dir or next_free(Path("runs"), "search")
-    refuse_names(folder, OUTPUTS, flags.overwrite)
-
-    from mgn.embedding import embed_split
-    from mgn.images import PictureReader
-    from mgn.inference import load_embedder, model_hash, resolve
-    from mgn.sheets import ranked_rows, write_sheets
-
-    options, model = cli.network_options(flags), resolve(flags.model)
-    made_by = model_hash(model, **options)
-    cache = flags.cache or Path("runs") / "search_cache" / f"{_short_hash(made_by, flags.gallery)}.npz"
-    known = read_cache(cache, made_by)
-    with closing(load_embedder(model, **options)) as embed, closing(PictureReader()) as read:
-        gallery, features = embed_what_is_new(embed, read, gallery, flags.gallery, known, (cache, made_by))
-        query, query_features, _ = embed_split(embed, query, read, "query")
-        rows = ranked_rows(query.records, query_features, gallery.records, features, flags.count)
-        for row in rows:
-            print(row.query.path)
-            for place, (entry, distance) in enumerate(row.entries, start=1):
-                print(f"  {place:>3}  {distance:.4f}  {entry.path}")
-        title = f"the nearest of {len(gallery.records)} pictures in {flags.gallery}"
-        with filling(folder, OUTPUTS, flags.overwrite) as making:
-            drawn = write_sheets(rows, title, making, "search", read)
-    print(f"written: {', '.join(str(folder / path.name) for path in drawn)}")
-    return cli.DONE
-
-
-def parse(arguments: list[str]) -> argparse.Namespace:
-    """Flags."""
-    what = "Find the pictures of a folder that show the person of a query picture."
-    parser = cli.Parser(what, prog="python -m mgn.search")
-    add = parser.add_argument
-    add(
-        "--model", type=cli.model_path, required=True, help="train_dir, checkpoint, .pb, or SavedModel folder"
-    )
-    add(
-        "--gallery",
-        type=cli.existing_path,
-        required=True,
-        help="folder of pictures, any names, any depth; unreadable ones are left out",
-    )
-    add("--query", type=cli.existing_path, required=True, help="a picture, or a folder of them")
-    add("--count", type=cli.positive_int, default=10, help="nearest pictures to show, 10 unless told")
-    add("--output_dir", type=Path, help="for the ranked sheets; omitted: the next free runs/search-N")
-    add("--cache", type=Path, help="file of the gallery's embeddings; omitted: one in runs/search_cache")
-    add("--overwrite", action="store_true", help="replace sheets in --output_dir")
-    cli.add_network_options(parser)
-    return parser.parse_args(arguments)
-
-
 def embed_what_is_new(
-    embed: Callable, read: Callable, gallery: "Split", folder: Path, known: dict, kept_in: tuple[Path, str]
+    embed: Callable,
+    read: Callable,
+    gallery: "Split",
+    folder: Path,
+    known: dict,
+    kept_in: tuple[Path, str],
 ) -> "tuple[Split, np.ndarray]":
     """Embed the pictures that the cache lacks or that have changed, and keep all of them there.
 
@@ -99,10 +37,6 @@ def embed_what_is_new(
     Returns:
         the split of the pictures that have an embedding, and these, float32 [G, 2048].
     """
-    import numpy as np
-
-    from mgn.embedding import embed_split
-
     cache, model = kept_in
     keys = [_key(record, folder) for record in gallery.records]
     new, skipped = gallery.only([key not in known for key in keys]), []
@@ -139,8 +73,6 @@ def read_cache(cache: Path, model: str) -> dict:
     Raises:
         InputError: the file is something else, which is not to be replaced.
     """
-    import numpy as np
-
     if not cache.exists():
         return {}
     try:
@@ -151,12 +83,6 @@ def read_cache(cache: Path, model: str) -> dict:
                 return {}
             return dict(zip(json.loads(str(stored["keys"])), stored["features"], strict=True))
     except (OSError, ValueError, KeyError, EOFError, TypeError, AttributeError, BadZipFile):
-        raise InputError(f"--cache {cache}: is no cache of this program; name another file") from None
-
-
-def _short_hash(model: str, gallery: Path) -> str:
-    return hashlib.sha256(f"{model} {gallery.resolve()}".encode()).hexdigest()[:16]
-
-
-if __name__ == "__main__":
-    sys.exit(cli.run(main))
+        raise InputError(
+            f"--cache {cache}: is no cache of this program; name another file"
+        ) from None

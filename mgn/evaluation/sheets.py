@@ -7,16 +7,17 @@ from pathlib import Path
 import cv2
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure  # not pyplot: no window system, no global state
+from matplotlib.figure import Figure
 from matplotlib.font_manager import findfont, get_font
 
-from mgn.data import DISTRACTOR, JUNK, UNNAMED, Record
-from mgn.errors import InputError
+from mgn.data.records import DISTRACTOR, JUNK, UNNAMED, Record
+from mgn.metrics.distances import nearest
+from mgn.system.errors import InputError
 
 RIGHT, WRONG, IGNORED, UNKNOWN = "right", "wrong", "ignored", "unknown"
-Reader = Callable[[str], np.ndarray]  # path of a picture to uint8 RGB [H, W, 3] of any size, or `InputError`
-_BLOCK = 2048  # gallery pictures compared at a time
-
+Reader = Callable[
+    [str], np.ndarray
+]  # path of a picture to uint8 RGB [H, W, 3] of any size, or `InputError`
 # Colours are RGB. White text has a contrast of 4.5 or more on those of the marks.
 _PAPER, _INK, _FAINT, _EMPTY = (255, 255, 255), (31, 41, 55), (92, 101, 112), (232, 235, 238)
 _MARKS = {
@@ -25,13 +26,18 @@ _MARKS = {
     IGNORED: ("–", (110, 117, 124), "ignored: the query's person and camera, or junk"),
     UNKNOWN: ("?", (62, 84, 140), "unknown: file names do not say who it is"),
 }
-
-_WIDTH, _HEIGHT = 96, 192  # pixels, as all lengths here: of a picture; those of Market-1501 are 64 x 128
+_WIDTH, _HEIGHT = (
+    96,
+    192,
+)  # pixels, as all lengths here: of a picture; those of Market-1501 are 64 x 128
 _FRAME, _BAND = 4, 20  # the frame's border, and below the picture the part of it that carries text
 _MARGIN, _HEAD = 24, 112  # around everything; title, legend and column numbers
 _STEP_X, _STEP_Y = _WIDTH + 2 * _FRAME + 12, _HEIGHT + _FRAME + _BAND + 52
 _ASIDE = 36  # between a query and its gallery pictures: its file name needs the room
-_DPI, _FONT = 64, "DejaVu Sans"  # pixels to inches and back without rounding; what comes with matplotlib
+_DPI, _FONT = (
+    64,
+    "DejaVu Sans",
+)  # pixels to inches and back without rounding; what comes with matplotlib
 
 
 @dataclass(frozen=True)
@@ -39,7 +45,9 @@ class Row:
     """A query and what was found for it."""
 
     query: Record
-    ap: float | None  # average precision of the query; NaN: there is no match to find; None: not scored
+    ap: (
+        float | None
+    )  # average precision of the query; NaN: there is no match to find; None: not scored
     entries: Sequence[tuple[Record, float]]  # nearest first: gallery picture, distance
 
 
@@ -52,44 +60,6 @@ def verdict(query: Record, entry: Record) -> str:
     if entry.person != query.person or entry.person == DISTRACTOR:
         return WRONG
     return IGNORED if entry.camera == query.camera else RIGHT
-
-
-def nearest(
-    query_features: np.ndarray, gallery_features: np.ndarray, count: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Find the gallery pictures nearest to each query by Euclidean distance, ties by index.
-
-    Args:
-        query_features: float [Q, D], finite.
-        gallery_features: float [G, D], finite; may be memory-mapped, for it is read block by block.
-        count: at least 1; taken as G if it is more.
-
-    Returns:
-        int64 [Q, count] gallery indices, nearest first, and float32 [Q, count] distances.
-    """
-    queries, count = np.asarray(query_features, np.float64), min(count, len(gallery_features))
-    squares, indices = np.full((len(queries), count), np.inf), np.zeros((len(queries), count), np.int64)
-    for start in range(0, len(gallery_features), _BLOCK):
-        block = np.asarray(gallery_features[start : start + _BLOCK], np.float64)
-        for row, near in enumerate(_preselect(queries, block, squares[:, -1], count)):
-            # Measured by differences, as a product is not: copies are at distance 0, equal pictures tie.
-            differences = block[near] - queries[row]
-            merged = np.append(squares[row], np.einsum("ij,ij->i", differences, differences))
-            order = np.argsort(merged, kind="stable")[:count]  # what is there already has lower indices
-            squares[row], indices[row] = merged[order], np.append(indices[row], start + near)[order]
-    return indices, np.sqrt(squares).astype(np.float32)
-
-
-def _preselect(queries: np.ndarray, block: np.ndarray, limits: np.ndarray, count: int) -> list[np.ndarray]:
-    """Indices into `block` of all that may be among the `count` nearest and within `limits` (squared) [Q]."""
-    # Less rounding, so fewer to measure, where all pictures are nearly alike: those of a failed network.
-    queries, block = queries - block[0], block - block[0]
-    own, lengths = np.einsum("ij,ij->i", queries, queries), np.einsum("ij,ij->i", block, block)
-    rough = own[:, None] + lengths - 2.0 * queries @ block.T
-    if count < len(block):
-        limits = np.minimum(limits, np.partition(rough, count - 1, axis=1)[:, count - 1])
-    rounding = 8 * (block.shape[1] + 4) * np.finfo(np.float64).eps * (own + lengths.max())  # at most
-    return [np.flatnonzero(row <= limit) for row, limit in zip(rough, limits + rounding, strict=True)]
 
 
 def ranked_rows(
@@ -122,9 +92,13 @@ def write_sheets(
 
 def draw_sheet(rows: Sequence[Row], title: str, path: Path, read: Reader) -> None:
     """Draw one row a query into a PNG; `title` is one line: what the rows are and how they were chosen."""
-    columns = range(1 + max([10, *(len(row.entries) for row in rows)]))  # 10: the legend needs the room
+    columns = range(
+        1 + max([10, *(len(row.entries) for row in rows)])
+    )  # 10: the legend needs the room
     lefts = [_MARGIN + (column > 0) * _ASIDE + column * _STEP_X for column in columns]
-    canvas = np.full((_HEAD + len(rows) * _STEP_Y, lefts[-1] + _STEP_X + _MARGIN, 3), _PAPER, np.uint8)
+    canvas = np.full(
+        (_HEAD + len(rows) * _STEP_Y, lefts[-1] + _STEP_X + _MARGIN, 3), _PAPER, np.uint8
+    )
     figure = Figure(figsize=(canvas.shape[1] / _DPI, canvas.shape[0] / _DPI), dpi=_DPI)
     verdicts = {verdict(row.query, entry) for row in rows for entry, _ in row.entries}
     _draw_head(canvas, figure, title, lefts, verdicts)
@@ -132,7 +106,9 @@ def draw_sheet(rows: Sequence[Row], title: str, path: Path, read: Reader) -> Non
         ap = "" if row.ap is None else "no match" if np.isnan(row.ap) else f"AP {row.ap:.2f}"
         _draw_picture(canvas, figure, (_MARGIN, y), row.query, _INK, (ap, ""), read)
         if row.query.person != UNNAMED:  # else its name is there already
-            _write(figure, _MARGIN, y + _STEP_Y - 23, Path(row.query.path).name, 10, _FAINT, most=23)
+            _write(
+                figure, _MARGIN, y + _STEP_Y - 23, Path(row.query.path).name, 10, _FAINT, most=23
+            )
         for x, (entry, distance) in zip(lefts[1:], row.entries, strict=False):
             sign, colour, _ = _MARKS[verdict(row.query, entry)]
             _draw_picture(canvas, figure, (x, y), entry, colour, (sign, f"{distance:.3f}"), read)
@@ -141,7 +117,9 @@ def draw_sheet(rows: Sequence[Row], title: str, path: Path, read: Reader) -> Non
     FigureCanvasAgg(figure).print_png(path, pil_kwargs={"compress_level": 1})
 
 
-def _draw_head(canvas: np.ndarray, figure: Figure, title: str, lefts: list[int], verdicts: set[str]) -> None:
+def _draw_head(
+    canvas: np.ndarray, figure: Figure, title: str, lefts: list[int], verdicts: set[str]
+) -> None:
     """Title, legend, and what each column is."""
     _write(figure, _MARGIN, 38, title, 17, most=canvas.shape[1] // 11, weight="bold")
     x = _MARGIN
@@ -164,10 +142,20 @@ def _draw_picture(canvas, figure, corner, record, colour, band, read) -> None:
     try:
         _letterbox(cell, read(record.path))
     except InputError:  # one bad file is not to cost the others
-        _write(figure, (x + right + _FRAME) // 2, y + _HEIGHT // 2, "unreadable", 11, _FAINT, ha="center")
+        _write(
+            figure,
+            (x + right + _FRAME) // 2,
+            y + _HEIGHT // 2,
+            "unreadable",
+            11,
+            _FAINT,
+            ha="center",
+        )
     _write(figure, x + _FRAME + 1, bottom + 15, band[0], 13, _PAPER, weight="bold")
     _write(figure, right - 1, bottom + 15, band[1], 12, _PAPER, weight="bold", ha="right")
-    person = {JUNK: "junk", DISTRACTOR: "distractor"}.get(record.person, f"person {record.person:04}")
+    person = {JUNK: "junk", DISTRACTOR: "distractor"}.get(
+        record.person, f"person {record.person:04}"
+    )
     label = Path(record.path).name if record.person == UNNAMED else f"{person}  c{record.camera}"
     _write(figure, x, bottom + _BAND + 14, label, 11, most=18)
 
@@ -178,10 +166,14 @@ def _letterbox(cell: np.ndarray, picture: np.ndarray) -> None:
     height, width = (max(round(side * scale), 1) for side in picture.shape[:2])
     top, left = (cell.shape[0] - height) // 2, (cell.shape[1] - width) // 2
     method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    cell[top : top + height, left : left + width] = cv2.resize(picture, (width, height), interpolation=method)
+    cell[top : top + height, left : left + width] = cv2.resize(
+        picture, (width, height), interpolation=method
+    )
 
 
-def _write(figure: Figure, x: int, y: int, text: str, size: int, colour=_INK, most=99, **style) -> None:
+def _write(
+    figure: Figure, x: int, y: int, text: str, size: int, colour=_INK, most=99, **style
+) -> None:
     """Write from `x` on the line `y` (pixels from the top), `size` pixels high, `most` letters or fewer."""
     text = text if len(text) <= most else f"{text[: (most - 1) // 2]}…{text[-(most // 2) :]}"
     font = get_font(findfont(_FONT))  # cached; a letter that it lacks becomes "?"

@@ -3,19 +3,22 @@
 import json
 import sys
 
-from mgn import cli
+from mgn.system import cli
 
 
 def main(arguments: list[str]) -> int:
     """Parse, describe, print."""
     parser = cli.Parser(
-        "Describe a frozen graph (.pb) or a SavedModel from the file alone.", prog="python -m mgn.export"
+        "Describe a frozen graph (.pb) or a SavedModel from the file alone.",
+        prog="python -m mgn.export",
     )
-    parser.add_argument("file", type=cli.existing_path, help=".pb, SavedModel folder, or folder of versions")
+    parser.add_argument(
+        "file", type=cli.existing_path, help=".pb, SavedModel folder, or folder of versions"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     flags = parser.parse_args(arguments)
 
-    from mgn.artefact import as_text, describe
+    from mgn.export.description import as_text, describe
 
     found = describe(flags.file)
     values = {**found._asdict(), "path": str(found.path)}

@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mgn.demo import draw_picture
-from mgn.errors import CheckError
+from mgn.data.demo import draw_picture
+from mgn.system.errors import CheckError
 
 _LARGEST = 1e-5  # difference over the largest value, of float32
 _COSINE = 0.999  # of every picture, of smaller types
@@ -18,7 +18,9 @@ class Comparison(NamedTuple):
 
     difference: float  # largest, over the largest value
     cosine: float  # least, of any picture's two embeddings
-    distance_change: float  # largest, of any two pictures' distance (of embeddings of length 1, so 2 at most)
+    distance_change: (
+        float  # largest, of any two pictures' distance (of embeddings of length 1, so 2 at most)
+    )
 
     def __str__(self) -> str:
         return (
@@ -49,7 +51,8 @@ def compare(source: Callable, made: Callable, what: str, exact: bool = True) -> 
     difference = max(float(np.abs(b - a).max() / np.abs(a).max()) for a, b in pairs)
     cosine = min(float(_cosines(a, b).min()) for a, b in pairs)
     change = max(
-        float(np.abs(_distances(b) - _distances(a)).max()) for a, b in zip(whole, whole_got, strict=True)
+        float(np.abs(_distances(b) - _distances(a)).max())
+        for a, b in zip(whole, whole_got, strict=True)
     )
     found = Comparison(
         *(
@@ -71,12 +74,16 @@ def compare(source: Callable, made: Callable, what: str, exact: bool = True) -> 
 def _noise() -> list[list[np.ndarray]]:
     """One picture, and several sizes in one batch."""
     rng = np.random.default_rng(0)
-    noise = [rng.integers(0, 256, (*size, 3), np.uint8) for size in ((128, 64), (128, 64), (300, 110))]
+    noise = [
+        rng.integers(0, 256, (*size, 3), np.uint8) for size in ((128, 64), (128, 64), (300, 110))
+    ]
     return [noise[:1], noise]
 
 
 def _people() -> list[np.ndarray]:
-    return [draw_picture(0, person, camera, 0) for person in range(1, _PEOPLE + 1) for camera in (1, 2)]
+    return [
+        draw_picture(0, person, camera, 0) for person in range(1, _PEOPLE + 1) for camera in (1, 2)
+    ]
 
 
 def _cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import tensorflow.compat.v1 as tf
 
-from mgn.config import HEIGHT, WIDTH
-from mgn.errors import InputError
-from mgn.frozen import (
+from mgn.config.options import HEIGHT, WIDTH
+from mgn.inference import Embedder
+from mgn.inference.exported import (
     METADATA,
     load_saved_model,
     metadata_of,
@@ -18,7 +18,8 @@ from mgn.frozen import (
     saved_model_folder,
     session_of,
 )
-from mgn.inference import RESIZED, Embedder
+from mgn.inference.graph import RESIZED
+from mgn.system.errors import InputError
 
 
 class Artefact(NamedTuple):
@@ -74,7 +75,10 @@ def describe(path: Path) -> Artefact:
 
 def _shown(tensor: tf.Tensor) -> str:
     first, *others = tensor.shape.as_list()
-    sizes = ["N" if first is None else str(first), *("any" if n is None else str(n) for n in others)]
+    sizes = [
+        "N" if first is None else str(first),
+        *("any" if n is None else str(n) for n in others),
+    ]
     return f"{tensor.dtype.name} [{', '.join(sizes)}]"
 
 
@@ -83,7 +87,9 @@ def _weights(graph_def: tf.GraphDef) -> dict[str, int]:
     for node in graph_def.node:
         if node.op == "Const":
             value = node.attr["value"].tensor
-            counts[tf.as_dtype(value.dtype).name] += tf.TensorShape(value.tensor_shape).num_elements()
+            counts[tf.as_dtype(value.dtype).name] += tf.TensorShape(
+                value.tensor_shape
+            ).num_elements()
     return {name: count for name, count in counts.most_common() if count > 1000}
 
 
@@ -94,11 +100,15 @@ def _gigaflops(graph_def: tf.GraphDef, given: tf.Tensor, result: tf.Tensor) -> f
             given = given.graph.get_tensor_by_name(f"{RESIZED}:0")
         except KeyError:  # of another program
             return None
-    size = [n or default for n, default in zip(given.shape[1:3].as_list(), (HEIGHT, WIDTH), strict=True)]
+    size = [
+        n or default for n, default in zip(given.shape[1:3].as_list(), (HEIGHT, WIDTH), strict=True)
+    ]
     with tf.Graph().as_default() as graph:
         one = tf.placeholder(given.dtype, [1, *size, 3])
         tf.import_graph_def(graph_def, {given.name: one}, [result.name], name="one")
-        options = tf.profiler.ProfileOptionBuilder(tf.profiler.ProfileOptionBuilder.float_operation())
+        options = tf.profiler.ProfileOptionBuilder(
+            tf.profiler.ProfileOptionBuilder.float_operation()
+        )
         counted = tf.profiler.profile(graph, options=options.with_empty_output().build())
         return counted.total_float_ops / 1e9
 

@@ -4,16 +4,19 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 from tensorflow.python.framework import tensor_util
 
-from mgn import checkpoints
-from mgn.network import DTYPES, mgn
-from mgn.session import new_session
-from mgn.winograd import CHANNELS, convolve_transformed, transform
+from mgn.network import mgn
+from mgn.network.architecture import DTYPES
+from mgn.network.winograd import CHANNELS, convolve_transformed, transform
+from mgn.system.session import new_session
+from mgn.weights import checkpoints
 
 INPUT, OUTPUT = "images", "embedding"
 _BATCH_NORM = "FusedBatchNormV3"
 
 
-def frozen_network(checkpoint: checkpoints.Checkpoint, precision: str, winograd: bool = False) -> tf.GraphDef:
+def frozen_network(
+    checkpoint: checkpoints.Checkpoint, precision: str, winograd: bool = False
+) -> tf.GraphDef:
     """The network from `images` float32 [N, height, width, 3], normalised, to `embedding` float32 [N, 2048].
 
     Args:
@@ -28,7 +31,9 @@ def frozen_network(checkpoint: checkpoints.Checkpoint, precision: str, winograd:
         variables = tf.global_variables()
     with new_session(graph, rewrite=False) as session:
         checkpoints.restore(session, checkpoint, variables)
-        frozen = tf.graph_util.convert_variables_to_constants(session, graph.as_graph_def(), [OUTPUT])
+        frozen = tf.graph_util.convert_variables_to_constants(
+            session, graph.as_graph_def(), [OUTPUT]
+        )
     folded = fold_batch_norms(frozen)
     return in_type(with_winograd(folded) if winograd else folded, DTYPES[precision])
 
@@ -60,7 +65,9 @@ def fold_batch_norms(graph_def: tf.GraphDef) -> tf.GraphDef:
         elif node.op != "Const" and not _reads_constant(nodes, node):
             kept = made.node.add()
             kept.CopyFrom(node)
-            kept.input[:] = [_source(nodes, name).name if name in nodes else name for name in node.input]
+            kept.input[:] = [
+                _source(nodes, name).name if name in nodes else name for name in node.input
+            ]
     for node in graph_def.node:
         if node.op == "Const" and node.name in kernels:
             kernel = tensor_util.MakeNdarray(node.attr["value"].tensor)
@@ -72,7 +79,9 @@ def fold_batch_norms(graph_def: tf.GraphDef) -> tf.GraphDef:
 
 def _scale_and_bias(nodes: dict, node: tf.NodeDef) -> tuple[np.ndarray, np.ndarray]:
     values = (_source(nodes, name).attr["value"].tensor for name in node.input[1:])
-    weight, bias, mean, variance = (tensor_util.MakeNdarray(value).astype(np.float64) for value in values)
+    weight, bias, mean, variance = (
+        tensor_util.MakeNdarray(value).astype(np.float64) for value in values
+    )
     scale = weight / np.sqrt(variance + node.attr["epsilon"].f)
     return scale, bias - mean * scale
 
@@ -114,7 +123,9 @@ def with_winograd(graph_def: tf.GraphDef) -> tf.GraphDef:
 
 def _kernel_to_replace(operation: tf.Operation) -> np.ndarray | None:
     plain = {"strides": [1] * 4, "dilations": [1] * 4, "padding": b"SAME"}
-    if operation.type != "Conv2D" or any(operation.get_attr(name) != value for name, value in plain.items()):
+    if operation.type != "Conv2D" or any(
+        operation.get_attr(name) != value for name, value in plain.items()
+    ):
         return None
     kernel = tensor_util.constant_value(operation.inputs[1])
     return kernel if kernel.shape[:2] == (3, 3) and kernel.shape[2] >= CHANNELS else None

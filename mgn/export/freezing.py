@@ -7,13 +7,15 @@ from pathlib import Path
 import tensorflow.compat.v1 as tf
 from tensorflow.core.framework.function_pb2 import FunctionDef
 
-from mgn import checkpoints, folding
-from mgn.comparison import Comparison, compare
-from mgn.config import EXPORT_MAX_PIXELS
-from mgn.files import refuse_existing, replacing
-from mgn.frozen import METADATA
-from mgn.images import DECODING
-from mgn.inference import OUTPUTS, build, load_embedder, open_exported
+from mgn.config.options import DECODING, EXPORT_MAX_PIXELS
+from mgn.export import folding
+from mgn.export.comparison import Comparison, compare
+from mgn.inference import load_embedder
+from mgn.inference.embedder import open_exported
+from mgn.inference.exported import METADATA
+from mgn.inference.graph import OUTPUTS, build
+from mgn.system.files import refuse_existing, replacing
+from mgn.weights import checkpoints
 
 
 def export_pb(
@@ -119,7 +121,9 @@ def rename_functions(graph_def: tf.GraphDef) -> None:
 def _rename_function(function: FunctionDef, name: str) -> None:
     """Its arguments too, which may be called after it."""
     function.signature.name = name
-    arguments = {argument.name: f"argument_{i}" for i, argument in enumerate(function.signature.input_arg)}
+    arguments = {
+        argument.name: f"argument_{i}" for i, argument in enumerate(function.signature.input_arg)
+    }
     for argument in function.signature.input_arg:
         argument.name = arguments[argument.name]
     for node in function.node_def:

@@ -1,63 +1,22 @@
-"""The inference graph, with or without pre- and postprocessing, and any model file as `embed(pictures)`."""
+"""Any model file as `embed(pictures)`."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from mgn import checkpoints
-from mgn.config import EXPORT_MAX_PIXELS, HEIGHT, WIDTH, NetworkOptions
-from mgn.encoded import decode_and_resize
-from mgn.errors import InputError, PictureError
-from mgn.frozen import load_saved_model, read_graph_def, saved_model_folder, session_of
-from mgn.images import mirror, normalise, resize
+from mgn.config.options import EXPORT_MAX_PIXELS, HEIGHT, WIDTH
+from mgn.data.images import normalise, resize
+from mgn.inference.exported import load_saved_model, read_graph_def, saved_model_folder, session_of
+from mgn.inference.graph import OUTPUTS, PLAIN, PRE_POST, build
 from mgn.network import mgn
-from mgn.session import new_session
+from mgn.system.errors import InputError, PictureError
+from mgn.system.session import new_session
+from mgn.weights import checkpoints
 
-PLAIN, PRE_POST = "plain", "pre_post"  # the two forms of an inference graph
-OUTPUTS = {PLAIN: "person_embedding", PRE_POST: "result_embedding"}
-RESIZED = "resize_image"  # name of the pictures in a pre-and-post graph before they are normalised
 _BATCH = 32  # pictures a forward, when a caller gives many
-
-
-def build(
-    form: str, options: NetworkOptions, input_type: str, network: Callable[[tf.Tensor], tf.Tensor]
-) -> tf.Tensor:
-    """Add an inference graph to the current graph.
-
-    Plain: `image_tensor` float32 [N, height, width, 3], normalised RGB, to `person_embedding` [N, 2048].
-    With pre- and postprocessing: `image_tensor`, RGB 0 to 255 [N, H, W, 3] of any size, or string [N] of
-    encoded pictures, to `result_embedding` float32 [N, 2048]: resize, normalise, forward of image
-    (`original_embedding`) and mirror image (`flip_embedding`) in one batch, sum, L2. A picture with a NaN or
-    infinite pixel gets NaN; an empty batch ends the run.
-
-    Args:
-        form: "plain" or "pre_post".
-        options: of the network.
-        input_type: of a pre_post graph's `image_tensor`, one of `config.EXPORT_INPUTS`.
-        network: normalised images to embeddings.
-    """
-    if form == PLAIN:
-        images = tf.placeholder(tf.float32, [None, options.height, options.width, 3], name="image_tensor")
-        return tf.identity(network(images), name=OUTPUTS[PLAIN])
-    if input_type == "jpeg":
-        images, resized_by = tf.placeholder(tf.string, [None], name="image_tensor"), decode_and_resize
-    else:
-        images = tf.placeholder(tf.as_dtype(input_type), [None, None, None, 3], name="image_tensor")
-        resized_by = resize
-    something = tf.raw_ops.Assert(condition=tf.size(images) > 0, data=["no pictures, or none with pixels"])
-    with tf.control_dependencies([something]):
-        resized = resized_by(images, options.height, options.width)
-    prepared = normalise(tf.identity(resized, RESIZED))
-    both = network(tf.concat([prepared, mirror(prepared)], axis=0))
-    original, flipped = tf.split(both, 2)
-    total = tf.identity(original, "original_embedding") + tf.identity(flipped, "flip_embedding")
-    if images.dtype.is_floating:  # a fused ReLU turns NaN into 0, and so into somebody's embedding
-        finite = tf.reduce_all(tf.math.is_finite(images), axis=[1, 2, 3])
-        total = tf.where(finite, total, tf.fill(tf.shape(total), np.float32(np.nan)))
-    return tf.nn.l2_normalize(total, axis=1, name=OUTPUTS[PRE_POST])
 
 
 class Embedder:
@@ -66,7 +25,9 @@ class Embedder:
     A graph that takes encoded pictures gets them as PNG, which loses nothing.
     """
 
-    def __init__(self, session: tf.Session, where: object, input_name: str = "", output_name: str = ""):
+    def __init__(
+        self, session: tf.Session, where: object, input_name: str = "", output_name: str = ""
+    ):
         """Take a session whose graph has the contract's names, or the names that a signature gives."""
         names = {operation.name for operation in session.graph.get_operations()}
         self.form = PRE_POST if OUTPUTS[PRE_POST] in names else PLAIN
@@ -74,7 +35,9 @@ class Embedder:
         missing = sorted({"image_tensor", inner} - names)
         if missing:
             session.close()
-            raise InputError(f"{where}: has no tensor {' and no '.join(missing)}; not an export of MGN")
+            raise InputError(
+                f"{where}: has no tensor {' and no '.join(missing)}; not an export of MGN"
+            )
         self._session = session
         self.input = session.graph.get_tensor_by_name(input_name or "image_tensor:0")
         self.result = session.graph.get_tensor_by_name(output_name or f"{OUTPUTS[self.form]}:0")
@@ -139,7 +102,9 @@ class Embedder:
 
 def _as_png(picture: np.ndarray, position: int) -> bytes:
     if picture.shape[0] * picture.shape[1] > EXPORT_MAX_PIXELS:
-        raise PictureError(position, f"larger than {EXPORT_MAX_PIXELS} pixels, more than this model takes")
+        raise PictureError(
+            position, f"larger than {EXPORT_MAX_PIXELS} pixels, more than this model takes"
+        )
     quick = [cv2.IMWRITE_PNG_COMPRESSION, 1]
     return cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), quick)[1].tobytes()
 
@@ -208,7 +173,9 @@ def session_of_checkpoint(checkpoint: checkpoints.Checkpoint) -> tf.Session:
             PLAIN,
             options,
             "float32",
-            lambda images: mgn(images, no_classifiers, False, options.pool, options.reduction).embedding,
+            lambda images: (
+                mgn(images, no_classifiers, False, options.pool, options.reduction).embedding
+            ),
         )
         variables = tf.global_variables()
     session = new_session(graph)

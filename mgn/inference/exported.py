@@ -5,8 +5,8 @@ from pathlib import Path
 
 import tensorflow.compat.v1 as tf
 
-from mgn.errors import InputError
-from mgn.session import new_session
+from mgn.system.errors import InputError
+from mgn.system.session import new_session
 
 METADATA = "mgn_metadata"  # name of the string constant in which a graph describes itself
 SERVING_SIGNATURE = "reid_mgn_serving"
@@ -38,7 +38,9 @@ def session_of(graph_def: tf.GraphDef, where: object, rewrite: bool = True) -> t
         try:
             tf.import_graph_def(graph_def, name="")
         except ValueError as error:
-            raise InputError(f"{where}: not a usable graph ({str(error).splitlines()[0][:200]})") from None
+            raise InputError(
+                f"{where}: not a usable graph ({str(error).splitlines()[0][:200]})"
+            ) from None
     return new_session(graph, rewrite)
 
 
@@ -63,15 +65,21 @@ def load_saved_model(folder: Path, rewrite: bool) -> tuple[tf.Session, Path, str
     session = new_session(tf.Graph(), rewrite)
     try:
         with session.graph.as_default():
-            loaded = tf.saved_model.loader.load(session, [tf.saved_model.tag_constants.SERVING], str(folder))
+            loaded = tf.saved_model.loader.load(
+                session, [tf.saved_model.tag_constants.SERVING], str(folder)
+            )
     except Exception as error:  # whatever its parser raises on damaged files
         session.close()
         raise InputError(
             f"{folder}: not a readable SavedModel ({str(error).splitlines()[0][:200]})"
         ) from None
     signature = loaded.signature_def.get(SERVING_SIGNATURE)
-    if signature is None or not ("input_image" in signature.inputs and "reid_embedding" in signature.outputs):
+    if signature is None or not (
+        "input_image" in signature.inputs and "reid_embedding" in signature.outputs
+    ):
         session.close()
-        raise InputError(f"{folder}: has no signature {SERVING_SIGNATURE} from input_image to reid_embedding")
+        raise InputError(
+            f"{folder}: has no signature {SERVING_SIGNATURE} from input_image to reid_embedding"
+        )
     served = signature.inputs["input_image"].name, signature.outputs["reid_embedding"].name
     return session, folder, *served

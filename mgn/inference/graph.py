@@ -1,18 +1,30 @@
-"""Encoded pictures in a graph: judged by their headers, decoded side by side, resized one by one."""
+"""The inference graph, with or without pre- and postprocessing, and encoded pictures in it."""
 
+from collections.abc import Callable
+
+import numpy as np
 import tensorflow.compat.v1 as tf
 
-from mgn.config import EXPORT_MAX_PIXELS
-from mgn.images import decode, resize
+from mgn.config import NetworkOptions
+from mgn.config.options import EXPORT_MAX_PIXELS
+from mgn.data.images import decode, mirror, normalise, resize
 
 _JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"  # what such a file begins with
 _PNG_SIZE = 16  # where a PNG's header says width and height, four bytes each, the highest first
 _PNG_HEADER = 24  # bytes, up to there
-_NO_LENGTH = [*range(0xC0), *range(0xD0, 0xDA)]  # second bytes of markers without a segment, or of none
-_FRAMES = [code for code in range(0xC0, 0xD0) if code not in (0xC4, 0xC8, 0xCC)]  # second bytes of markers
+_NO_LENGTH = [
+    *range(0xC0),
+    *range(0xD0, 0xDA),
+]  # second bytes of markers without a segment, or of none
+_FRAMES = [
+    code for code in range(0xC0, 0xD0) if code not in (0xC4, 0xC8, 0xCC)
+]  # second bytes of markers
 _SEGMENTS = 1000  # of a JPEG, looked at in search of it
 _FRAME_HEADER = 9  # bytes: marker, segment's length, precision, height, width
 _AT_ONCE = 8  # pictures in memory before they are resized
+PLAIN, PRE_POST = "plain", "pre_post"  # the two forms of an inference graph
+OUTPUTS = {PLAIN: "person_embedding", PRE_POST: "result_embedding"}
+RESIZED = "resize_image"  # name of the pictures in a pre-and-post graph before they are normalised
 
 
 def decode_and_resize(contents: tf.Tensor, height: int, width: int) -> tf.Tensor:
@@ -81,11 +93,15 @@ def _jpeg_size(contents: tf.Tensor) -> tf.Tensor:
         return segment & ~is_frame(found) & (start < length)
 
     def following(start: tf.Tensor, *found: tf.Tensor) -> list[tf.Tensor]:
-        start += tf.where(tf.equal(found[1], 0xFF), 1, 2 + 256 * found[2] + found[3])  # 0xFF may be repeated
+        start += tf.where(
+            tf.equal(found[1], 0xFF), 1, 2 + 256 * found[2] + found[3]
+        )  # 0xFF may be repeated
         return [start, *header(start)]
 
     first = tf.constant(2)  # after the marker that begins the file
-    _, *found = tf.while_loop(goes_on, following, [first, *header(first)], maximum_iterations=_SEGMENTS)
+    _, *found = tf.while_loop(
+        goes_on, following, [first, *header(first)], maximum_iterations=_SEGMENTS
+    )
     return tf.cond(
         is_frame(found),
         lambda: tf.stack([256 * found[5] + found[6], 256 * found[7] + found[8]]),
@@ -96,3 +112,48 @@ def _jpeg_size(contents: tf.Tensor) -> tf.Tensor:
 def _png_size(start: tf.Tensor) -> tf.Tensor:
     whole = tf.strings.join([start, b"\0" * _PNG_HEADER])  # a header that is cut off has no size
     return tf.io.decode_raw(tf.strings.substr(whole, _PNG_SIZE, 8), tf.int32, little_endian=False)
+
+
+def build(
+    form: str, options: NetworkOptions, input_type: str, network: Callable[[tf.Tensor], tf.Tensor]
+) -> tf.Tensor:
+    """Add an inference graph to the current graph.
+
+    Plain: `image_tensor` float32 [N, height, width, 3], normalised RGB, to `person_embedding` [N, 2048].
+    With pre- and postprocessing: `image_tensor`, RGB 0 to 255 [N, H, W, 3] of any size, or string [N] of
+    encoded pictures, to `result_embedding` float32 [N, 2048]: resize, normalise, forward of image
+    (`original_embedding`) and mirror image (`flip_embedding`) in one batch, sum, L2. A picture with a NaN or
+    infinite pixel gets NaN; an empty batch ends the run.
+
+    Args:
+        form: "plain" or "pre_post".
+        options: of the network.
+        input_type: of a pre_post graph's `image_tensor`, one of `config.EXPORT_INPUTS`.
+        network: normalised images to embeddings.
+    """
+    if form == PLAIN:
+        images = tf.placeholder(
+            tf.float32, [None, options.height, options.width, 3], name="image_tensor"
+        )
+        return tf.identity(network(images), name=OUTPUTS[PLAIN])
+    if input_type == "jpeg":
+        images, resized_by = (
+            tf.placeholder(tf.string, [None], name="image_tensor"),
+            decode_and_resize,
+        )
+    else:
+        images = tf.placeholder(tf.as_dtype(input_type), [None, None, None, 3], name="image_tensor")
+        resized_by = resize
+    something = tf.raw_ops.Assert(
+        condition=tf.size(images) > 0, data=["no pictures, or none with pixels"]
+    )
+    with tf.control_dependencies([something]):
+        resized = resized_by(images, options.height, options.width)
+    prepared = normalise(tf.identity(resized, RESIZED))
+    both = network(tf.concat([prepared, mirror(prepared)], axis=0))
+    original, flipped = tf.split(both, 2)
+    total = tf.identity(original, "original_embedding") + tf.identity(flipped, "flip_embedding")
+    if images.dtype.is_floating:  # a fused ReLU turns NaN into 0, and so into somebody's embedding
+        finite = tf.reduce_all(tf.math.is_finite(images), axis=[1, 2, 3])
+        total = tf.where(finite, total, tf.fill(tf.shape(total), np.float32(np.nan)))
+    return tf.nn.l2_normalize(total, axis=1, name=OUTPUTS[PRE_POST])

@@ -1,14 +1,14 @@
-"""Checks on features and labels; centring of features without a copy of a whole gallery."""
+"""Features checked, moved and compared, without a copy of a whole gallery."""
 
 from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import ArrayLike as Array
 
-from mgn.errors import InputError
+from mgn.system.errors import InputError
 
-JUNK = -1  # number of people who are nobody in particular: neither right nor wrong
 ROWS = 1024  # pictures whose features are looked at, or copied, at a time
+_BLOCK = 2048  # gallery pictures compared at a time
 
 
 def matrix(name: str, values: Array) -> np.ndarray:
@@ -38,9 +38,12 @@ def mover(query: np.ndarray, gallery: np.ndarray) -> Callable[[np.ndarray], np.n
     check_columns(query, gallery)
     centre = gallery.mean(axis=0, dtype=np.float64)
     largest = max(
-        max((x.max(axis=0) - centre).max(), (centre - x.min(axis=0)).max()) for x in (query, gallery)
+        max((x.max(axis=0) - centre).max(), (centre - x.min(axis=0)).max())
+        for x in (query, gallery)
     )
-    factor = 2.0 ** -np.clip(np.frexp(largest)[1], -126, 126).item()  # a power of two rounds nothing
+    factor = (
+        2.0 ** -np.clip(np.frexp(largest)[1], -126, 126).item()
+    )  # a power of two rounds nothing
 
     def move(features: np.ndarray) -> np.ndarray:
         moved = features - centre.astype(features.dtype)
@@ -65,11 +68,64 @@ def labels(queries: int, entries: int, *given: Array) -> list[np.ndarray]:
     arrays = [np.asarray(values) for values in given]
     for name, array, length in zip(names, arrays, (queries, entries) * 2, strict=True):
         if array.shape != (length,):
-            raise InputError(f"{name}: shape {array.shape}, but there are {length} {name.split()[0]} rows")
+            raise InputError(
+                f"{name}: shape {array.shape}, but there are {length} {name.split()[0]} rows"
+            )
     return arrays
 
 
 def check_columns(query: np.ndarray, gallery: np.ndarray) -> None:
     """Raise `InputError` unless query [Q, D] and gallery [G, D] have one D."""
     if query.shape[1] != gallery.shape[1]:
-        raise InputError(f"query features have {query.shape[1]} columns, gallery features {gallery.shape[1]}")
+        raise InputError(
+            f"query features have {query.shape[1]} columns, gallery features {gallery.shape[1]}"
+        )
+
+
+def nearest(
+    query_features: np.ndarray, gallery_features: np.ndarray, count: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Find the gallery pictures nearest to each query by Euclidean distance, ties by index.
+
+    Args:
+        query_features: float [Q, D], finite.
+        gallery_features: float [G, D], finite; may be memory-mapped, for it is read block by block.
+        count: at least 1; taken as G if it is more.
+
+    Returns:
+        int64 [Q, count] gallery indices, nearest first, and float32 [Q, count] distances.
+    """
+    queries, count = np.asarray(query_features, np.float64), min(count, len(gallery_features))
+    squares, indices = (
+        np.full((len(queries), count), np.inf),
+        np.zeros((len(queries), count), np.int64),
+    )
+    for start in range(0, len(gallery_features), _BLOCK):
+        block = np.asarray(gallery_features[start : start + _BLOCK], np.float64)
+        for row, near in enumerate(_preselect(queries, block, squares[:, -1], count)):
+            # Measured by differences, as a product is not: copies are at distance 0, equal pictures tie.
+            differences = block[near] - queries[row]
+            merged = np.append(squares[row], np.einsum("ij,ij->i", differences, differences))
+            order = np.argsort(merged, kind="stable")[
+                :count
+            ]  # what is there already has lower indices
+            squares[row], indices[row] = merged[order], np.append(indices[row], start + near)[order]
+    return indices, np.sqrt(squares).astype(np.float32)
+
+
+def _preselect(
+    queries: np.ndarray, block: np.ndarray, limits: np.ndarray, count: int
+) -> list[np.ndarray]:
+    """Indices into `block` of all that may be among the `count` nearest and within `limits` (squared) [Q]."""
+    # Less rounding, so fewer to measure, where all pictures are nearly alike: those of a failed network.
+    queries, block = queries - block[0], block - block[0]
+    own, lengths = np.einsum("ij,ij->i", queries, queries), np.einsum("ij,ij->i", block, block)
+    rough = own[:, None] + lengths - 2.0 * queries @ block.T
+    if count < len(block):
+        limits = np.minimum(limits, np.partition(rough, count - 1, axis=1)[:, count - 1])
+    rounding = (
+        8 * (block.shape[1] + 4) * np.finfo(np.float64).eps * (own + lengths.max())
+    )  # at most
+    return [
+        np.flatnonzero(row <= limit) for row, limit in zip(rough, limits + rounding, strict=True)
+    ]

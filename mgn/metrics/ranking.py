@@ -1,4 +1,4 @@
-"""Retrieval scores (CMC, mAP, mINP) by the Market-1501 protocol; with `rerank`, all that scoring needs."""
+"""Retrieval scores (CMC, mAP, mINP) by the Market-1501 protocol."""
 
 import functools
 from collections.abc import Callable, Iterable, Iterator
@@ -8,14 +8,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike as Array
 
-from mgn.errors import InputError
-from mgn.features import JUNK, ROWS, labels, matrix, mover, squares
-from mgn.reranking import rerank
-
-__all__ = ["Result", "evaluate", "evaluate_distances", "rerank"]
+from mgn.data.records import JUNK
+from mgn.metrics.distances import ROWS, labels, matrix, mover, squares
+from mgn.system.errors import InputError
 
 _MANY = 1000  # neighbours of one query that are too near to tell; more are measured all at once
-_HELD = 2**28  # distances that `evaluate` holds at a time: all of Market-1501's, of 516,000 pictures 520 rows
+_HELD = (
+    2**28
+)  # distances that `evaluate` holds at a time: all of Market-1501's, of 516,000 pictures 520 rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,7 +23,9 @@ class Result:
     """Scores from 0 to 1; the means are over the queries that have a match."""
 
     mAP: float  # of the step AP, as scikit-learn, torchreid, fast-reid and MGN-pytorch have it
-    mAP_official: float  # of the trapezoid AP, as the data set's own MATLAB code has it: reads lower
+    mAP_official: (
+        float  # of the trapezoid AP, as the data set's own MATLAB code has it: reads lower
+    )
     mINP: float  # arXiv:2001.04193
     cmc: np.ndarray  # float64 [max_rank]; cmc[k-1]: share of queries with a match among the first k
     average_precision: np.ndarray  # float64 [Q], NaN for a query without a match
@@ -59,7 +61,10 @@ def evaluate(
     Raises:
         InputError: shapes that do not fit, NaN or infinity, or no query with a match.
     """
-    query, gallery = matrix("query features", query_features), matrix("gallery features", gallery_features)
+    query, gallery = (
+        matrix("query features", query_features),
+        matrix("gallery features", gallery_features),
+    )
     given = query_ids, gallery_ids, query_cameras, gallery_cameras
     return _score(_rows(query, gallery), labels(len(query), len(gallery), *given), max_rank)
 
@@ -95,11 +100,15 @@ def _rows(query: np.ndarray, gallery: np.ndarray) -> Iterator[_Row]:
     a distance again, in float64 and by itself.
     """
     move = mover(query, gallery)
-    lengths = np.concatenate([squares(move(gallery[i : i + ROWS])) for i in range(0, len(gallery), ROWS)])
+    lengths = np.concatenate(
+        [squares(move(gallery[i : i + ROWS])) for i in range(0, len(gallery), ROWS)]
+    )
     moved_query, longest = move(query), np.sqrt(lengths.max().item())
     # Rounding errors of a sum of D products grow with the root of D; this is three times what is seen.
     error = max(4.0, 0.125 * np.sqrt(query.shape[1])) * np.finfo(np.float32).eps
-    tolerances = error * longest * (longest + 2.0 * np.sqrt(squares(moved_query))).astype(np.float64)
+    tolerances = (
+        error * longest * (longest + 2.0 * np.sqrt(squares(moved_query))).astype(np.float64)
+    )
     count = min(max(_HELD // len(gallery), 1), len(query))
     held = np.empty((count, len(gallery)), np.float32)
     for start in range(0, len(query), count):
@@ -107,14 +116,19 @@ def _rows(query: np.ndarray, gallery: np.ndarray) -> Iterator[_Row]:
         distances = held[: len(block)]
         for i in range(0, len(gallery), ROWS):
             near = slice(i, i + ROWS)
-            np.subtract(lengths[near], block @ (2.0 * move(gallery[near])).T, out=distances[:, near])
+            np.subtract(
+                lengths[near], block @ (2.0 * move(gallery[near])).T, out=distances[:, near]
+            )
         for k, row in enumerate(distances, start):
             yield _Row(row, tolerances[k].item(), functools.partial(_exact, query[k], gallery))
 
 
 def _exact(query: np.ndarray, gallery: np.ndarray, indices: np.ndarray) -> np.ndarray:
     """Squared distances float64, each computed by itself."""
-    parts = (gallery[indices[i : i + ROWS]].astype(np.float64) - query for i in range(0, len(indices), ROWS))
+    parts = (
+        gallery[indices[i : i + ROWS]].astype(np.float64) - query
+        for i in range(0, len(indices), ROWS)
+    )
     return np.concatenate([squares(part) for part in parts])
 
 
@@ -150,7 +164,9 @@ def _query_scores(ranks: list[np.ndarray]) -> np.ndarray:
     precision = matches / (flat + 1)
     # The official curve is the mean of precision just before and at a match; before the list starts it is 1.
     before = np.where(flat > 0, (matches - 1) / np.maximum(flat, 1), 1.0)
-    step, trapezoid = (np.add.reduceat(x, starts) / sizes for x in (precision, (before + precision) / 2))
+    step, trapezoid = (
+        np.add.reduceat(x, starts) / sizes for x in (precision, (before + precision) / 2)
+    )
     return np.stack([step, trapezoid, precision[starts + sizes - 1], flat[starts]], axis=1)
 
 
@@ -159,7 +175,9 @@ def _ranks(row: _Row, wanted: np.ndarray) -> np.ndarray:
     if not len(wanted):
         return wanted
     low, high = row.distances[wanted] - row.tolerance, row.distances[wanted] + row.tolerance
-    ranked = np.sort(np.compress(row.distances <= high.max(), row.distances))  # behind, nothing counts
+    ranked = np.sort(
+        np.compress(row.distances <= high.max(), row.distances)
+    )  # behind, nothing counts
     ranks, ends = np.searchsorted(ranked, low), np.searchsorted(ranked, high, side="right")
     near_others = np.flatnonzero(ends - ranks > 1)
     if (ends - ranks)[near_others].sum() > _MANY:

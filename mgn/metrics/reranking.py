@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import ArrayLike as Array
 from scipy import sparse
 
-from mgn.errors import InputError
-from mgn.features import matrix, mover, squares
+from mgn.metrics.distances import matrix, mover, squares
+from mgn.system.errors import InputError
 
 _TILE = 1024  # pictures whose distances to all that come after them are held at a time
 _UNKNOWN = np.uint64(0x7F800000FFFFFFFF)  # a neighbour at distance infinity, see `_update`
@@ -15,7 +15,11 @@ _SHIFT, _INDEX = np.uint64(32), np.uint64(0xFFFFFFFF)
 
 
 def rerank(
-    query_features: Array, gallery_features: Array, k1: int = 20, k2: int = 6, lambda_value: float = 0.3
+    query_features: Array,
+    gallery_features: Array,
+    k1: int = 20,
+    k2: int = 6,
+    lambda_value: float = 0.3,
 ) -> np.ndarray:
     """Distances after k-reciprocal encoding (arXiv:1701.08398), without a matrix of all pairs.
 
@@ -37,8 +41,13 @@ def rerank(
         InputError: shapes that do not fit, NaN or infinity, or an option out of range.
     """
     if min(k1, k2) < 1 or not 0 <= lambda_value <= 1:
-        raise InputError(f"k1 {k1} and k2 {k2} must be at least 1, lambda_value {lambda_value} from 0 to 1")
-    query, gallery = matrix("query features", query_features), matrix("gallery features", gallery_features)
+        raise InputError(
+            f"k1 {k1} and k2 {k2} must be at least 1, lambda_value {lambda_value} from 0 to 1"
+        )
+    query, gallery = (
+        matrix("query features", query_features),
+        matrix("gallery features", gallery_features),
+    )
     move = mover(query, gallery)
     features = np.concatenate([move(query), move(gallery)])
     neighbours, squared, farthest, distances = _search(features, len(query), max(k1 + 1, k2))
@@ -56,7 +65,9 @@ def _search(features: np.ndarray, queries: int, count: int) -> tuple[np.ndarray,
     right = np.empty((total, size + 2), np.float32)
     right[:, :size], right[:, size], right[:, size + 1] = features, 1.0, squares(features)
     nearest = np.full((total, min(count, total)), _UNKNOWN)
-    farthest = np.full(total, 0.01, np.float32)  # `mover` makes it 1/16 or more, unless all are alike
+    farthest = np.full(
+        total, 0.01, np.float32
+    )  # `mover` makes it 1/16 or more, unless all are alike
     kept = np.empty((queries, total - queries), np.float32)
     for start in range(0, total, _TILE):
         rows, columns = slice(start, start + _TILE), slice(start, total)
@@ -81,7 +92,9 @@ def _update(nearest: np.ndarray, farthest: np.ndarray, tile: np.ndarray, start: 
     """Take distances to pictures `start` onwards into the nearest and the farthest seen so far."""
     (height, width), count = tile.shape, nearest.shape[1]
     limit = _distances_in(nearest[:, -1])
-    if np.isinf(limit[0]) and width >= count:  # any `count` distances give a limit, more give a better one
+    if (
+        np.isinf(limit[0]) and width >= count
+    ):  # any `count` distances give a limit, more give a better one
         limit = np.partition(tile[:, : 16 * count], count - 1, axis=1)[:, count - 1]
     rows, columns = _hits(tile, np.maximum(limit, 0.0))
     slots = count + np.arange(len(rows)) - np.searchsorted(rows, rows)
@@ -109,7 +122,9 @@ def _members(neighbours: np.ndarray, values: np.ndarray | float = 1.0) -> sparse
     """Neighbour lists [N, k] as a sparse matrix [N, N]: ones, or the values given."""
     total, count = neighbours.shape
     data = np.broadcast_to(np.asarray(values, np.float64), neighbours.shape).ravel()
-    return sparse.csr_array((data, neighbours.ravel(), np.arange(total + 1) * count), (total, total))
+    return sparse.csr_array(
+        (data, neighbours.ravel(), np.arange(total + 1) * count), (total, total)
+    )
 
 
 def _encode(
@@ -121,7 +136,9 @@ def _encode(
     # A neighbour brings its own closer ones along if over 2/3 of them are here (the paper: 2/3 or more).
     shared = near.multiply(near @ nearer).tocoo()
     joins = 3 * shared.data > 2 * nearer.sum(axis=1)[shared.col]
-    bring = sparse.csr_array((shared.data[joins], (shared.row[joins], shared.col[joins])), shared.shape)
+    bring = sparse.csr_array(
+        (shared.data[joins], (shared.row[joins], shared.col[joins])), shared.shape
+    )
     encoding = near + bring @ nearer
     encoding.data[:] = 1.0
     known = _members(nearest, squared + 1.0)  # 1 more, for a 0 is not stored

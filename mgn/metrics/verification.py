@@ -5,8 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike as Array
 
-from mgn.errors import InputError
-from mgn.features import JUNK, check_columns, labels, squares
+from mgn.data.records import JUNK
+from mgn.metrics.distances import check_columns, labels, squares
+from mgn.system.errors import InputError
 
 _FARTHEST = 2.0  # between vectors of length 1
 _BINS = 20_000  # 1e-4 wide each
@@ -31,19 +32,25 @@ class Verification:
     false_negative_rate: float  # at `threshold`: share of same pairs not below it
     eer: float  # equal error rate: mean of the two where they differ least
     eer_threshold: float  # there, in the middle where a range of thresholds does equally well
-    true_positive_rates: dict[float, float]  # by false positive rate, at the largest threshold that keeps it
+    true_positive_rates: dict[
+        float, float
+    ]  # by false positive rate, at the largest threshold that keeps it
     edges: np.ndarray  # float64 [bins + 1], distances from 0 to 2
     same: np.ndarray  # int64 [bins], same pairs in each bin
     different: np.ndarray  # int64 [bins], likewise
 
     def roc(self) -> tuple[np.ndarray, np.ndarray]:
         """False and true positive rate at every edge, float64 [bins + 1] each, rising from 0 to 1."""
-        different, same = (np.append(0, np.cumsum(counts)) for counts in (self.different, self.same))
+        different, same = (
+            np.append(0, np.cumsum(counts)) for counts in (self.different, self.same)
+        )
         return different / different[-1], same / same[-1]
 
     def summary(self) -> dict[str, float | int]:
         """Return the headline figures, ready for JSON."""
-        scalars = {name: value for name, value in vars(self).items() if isinstance(value, int | float)}
+        scalars = {
+            name: value for name, value in vars(self).items() if isinstance(value, int | float)
+        }
         rates = {f"tpr@fpr={text}": self.true_positive_rates[rate] for text, rate in _RATES.items()}
         return scalars | rates
 
@@ -71,7 +78,9 @@ def verify(
     given = query_ids, gallery_ids, query_cameras, gallery_cameras
     same, different = _count(query, gallery, *labels(len(query), len(gallery), *given))
     if not same.any():
-        raise InputError("no person is in query and gallery by different cameras: no same pairs to verify")
+        raise InputError(
+            "no person is in query and gallery by different cameras: no same pairs to verify"
+        )
     if not different.any():
         raise InputError("query and gallery show one person only: no different pairs to verify")
     return _rate(same, different)
@@ -81,7 +90,9 @@ def _unit(name: str, features: Array) -> np.ndarray:
     """Features as float32 with rows of length 1, or `InputError`."""
     features = np.asarray(features, np.float32)
     if features.ndim != 2 or not features.size:
-        raise InputError(f"{name} features: shape {features.shape}; a matrix with rows and columns is needed")
+        raise InputError(
+            f"{name} features: shape {features.shape}; a matrix with rows and columns is needed"
+        )
     lengths = np.sqrt(squares(features))
     bad = np.flatnonzero(~(np.abs(lengths - 1.0) <= 1e-3))  # float16 passes, NaN does not
     if len(bad):
@@ -93,8 +104,12 @@ def _unit(name: str, features: Array) -> np.ndarray:
 def _count(query, gallery, query_ids, gallery_ids, query_cameras, gallery_cameras) -> np.ndarray:
     """Histograms of same and of different pairs, int64 [2, bins]."""
     known = query_ids != JUNK
-    query, query_ids, query_cameras = (values[known] for values in (query, query_ids, query_cameras))
-    order = np.argsort(gallery_ids, kind="stable")  # by people: a query's person is one span of columns
+    query, query_ids, query_cameras = (
+        values[known] for values in (query, query_ids, query_cameras)
+    )
+    order = np.argsort(
+        gallery_ids, kind="stable"
+    )  # by people: a query's person is one span of columns
     order = order[gallery_ids[order] != JUNK]
     bounds = [np.searchsorted(gallery_ids[order], query_ids, side) for side in ("left", "right")]
     everybody, person, same = np.zeros((3, _BINS), np.int64)
@@ -130,9 +145,14 @@ def _rate(same: np.ndarray, different: np.ndarray) -> Verification:
     """Rates at every edge, and what follows from them."""
     edges = np.arange(len(same) + 1) / (len(same) / _FARTHEST)
     accepted, mistaken = (np.append(0, np.cumsum(counts)) for counts in (same, different))
-    false_positives, false_negatives = mistaken / mistaken[-1], (accepted[-1] - accepted) / accepted[-1]
+    false_positives, false_negatives = (
+        mistaken / mistaken[-1],
+        (accepted[-1] - accepted) / accepted[-1],
+    )
     # The last edge that keeps the rate. There is one: nothing is below edge 0.
-    last = {rate: np.searchsorted(false_positives, rate, side="right") - 1 for rate in _RATES.values()}
+    last = {
+        rate: np.searchsorted(false_positives, rate, side="right") - 1 for rate in _RATES.values()
+    }
     gaps = np.abs(false_positives - false_negatives)
     least = np.flatnonzero(gaps == gaps.min())
     chosen, equal = last[_SUGGESTED], least[len(least) // 2]

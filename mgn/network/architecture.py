@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import tensorflow.compat.v1 as tf
 
-from mgn.config import EMBEDDING_SIZE
-from mgn.layers import batch_norm, conv2d, linear, prelu
+from mgn.config.options import EMBEDDING_SIZE
+from mgn.network.layers import batch_norm, conv2d, linear, prelu
 
 
 class Branch(NamedTuple):
@@ -104,7 +104,9 @@ def seen_by_heads(images: tf.Tensor, mode: Mode) -> dict[str, tf.Tensor]:
     trunk = backbone(images, mode)
     maps = {b.name: branch(trunk, b, mode) for b in BRANCHES}
     stripes = {b.name: tf.split(maps[b.name], b.stripes, axis=1) for b in BRANCHES if b.stripes > 1}
-    return {h.name: maps[h.branch] if h.stripe is None else stripes[h.branch][h.stripe] for h in HEADS}
+    return {
+        h.name: maps[h.branch] if h.stripe is None else stripes[h.branch][h.stripe] for h in HEADS
+    }
 
 
 def backbone(x: tf.Tensor, mode: Mode) -> tf.Tensor:
@@ -158,3 +160,6 @@ def head(x: tf.Tensor, name: str, mode: Mode, pool: str, reduction: str) -> tf.T
 
 def _normalised(x: tf.Tensor, name: str, mode: Mode, zero_scale: bool = False) -> tf.Tensor:
     return batch_norm(x, name, mode.training, zero_scale, mode.sync)
+
+
+BODIES = ("backbone", *(branch.name for branch in BRANCHES))

@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 
 import tensorflow.compat.v1 as tf
 
-from mgn import replicas
-from mgn.session import has_gpu
-from mgn.winograd import CHANNELS, convolve
+from mgn.network import replicas
+from mgn.network.winograd import CHANNELS, convolve
+from mgn.system.session import has_gpu
 
 _EPSILON = 1e-5  # of batch norm, PyTorch's
 _CHANNELS_OF_PRODUCTS = 256  # from here on products are faster
@@ -41,14 +41,22 @@ def conv2d(
         [N, ceil(H / stride), ceil(W / stride), filters], of x's type.
     """
     with tf.variable_scope(name, use_resource=True):
-        initializer = tf.variance_scaling_initializer(2.0, mode=mode, distribution="untruncated_normal")
-        weight = tf.get_variable("weight", [size, size, x.shape[-1], filters], tf.float32, initializer)
+        initializer = tf.variance_scaling_initializer(
+            2.0, mode=mode, distribution="untruncated_normal"
+        )
+        weight = tf.get_variable(
+            "weight", [size, size, x.shape[-1], filters], tf.float32, initializer
+        )
         if winograd and (size, stride) == (3, 1) and x.shape[-1] >= CHANNELS:
             return convolve(x, tf.convert_to_tensor(weight))
         weight = tf.cast(weight, x.dtype)
         if stride == 1:
-            usual = x.dtype != tf.bfloat16 or min(weight.shape[2:]) < _CHANNELS_OF_PRODUCTS or has_gpu()
-            return tf.nn.conv2d(x, weight, strides=1, padding="SAME") if usual else _conv2d(x, weight)
+            usual = (
+                x.dtype != tf.bfloat16 or min(weight.shape[2:]) < _CHANNELS_OF_PRODUCTS or has_gpu()
+            )
+            return (
+                tf.nn.conv2d(x, weight, strides=1, padding="SAME") if usual else _conv2d(x, weight)
+            )
         # SAME pads a stride of 2 differently from PyTorch, and an explicit padding list has no fast gradient.
         edge = [size // 2, size // 2]
         padded = tf.pad(x, [[0, 0], edge, edge, [0, 0]]) if size > 1 else x
@@ -65,14 +73,20 @@ def _conv2d(x: tf.Tensor, weight: tf.Tensor) -> tuple[tf.Tensor, Callable]:
 
     def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         to_x = tf.raw_ops.Conv2DBackpropInput(
-            input_sizes=tf.shape(x), filter=weight, out_backprop=upstream, strides=[1] * 4, padding="SAME"
+            input_sizes=tf.shape(x),
+            filter=weight,
+            out_backprop=upstream,
+            strides=[1] * 4,
+            padding="SAME",
         )
         edge = [size // 2, size // 2]
         padded = tf.pad(x, [[0, 0], edge, edge, [0, 0]]) if size > 1 else x
         rows = tf.reshape(upstream, [-1, filters])
         places = [(i, j) for i in range(size) for j in range(size)]
         shifted = [tf.slice(padded, [0, i, j, 0], tf.shape(x)) for i, j in places]
-        products = [tf.matmul(tf.reshape(y, [-1, channels]), rows, transpose_a=True) for y in shifted]
+        products = [
+            tf.matmul(tf.reshape(y, [-1, channels]), rows, transpose_a=True) for y in shifted
+        ]
         return to_x, tf.reshape(tf.stack(products), [size, size, channels, filters])
 
     return tf.nn.conv2d(x, weight, strides=1, padding="SAME"), gradient
@@ -97,13 +111,20 @@ def batch_norm(
         zeros, ones = tf.zeros_initializer(), tf.ones_initializer()
         weight = tf.get_variable("weight", shape, tf.float32, zeros if zero_scale else ones)
         bias = tf.get_variable("bias", shape, tf.float32, zeros)
-        mean, variance = _running("running_mean", shape, zeros), _running("running_var", shape, ones)
+        mean, variance = (
+            _running("running_mean", shape, zeros),
+            _running("running_var", shape, ones),
+        )
         if not training:
-            return tf.nn.fused_batch_norm(x, weight, bias, mean, variance, _EPSILON, is_training=False)[0]
+            return tf.nn.fused_batch_norm(
+                x, weight, bias, mean, variance, _EPSILON, is_training=False
+            )[0]
         if synchronised and replicas.count() > 1:
             y, batch_mean, batch_variance = _synchronised_batch_norm(x, weight, bias)
         else:
-            y, batch_mean, batch_variance = tf.nn.fused_batch_norm(x, weight, bias, epsilon=_EPSILON)
+            y, batch_mean, batch_variance = tf.nn.fused_batch_norm(
+                x, weight, bias, epsilon=_EPSILON
+            )
         for running, batch in ((mean, batch_mean), (variance, batch_variance)):
             step = running.assign_sub(_MOMENTUM * (running - batch), read_value=False)
             tf.add_to_collection(tf.GraphKeys.UPDATE_OPS, step)

@@ -31,7 +31,9 @@ def sums(values: Sequence[tf.Tensor]) -> list[tf.Tensor]:
         return strategy.extended.batch_reduce_to(_SUM, [(value, value) for value in per_replica])
 
     summed = tf.distribute.get_replica_context().merge_call(reduce, args=(list(values),))
-    return [tf.stop_gradient(value) for value in summed]  # TensorFlow knows no gradient of a collective sum
+    return [
+        tf.stop_gradient(value) for value in summed
+    ]  # TensorFlow knows no gradient of a collective sum
 
 
 def differentiable_sum(value: tf.Tensor) -> tf.Tensor:
@@ -44,7 +46,9 @@ def differentiable_sum(value: tf.Tensor) -> tf.Tensor:
 
 
 @tf.RegisterGradient("MgnSumOverReplicas")
-def _gradient_of_sum(_op: tf.Operation, _own: tf.Tensor, of_total: tf.Tensor) -> tuple[tf.Tensor, None]:
+def _gradient_of_sum(
+    _op: tf.Operation, _own: tf.Tensor, of_total: tf.Tensor
+) -> tuple[tf.Tensor, None]:
     return sums([of_total])[0], None
 
 

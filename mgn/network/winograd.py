@@ -9,7 +9,9 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-CHANNELS = 256  # from here on it is worth it; of 128, batches of 32 gained nothing (doc/benchmarks.md)
+CHANNELS = (
+    256  # from here on it is worth it; of 128, batches of 32 gained nothing (doc/benchmarks.md)
+)
 _TILE = 4  # rows and columns of a result that are computed at once, from as many and two more
 _EDGE = _TILE + 2
 # Where the polynomials are evaluated, infinity besides. Of 12 choices tried these were among the most exact;
@@ -52,7 +54,9 @@ def convolve_transformed(x: tf.Tensor, transformed: tf.Tensor) -> tf.Tensor:
 
 def transform(kernel: np.ndarray) -> np.ndarray:
     """A kernel [3, 3, C, K] for `convolve_transformed`: float64 [36, C, K]."""
-    return (_OF_KERNEL @ kernel.reshape(9, -1).astype(np.float64)).reshape(_EDGE**2, *kernel.shape[2:])
+    return (_OF_KERNEL @ kernel.reshape(9, -1).astype(np.float64)).reshape(
+        _EDGE**2, *kernel.shape[2:]
+    )
 
 
 def _transform_in_graph(kernel: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
@@ -77,11 +81,15 @@ def _transformed(x: tf.Tensor) -> tf.Tensor:
 def _gradient_of_kernel(x: tf.Tensor, upstream: tf.Tensor) -> tf.Tensor:
     """Each transformation's own gradient, in turn, of [N, H, W, C] and [N, H, W, K]: float32 [3, 3, C, K]."""
     (_, height, width, filters), (down, across) = upstream.shape.as_list(), _tiles(x)
-    tiles = tf.pad(upstream, [[0, 0], [0, _TILE * down - height], [0, _TILE * across - width], [0, 0]])
+    tiles = tf.pad(
+        upstream, [[0, 0], [0, _TILE * down - height], [0, _TILE * across - width], [0, 0]]
+    )
     tiles = tf.reshape(tiles, [-1, down, _TILE, across, _TILE, filters])
     tiles = tf.reshape(tf.transpose(tiles, [2, 4, 1, 3, 0, 5]), [_TILE**2, -1])
     products = tf.matmul(_constant(_OF_RESULT.T, x.dtype), tiles)
-    products = tf.matmul(_transformed(x), tf.reshape(products, [_EDGE**2, -1, filters]), transpose_a=True)
+    products = tf.matmul(
+        _transformed(x), tf.reshape(products, [_EDGE**2, -1, filters]), transpose_a=True
+    )
     products = tf.reshape(tf.cast(products, tf.float32), [_EDGE**2, -1])
     return tf.reshape(tf.matmul(_constant(_OF_KERNEL.T, tf.float32), products), [3, 3, -1, filters])
 
@@ -108,7 +116,11 @@ def _transformations() -> list[np.ndarray]:
 
     Toom and Cook's construction: a row for each point, and one for infinity.
     """
-    of_result, of_kernel, of_map = np.zeros((_TILE, _EDGE)), np.zeros((_EDGE, 3)), np.zeros((_EDGE, _EDGE))
+    of_result, of_kernel, of_map = (
+        np.zeros((_TILE, _EDGE)),
+        np.zeros((_EDGE, 3)),
+        np.zeros((_EDGE, _EDGE)),
+    )
     for i, point in enumerate(_POINTS):
         others = np.array([other for other in _POINTS if other != point])
         of_result[:, i] = point ** np.arange(_TILE)

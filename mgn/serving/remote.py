@@ -4,7 +4,6 @@ import base64
 import http.client
 import json
 import re
-import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -13,11 +12,12 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 from tensorflow_serving.apis import get_model_metadata_pb2, predict_pb2, prediction_service_pb2_grpc
 
-from mgn.config import EMBEDDING_SIZE
-from mgn.errors import CheckError, InputError
-from mgn.frozen import SERVING_SIGNATURE
-from mgn.images import PictureReader, mirror, normalise, resize
-from mgn.session import new_session
+from mgn.config.options import EMBEDDING_SIZE
+from mgn.data.images import mirror, normalise, resize
+from mgn.data.reading import PictureReader
+from mgn.inference.exported import SERVING_SIGNATURE
+from mgn.system.errors import CheckError, InputError
+from mgn.system.session import new_session
 
 _INPUT, _OUTPUT = "input_image", "reid_embedding"
 _BAD_REQUEST = grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND
@@ -62,7 +62,9 @@ class Grpc:
             return method(request, timeout=self._timeout)
         except grpc.RpcError as error:
             if error.code() == grpc.StatusCode.DEADLINE_EXCEEDED:
-                raise CheckError(f"{self._where}: no answer within {self._timeout:g} seconds") from None
+                raise CheckError(
+                    f"{self._where}: no answer within {self._timeout:g} seconds"
+                ) from None
             kind = InputError if error.code() in _BAD_REQUEST else CheckError
             raise kind(f"{self._where}: {error.code().name}: {said(error.details())}") from None
 
@@ -104,19 +106,31 @@ class Rest:
 
     def _call(self, what: str, body: dict | None = None) -> dict:
         data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(self._url + what, data, {"Content-Type": "application/json"})
+        request = urllib.request.Request(
+            self._url + what, data, {"Content-Type": "application/json"}
+        )
         try:
             with urllib.request.urlopen(request, timeout=self._timeout) as answer:
                 return json.load(answer)
         except urllib.error.HTTPError as error:
             kind = InputError if error.code in _BAD_STATUS else CheckError
-            raise kind(f"{self._where}: HTTP {error.code}: {said(_error_in(error.read()))}") from None
+            raise kind(
+                f"{self._where}: HTTP {error.code}: {said(_error_in(error.read()))}"
+            ) from None
         except (TimeoutError, urllib.error.URLError) as error:
             if isinstance(error, TimeoutError) or isinstance(error.reason, TimeoutError):
-                raise CheckError(f"{self._where}: no answer within {self._timeout:g} seconds") from None
+                raise CheckError(
+                    f"{self._where}: no answer within {self._timeout:g} seconds"
+                ) from None
             raise CheckError(f"{self._where}: {error.reason}") from None
-        except (OSError, ValueError, http.client.HTTPException) as error:  # cut off, or another protocol's
-            raise CheckError(f"{self._where}: no answer in HTTP and JSON ({type(error).__name__})") from None
+        except (
+            OSError,
+            ValueError,
+            http.client.HTTPException,
+        ) as error:  # cut off, or another protocol's
+            raise CheckError(
+                f"{self._where}: no answer in HTTP and JSON ({type(error).__name__})"
+            ) from None
 
     def close(self) -> None:
         """Nothing stays open."""
@@ -157,9 +171,13 @@ class RemoteEmbedder:
         try:
             rows = self._server.predict(self._prepare(path))
         except (InputError, CheckError) as error:
-            raise type(error)(f"{path}: {error}" if str(path) not in str(error) else str(error)) from None
+            raise type(error)(
+                f"{path}: {error}" if str(path) not in str(error) else str(error)
+            ) from None
         if rows.shape[1:] != (EMBEDDING_SIZE,) or len(rows) != 1 + self._plain:
-            raise CheckError(f"{path}: the server answers {list(rows.shape)}, which is no embedding")
+            raise CheckError(
+                f"{path}: the server answers {list(rows.shape)}, which is no embedding"
+            )
         row = rows.sum(axis=0)
         length = np.linalg.norm(row)
         if not (self._plain or abs(length - 1) < 1e-2):  # NaN too
@@ -189,7 +207,9 @@ def said(message: str) -> str:
     """The line of a server's error that tells it: "picture 0: has no pixels", say."""
     lines = [line.strip() for line in str(message).splitlines()]
     found = next((line for line in lines if line and not _FRAME.match(line)), "no reason given")
-    found = re.sub(r"^.*assertion failed: \[picture\] \[(\d+)\] \[(.*?)\].*", r"picture \1: \2", found)
+    found = re.sub(
+        r"^.*assertion failed: \[picture\] \[(\d+)\] \[(.*?)\].*", r"picture \1: \2", found
+    )
     return found.split("[[")[0].strip()[:300]
 
 

@@ -1,20 +1,29 @@
 """A frozen graph wrapped into a SavedModel as TensorFlow Serving loads it, compared with its source first."""
 
 import json
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
+import numpy as np
 import tensorflow.compat.v1 as tf
+from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
-from mgn.comparison import Comparison, compare
-from mgn.errors import InputError
-from mgn.files import refuse_existing, replacing
-from mgn.frozen import SERVING_SIGNATURE, metadata_of, read_graph_def, session_of
-from mgn.inference import OUTPUTS, PLAIN, PRE_POST, Embedder, open_exported
-from mgn.session import new_session
-from mgn.warmup import write_requests
+from mgn.data.demo import draw_picture
+from mgn.export.comparison import Comparison, compare
+from mgn.inference import Embedder
+from mgn.inference.embedder import open_exported
+from mgn.inference.exported import SERVING_SIGNATURE, metadata_of, read_graph_def, session_of
+from mgn.inference.graph import OUTPUTS, PLAIN, PRE_POST
+from mgn.system.errors import InputError
+from mgn.system.files import refuse_existing, replacing
+from mgn.system.session import new_session
 
-SERVING_SCRIPTS = {PLAIN: "export_tf_serving_model.py", PRE_POST: "export_tf_serving_with_pre_post.py"}
+SERVING_SCRIPTS = {
+    PLAIN: "export_tf_serving_model.py",
+    PRE_POST: "export_tf_serving_with_pre_post.py",
+}
+WARMUP_BATCHES = 1, 8  # the first run of each size makes its own kernels
 
 
 def export_saved_model(
@@ -44,7 +53,9 @@ def export_saved_model(
     graph_def = read_graph_def(pb_path)
     with closing(Embedder(session_of(graph_def, pb_path, rewrite=False), pb_path)) as source:
         if source.form != form:
-            raise InputError(f"{pb_path}: a {source.form} graph; use {SERVING_SCRIPTS[source.form]}")
+            raise InputError(
+                f"{pb_path}: a {source.form} graph; use {SERVING_SCRIPTS[source.form]}"
+            )
         with replacing(folder, overwrite) as temporary:
             _write_saved_model(graph_def, temporary, form)
             _write_extras(graph_def, source, temporary / "assets.extra")
@@ -70,7 +81,9 @@ def _write_saved_model(graph_def: tf.GraphDef, folder: Path, form: str) -> None:
         checked = tf.ensure_shape(images, shape, name=f"{given.name}/checked")
         tf.import_graph_def(others, {f"{given.name}:0": checked}, name="")
     with new_session(graph) as session, graph.as_default():
-        tensors = {name: graph.get_tensor_by_name(f"{name}:0") for name in ("image_tensor", OUTPUTS[form])}
+        tensors = {
+            name: graph.get_tensor_by_name(f"{name}:0") for name in ("image_tensor", OUTPUTS[form])
+        }
         signature = tf.saved_model.predict_signature_def(
             inputs={"input_image": tensors["image_tensor"]},
             outputs={"reid_embedding": tensors[OUTPUTS[form]]},
@@ -91,3 +104,23 @@ def _write_extras(graph_def: tf.GraphDef, source: Embedder, folder: Path) -> Non
     if described:
         (folder / "mgn.json").write_text(json.dumps(described, indent=2, sort_keys=True) + "\n")
     write_requests(source.prepare, folder / "tf_serving_warmup_requests")
+
+
+def write_requests(prepare: Callable, path: Path) -> None:
+    """Write drawn pedestrians as requests of `serving_default`, one for each of `WARMUP_BATCHES`.
+
+    Args:
+        prepare: pictures to what the model's input takes of each; see `inference.Embedder.prepare`.
+        path: the name that TensorFlow Serving looks for: `assets.extra/tf_serving_warmup_requests`.
+    """
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for batch in WARMUP_BATCHES:
+            pictures = prepare([draw_picture(0, person, 1, 0) for person in range(1, batch + 1)])
+            request = predict_pb2.PredictRequest()
+            request.model_spec.signature_name = (
+                tf.saved_model.signature_constants.DEFAULT_SERVING_SIGNATURE_DEF_KEY
+            )
+            request.inputs["input_image"].CopyFrom(tf.make_tensor_proto(np.stack(pictures)))
+            log = prediction_log_pb2.PredictionLog()
+            log.predict_log.request.CopyFrom(request)
+            writer.write(log.SerializeToString())

@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
-from mgn.errors import CheckError, InputError, first_line
+from mgn.system.errors import CheckError, InputError, first_line
 
 _FULL = tuple(os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT))
 
@@ -25,7 +25,9 @@ def refuse_existing(path: Path, overwrite: bool) -> None:
 
 def next_free(folder: Path, name: str) -> Path:
     """The first of folder/name-1, folder/name-2, ... that does not exist."""
-    return next(path for n in itertools.count(1) if not (path := Path(folder) / f"{name}-{n}").exists())
+    return next(
+        path for n in itertools.count(1) if not (path := Path(folder) / f"{name}-{n}").exists()
+    )
 
 
 @contextlib.contextmanager
@@ -39,7 +41,9 @@ def held(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise InputError(f"{folder}: another process is at work in this folder; name another") from None
+            raise InputError(
+                f"{folder}: another process is at work in this folder; name another"
+            ) from None
         except OSError:  # a file system without locks: as before there were any
             pass
         yield
@@ -49,7 +53,9 @@ def is_unused(folder: Path, but: Collection[str] = ()) -> bool:
     """Whether nothing is there but these names, and what a killed process left under a temporary one."""
     if not folder.exists():
         return True
-    return folder.is_dir() and all(p.name.startswith(".") or p.name in but for p in folder.iterdir())
+    return folder.is_dir() and all(
+        p.name.startswith(".") or p.name in but for p in folder.iterdir()
+    )
 
 
 @contextlib.contextmanager
@@ -68,7 +74,9 @@ def replacing(path: Path, overwrite: bool = False) -> Iterator[Path]:
         yield temporary
         refuse_existing(path, overwrite)
         if os.path.lexists(path) and path.is_dir() != temporary.is_dir():
-            raise InputError(f"{path}: a file would replace a folder, or a folder a file; remove it by hand")
+            raise InputError(
+                f"{path}: a file would replace a folder, or a folder a file; remove it by hand"
+            )
         _put_in_place(temporary, path, workspace / "replaced")
     finally:
         shutil.rmtree(workspace, ignore_errors=True)

@@ -43,4 +43,6 @@ class Progress:
             self._last_line = now
             left = (now - self._started) / (self._done - self._initial) * (self._total - self._done)
             shown = "".join(f", {name} {value}" for name, value in figures.items())
-            log.info(f"{self._what}: {self._done} of {self._total} {self._unit}, {left:.0f} s left{shown}")
+            log.info(
+                f"{self._what}: {self._done} of {self._total} {self._unit}, {left:.0f} s left{shown}"
+            )

@@ -9,8 +9,18 @@ NO_GPU = (
 # What makes a folded graph faster is one pass, which fuses convolution, bias and ReLU. Each other copies the
 # weights: with all of them the first call takes 2 s and 1 GB more (doc/benchmarks.md).
 _OF_NO_USE_ON_CPUS = (
-    *("constant_folding", "shape_optimization", "arithmetic_optimization", "dependency_optimization"),
-    *("loop_optimization", "function_optimization", "debug_stripper", "common_subgraph_elimination"),
+    *(
+        "constant_folding",
+        "shape_optimization",
+        "arithmetic_optimization",
+        "dependency_optimization",
+    ),
+    *(
+        "loop_optimization",
+        "function_optimization",
+        "debug_stripper",
+        "common_subgraph_elimination",
+    ),
     "layout_optimizer",
 )
 
@@ -48,5 +58,7 @@ def has_gpu() -> bool:
 def describe_devices() -> str:
     """One line: the GPUs TensorFlow sees, or what to do where it sees none."""
     gpus = tf.config.list_physical_devices("GPU")
-    names = [tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name) for gpu in gpus]
+    names = [
+        tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name) for gpu in gpus
+    ]
     return f"devices: {len(gpus)} GPU ({', '.join(names)})" if gpus else f"devices: CPU ({NO_GPU})"

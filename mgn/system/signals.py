@@ -5,7 +5,7 @@ import logging
 import signal
 from collections.abc import Callable, Iterator
 
-from mgn.errors import Stopped
+from mgn.system.errors import Stopped
 
 log = logging.getLogger(__name__)
 
@@ -19,7 +19,8 @@ class StopRequest:
         """Take a signal, as its handler."""
         if self.signal_number is not None:
             raise Stopped(
-                "stopped without saving this step; --resume goes on from the last checkpoint", number
+                "stopped without saving this step; --resume goes on from the last checkpoint",
+                number,
             )
         self.signal_number = number
         log.info("finishing this step and saving; once more stops without saving")

@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import tensorflow.compat.v1 as tf
 
-from mgn.batches import Share
-from mgn.errors import InputError
-from mgn.session import has_gpu, session_config
+from mgn.data.sampling import Share
+from mgn.system.errors import InputError
+from mgn.system.session import has_gpu, session_config
 
 log = logging.getLogger(__name__)
 _KINDS = "chief", "worker"  # of tasks in TF_CONFIG, in the order of their replicas
@@ -63,7 +63,9 @@ def place(replicas: int | None = None, xla: bool = False) -> Placement:
         config.device_count["CPU"] = count
     kind = "gpu" if gpus else "cpu"
     with tf.Graph().as_default():  # or it would be one for eager execution
-        return Placement(tf.distribute.MirroredStrategy([f"/{kind}:{i}" for i in range(count)]), config)
+        return Placement(
+            tf.distribute.MirroredStrategy([f"/{kind}:{i}" for i in range(count)]), config
+        )
 
 
 def one_device(xla: bool = False) -> Placement:

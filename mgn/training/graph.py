@@ -5,14 +5,14 @@ from typing import NamedTuple
 
 import tensorflow.compat.v1 as tf
 
-from mgn import replicas
 from mgn.config import TrainConfig
-from mgn.data import steps_per_epoch
-from mgn.layers import moving_average
+from mgn.data.sampling import steps_per_epoch
 from mgn.losses import Mining, total_loss
-from mgn.network import TRIPLET_HEADS, mgn
-from mgn.optimizers import apply, make_optimizer
-from mgn.weights import model_variables
+from mgn.network import mgn, replicas
+from mgn.network.architecture import TRIPLET_HEADS
+from mgn.network.layers import moving_average
+from mgn.training.optimizers import apply, make_optimizer
+from mgn.weights.variables import model_variables
 
 
 class TrainOps(NamedTuple):
@@ -35,7 +35,9 @@ def learning_rate_at(step: tf.Tensor, config: TrainConfig, per_epoch: int) -> tf
     if config.schedule == "cosine":
         rate = _cosine(now / per_epoch, config)
     else:
-        passed = [tf.cast(step >= milestone * per_epoch, tf.float32) for milestone in config.milestones]
+        passed = [
+            tf.cast(step >= milestone * per_epoch, tf.float32) for milestone in config.milestones
+        ]
         rate = config.learning_rate * tf.pow(config.gamma, tf.add_n([tf.constant(0.0), *passed]))
     if not config.warmup_steps:
         return rate
@@ -68,7 +70,13 @@ def build_train_graph(
     """
     options = {name: getattr(config, name) for name in ("precision", "sync_batch_norm", "winograd")}
     outputs = mgn(
-        images, num_classes, True, config.pool, config.reduction, config.zero_init_residual, **options
+        images,
+        num_classes,
+        True,
+        config.pool,
+        config.reduction,
+        config.zero_init_residual,
+        **options,
     )
     step = tf.train.get_or_create_global_step()
     losses = total_loss(
@@ -108,9 +116,3 @@ def averaged(train_op: tf.Operation, config: TrainConfig, step: tf.Variable) -> 
         steps = tf.cast(step.read_value(), tf.float32) - 1.0
         share = 1.0 - tf.minimum(config.average_decay, steps / (steps + 10.0))
         return tf.group(*[moving_average(v, share) for v in model_variables()])
-
-
-def planned_steps(config: TrainConfig, num_classes: int) -> int:
-    """Steps of the whole run: the epochs, or `max_steps` if that is less."""
-    steps = config.epochs * steps_per_epoch(num_classes, config.batch_ids)
-    return min(steps, config.max_steps or steps)

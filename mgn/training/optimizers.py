@@ -11,10 +11,14 @@ _BETA1, _BETA2 = np.float32(0.9), np.float32(0.999)  # as the kernels see them
 _EPSILON = 1e-8
 
 
-def make_optimizer(config: TrainConfig, learning_rate: tf.Tensor, step: tf.Tensor) -> tf.train.Optimizer:
+def make_optimizer(
+    config: TrainConfig, learning_rate: tf.Tensor, step: tf.Tensor
+) -> tf.train.Optimizer:
     """The optimiser of a configuration; `step` is the number of updates so far, int64 []."""
     if config.optimizer == "sgd":
-        return tf.train.MomentumOptimizer(learning_rate, config.momentum, use_nesterov=config.nesterov)
+        return tf.train.MomentumOptimizer(
+            learning_rate, config.momentum, use_nesterov=config.nesterov
+        )
     return TorchAdam(learning_rate, step, amsgrad=config.optimizer == "amsgrad")
 
 
@@ -44,7 +48,9 @@ def apply(
         def update() -> tf.Operation:
             pairs = zip(variables, per_replica, strict=True)
             updates = [
-                strategy.extended.update(v, lambda v, g: optimizer._resource_apply_dense(g, v), args=(g,))
+                strategy.extended.update(
+                    v, lambda v, g: optimizer._resource_apply_dense(g, v), args=(g,)
+                )
                 for v, g in pairs
             ]
             return strategy.group(updates)
@@ -76,7 +82,9 @@ class TorchAdam(tf.train.Optimizer):
             1.0 - tf.pow(tf.constant(np.float64(b)), updates) for b in (_BETA1, _BETA2)
         )
         self._arguments = {
-            "beta1_power": tf.constant(0.0),  # the kernels' own bias correction, in float32, has no work left
+            "beta1_power": tf.constant(
+                0.0
+            ),  # the kernels' own bias correction, in float32, has no work left
             "beta2_power": tf.constant(0.0),
             "lr": learning_rate * tf.cast(tf.sqrt(correction2) / correction1, tf.float32),
             "beta1": tf.constant(_BETA1),  # once, not for each variable
@@ -91,7 +99,13 @@ class TorchAdam(tf.train.Optimizer):
 
     def _resource_apply_dense(self, grad, handle):
         m, v = self.get_slot(handle, "m"), self.get_slot(handle, "v")
-        arguments = {"var": handle.handle, "m": m.handle, "v": v.handle, "grad": grad, **self._arguments}
+        arguments = {
+            "var": handle.handle,
+            "m": m.handle,
+            "v": v.handle,
+            "grad": grad,
+            **self._arguments,
+        }
         if self._amsgrad:
             vhat = self.get_slot(handle, "vhat").handle
             return tf.raw_ops.ResourceApplyAdamWithAmsgrad(vhat=vhat, **arguments)

@@ -1,23 +1,26 @@
-"""A whole run: train, score what came out, report."""
+"""A whole run: say what it will do, train, score what came out, report."""
 
 import contextlib
+import dataclasses
 import logging
 from pathlib import Path
 
 import tensorflow.compat.v2 as tf
 
-from mgn import checkpoints, evaluation
 from mgn.config import TrainConfig
-from mgn.data import Split, check_matches, read_split, split_path
-from mgn.distribution import Placement
-from mgn.errors import InputError
-from mgn.files import replacing
-from mgn.images import check_readable
+from mgn.config.settings import Began, write_config
+from mgn.data.reading import check_readable
+from mgn.data.records import Split, check_matches, read_split, split_path
+from mgn.data.sampling import steps_per_epoch
+from mgn.evaluation import scoring
 from mgn.inference import load_embedder
-from mgn.runconfig import Began, write_config
-from mgn.trainer import Trainer
-from mgn.trainfolder import has_begun
-from mgn.validation import BEST
+from mgn.system.errors import InputError
+from mgn.system.files import replacing
+from mgn.training.distribution import Placement
+from mgn.training.start import has_begun
+from mgn.training.trainer import Trainer
+from mgn.training.watch import BEST
+from mgn.weights import checkpoints
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +33,7 @@ def train(
     init_checkpoint: str | None = None,
     fresh_classifier: bool = False,
     placement: Placement | None = None,
-) -> list[tuple[str, evaluation.Scores]]:
+) -> list[tuple[str, scoring.Scores]]:
     """Train in `train_dir`, then score the last checkpoint, the best one, and the untrained network if asked.
 
     Args:
@@ -52,14 +55,24 @@ def train(
     """
     has_test_set = all(split_path(dataset, split).exists() for split in ("query", "gallery"))
     if config.eval_every and not has_test_set:
-        raise InputError(f"--eval_every {config.eval_every}: {dataset} has no query and gallery to score on")
+        raise InputError(
+            f"--eval_every {config.eval_every}: {dataset} has no query and gallery to score on"
+        )
     training_split = read_split(dataset, "train")
     _check(dataset, training_split, has_test_set)  # each worker: none waits for one that refused
     if config.deterministic:
         tf.config.experimental.enable_op_determinism()  # of the whole process: there is no other
     trainer = Trainer(config, training_split, train_dir, placement)
     chief, goes_on = trainer.placement.is_chief, resume and has_begun(Path(train_dir))
-    log.info(trainer.plan())
+    log.info(
+        describe(
+            config,
+            training_split,
+            trainer.num_classes,
+            trainer.total_steps,
+            trainer.placement.share.total,
+        )
+    )
     scored = []
     with contextlib.closing(trainer):
         if goes_on:
@@ -68,7 +81,9 @@ def train(
             trainer.start(init_checkpoint, fresh_classifier)
         if chief:
             replicas = trainer.placement.share.total
-            write_config(train_dir, Began(config, dataset, init_checkpoint, fresh_classifier, replicas))
+            write_config(
+                train_dir, Began(config, dataset, init_checkpoint, fresh_classifier, replicas)
+            )
         if not goes_on:
             untrained = trainer.save()  # from here on there is something to resume from
             if config.evaluate_untrained and has_test_set and chief:
@@ -88,12 +103,12 @@ def _check(dataset: Path, training_split: Split, has_test_set: bool) -> None:
 
 
 def _finish(
-    scored: list[tuple[str, evaluation.Scores]],
+    scored: list[tuple[str, scoring.Scores]],
     last: Path,
     dataset: Path,
     train_dir: Path,
     has_test_set: bool,
-) -> list[tuple[str, evaluation.Scores]]:
+) -> list[tuple[str, scoring.Scores]]:
     if not has_test_set:
         log.info(f"{dataset} has no query and gallery: not evaluated")
         return scored
@@ -106,18 +121,62 @@ def _finish(
     return scored
 
 
-def report(scored: list[tuple[str, evaluation.Scores]]) -> str:
+def report(scored: list[tuple[str, scoring.Scores]]) -> str:
     """A table for each network that was scored, then a line for each."""
-    tables = [f"{name} network\n{evaluation.table(scores)}\n\n" for name, scores in scored]
-    lines = [f"{name}: {evaluation.summary_line(scores)}\n" for name, scores in scored]
+    tables = [f"{name} network\n{scoring.table(scores)}\n\n" for name, scores in scored]
+    lines = [f"{name}: {scoring.summary_line(scores)}\n" for name, scores in scored]
     return "".join([*tables, *lines])
 
 
-def _score(prefix: Path, dataset: Path) -> evaluation.Scores:
+def _score(prefix: Path, dataset: Path) -> scoring.Scores:
     with contextlib.closing(load_embedder(prefix)) as embed:
-        return evaluation.evaluate(embed, dataset)
+        return scoring.evaluate(embed, dataset)
 
 
-def _figures(scores: evaluation.Scores) -> dict[str, float]:
+def _figures(scores: scoring.Scores) -> dict[str, float]:
     summary = scores.plain.summary()
-    return {name: summary[name] for name in ("mAP", "mAP_official", "mINP", "rank@1", "rank@5", "rank@10")}
+    return {
+        name: summary[name]
+        for name in ("mAP", "mAP_official", "mINP", "rank@1", "rank@5", "rank@10")
+    }
+
+
+def describe(
+    config: TrainConfig, split: Split, num_classes: int, total_steps: int, replicas: int
+) -> str:
+    """Say what is ahead, counted in people, steps, pictures and passes over the set."""
+    per_epoch, records = steps_per_epoch(num_classes, config.batch_ids), len(split.records)
+    seen = total_steps / per_epoch * num_classes * config.batch_images
+    spread = f" on {replicas} replicas" if replicas > 1 else ""
+    return (
+        f"training set: {num_classes} people, {records} pictures"
+        f" ({split.junk} junk and {split.ignored} other files left out)\n"
+        f"recipe {config.recipe}: {total_steps} steps of {config.batch_ids} people x"
+        f" {config.batch_images} pictures{spread}; an epoch, every person once, is {per_epoch} steps;"
+        f" {seen:,.0f} pictures in all, {seen / records:.1f} passes over the set;"
+        f" {_rates(config, per_epoch)}\n"
+        f"options: {options(config)}"
+    )
+
+
+def options(config: TrainConfig) -> str:
+    """Every option of a configuration, as the flags that set it."""
+    values = dataclasses.asdict(config)
+    if config.max_steps is None:  # has no word for it
+        del values["max_steps"]
+    return " ".join(f"--{name} {_flag(value)}" for name, value in values.items())
+
+
+def _flag(value: object) -> str:
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    return str(value).lower() if value is None or isinstance(value, bool) else str(value)
+
+
+def _rates(config: TrainConfig, per_epoch: int) -> str:
+    warm = f"{config.warmup_steps} steps of warm-up, " if config.warmup_steps else ""
+    if config.schedule == "cosine":
+        start, end = config.cosine_start * per_epoch, config.epochs * per_epoch
+        return f"learning rate: {warm}down a cosine from step {start} to {end}"
+    decays = ", ".join(str(milestone * per_epoch) for milestone in config.milestones)
+    return f"learning rate: {warm}x{config.gamma:g} after steps {decays}"

@@ -1,15 +1,17 @@
-"""What a run leaves to read: `metrics.jsonl`, a line a step or a validation, and TensorBoard events."""
+"""What a run leaves to read: `metrics.jsonl`, TensorBoard events, curves."""
 
 import json
 import math
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 import tensorflow.compat.v1 as tf
+from matplotlib.figure import Figure
 
-from mgn.files import replacing
+from mgn.system.files import replacing
 
 METRICS = "metrics.jsonl"
 
@@ -84,7 +86,9 @@ class RunLog:
 
 def read(folder: Path) -> list[dict]:
     """The whole lines of a run's `metrics.jsonl`, in their order."""
-    return [json.loads(line) for line in _lines_of(Path(folder) / METRICS) if _step_of(line) is not None]
+    return [
+        json.loads(line) for line in _lines_of(Path(folder) / METRICS) if _step_of(line) is not None
+    ]
 
 
 def validations_in(lines: list[str]) -> list[tuple[int, float]]:
@@ -103,3 +107,42 @@ def _step_of(line: str) -> int | None:
         return json.loads(line)["step"] if line.endswith("\n") else None
     except (ValueError, KeyError, TypeError):
         return None
+
+
+def in_rows(pictures: np.ndarray, columns: int) -> np.ndarray:
+    """Pictures [R * columns, H, W, 3] as one: [R * H, columns * W, 3]."""
+    _, height, width, _ = pictures.shape
+    rows = pictures.reshape(-1, columns, height, width, 3)
+    return rows.transpose(0, 2, 1, 3, 4).reshape(-1, columns * width, 3)
+
+
+def draw_training(lines: Sequence[Mapping[str, float]], path: Path) -> None:
+    """Losses of a run over its steps, and mAP where it was validated.
+
+    Args:
+        lines: of `runlog.read`.
+        path: PNG to make or replace.
+    """
+    steps = [line for line in lines if "total" in line]
+    scored = [line for line in lines if "mAP" in line]
+    figure = Figure(figsize=(8, 6 if scored else 4), layout="constrained")
+    axes = figure.subplots(1 + bool(scored), 1, sharex=True, squeeze=False)[:, 0]
+    x = [line["step"] for line in steps]
+    for name, colour in (("cross_entropy", "C0"), ("triplet", "C1")):
+        values = np.array([line[name] for line in steps])
+        axes[0].plot(x, values, colour, alpha=0.25, linewidth=0.8)
+        width = max(len(values) // 50, 1)
+        if len(values) >= width:
+            smooth = np.convolve(values, np.full(width, 1 / width), "valid")
+            axes[0].plot(x[width - 1 :], smooth, colour, label=name.replace("_", "-"))
+    axes[0].set_ylabel("loss")
+    if steps:
+        axes[0].legend()
+    if scored:
+        for name in ("mAP", "rank@1"):
+            axes[1].plot([p["step"] for p in scored], [p[name] for p in scored], "o-", label=name)
+        axes[1].set_ylabel("on query and gallery")
+        axes[1].legend()
+    axes[-1].set_xlabel("step")
+    with replacing(path, overwrite=True) as temporary:
+        figure.savefig(temporary, format="png", dpi=100)

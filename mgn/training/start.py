@@ -1,18 +1,27 @@
-"""Which weights of another checkpoint a training run starts from, and whether it goes on from its own."""
+"""Where a run starts: its folder, the weights it begins with, and whether it may go on."""
 
+import contextlib
+import errno
 import logging
-from collections.abc import Sequence
+import shlex
+import shutil
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import tensorflow.compat.v1 as tf
 
-from mgn import checkpoints
 from mgn.config import NetworkOptions, TrainConfig
-from mgn.errors import InputError
+from mgn.config.settings import CONFIG
 from mgn.network import HEADS
-from mgn.replicas import name_of
+from mgn.network.replicas import name_of
+from mgn.system.errors import CheckError, InputError
+from mgn.system.files import held, is_unused, not_written
+from mgn.weights import checkpoints
+from mgn.weights.checkpoints import DATA, NAME
 
 log = logging.getLogger(__name__)
+_BEFORE_FIRST = (CONFIG, f"{NAME}-0.json", f"{NAME}-0{DATA}")  # checkpoint: its .index comes last
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def find_start(init_checkpoint: str, config: TrainConfig) -> checkpoints.Checkpoint:
@@ -29,7 +38,9 @@ def find_start(init_checkpoint: str, config: TrainConfig) -> checkpoints.Checkpo
     for name in ("pool", "reduction"):
         theirs = getattr(found.options, name)
         if theirs != getattr(config, name):
-            raise InputError(f"--init_checkpoint {found.prefix} has {name} {theirs}: add --{name} {theirs}")
+            raise InputError(
+                f"--init_checkpoint {found.prefix} has {name} {theirs}: add --{name} {theirs}"
+            )
     return found
 
 
@@ -77,5 +88,53 @@ def variables_taken(
     taken = [v for v in variables if name_of(v).split("/")[0] not in fresh]
     log.info(f"{len(taken)} of {len(variables)} variables start from {found.prefix}")
     if whole and fresh:
-        log.info(f"the classifiers start anew: {theirs or 'none'} classes there, {num_classes} people here")
+        log.info(
+            f"the classifiers start anew: {theirs or 'none'} classes there, {num_classes} people here"
+        )
     return taken
+
+
+def has_begun(train_dir: Path) -> bool:
+    """Whether there is more than what a run leaves that is killed before its first checkpoint."""
+    return not is_unused(train_dir, _BEFORE_FIRST)
+
+
+def refuse_begun(train_dir: Path) -> None:
+    """Raise `InputError` if a run has begun in the folder."""
+    if has_begun(train_dir):
+        raise InputError(f"{train_dir} holds a run: resume it, or name another folder")
+
+
+@contextlib.contextmanager
+def claimed(train_dir: Path) -> Iterator[None]:
+    """Make the folder, keep other runs out of it, and remove what killed saves left.
+
+    Raises:
+        InputError: another run is at work in it.
+    """
+    train_dir.mkdir(parents=True, exist_ok=True)
+    with held(train_dir):
+        for leftover in train_dir.rglob(f".{NAME}-*"):
+            shutil.rmtree(leftover, ignore_errors=True)
+        yield
+
+
+def command_to_go_on(train_dir: Path) -> str:
+    """What to type to resume the run."""
+    return f"python train.py --train_dir {shlex.quote(str(train_dir))} --resume"
+
+
+def to_go_on(error: CheckError, train_dir: Path) -> CheckError:
+    """The same error, and how to go on when its cause is mended."""
+    return CheckError(f"{error}; go on with: {command_to_go_on(train_dir)}")
+
+
+@contextlib.contextmanager
+def full_disk_told(train_dir: Path) -> Iterator[None]:
+    """Turn a full disk, outside of a save too, into a `CheckError` with the command to go on."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        raise to_go_on(not_written(error.filename or train_dir, error), train_dir) from None

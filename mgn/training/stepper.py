@@ -7,14 +7,23 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from mgn import checkpoints, replicas, saving, weights
-from mgn.batches import training_dataset
-from mgn.checkpoints import Checkpoint
 from mgn.config import TrainConfig
-from mgn.distribution import Placement
-from mgn.training import build_train_graph
+from mgn.data.reading import training_dataset
+from mgn.network import replicas
+from mgn.training.distribution import Placement
+from mgn.training.graph import build_train_graph
+from mgn.weights import checkpoints, saving
+from mgn.weights.checkpoints import Checkpoint
+from mgn.weights.variables import model_variables
 
-_RECORDED = ("cross_entropy", "triplet", "total", "grad_norm", "learning_rate", "loss_scale")  # of TrainOps
+_RECORDED = (
+    "cross_entropy",
+    "triplet",
+    "total",
+    "grad_norm",
+    "learning_rate",
+    "loss_scale",
+)  # of TrainOps
 
 
 class Step(NamedTuple):
@@ -23,7 +32,9 @@ class Step(NamedTuple):
     figures: dict[str, float]  # the recorded ones, and those of mining
     indices: np.ndarray  # int64 [B]: this process's pictures, in the training set
     pictures: int  # of all replicas
-    images: np.ndarray | None  # float32 [B, height, width, 3]: the first replica's, as the network saw them
+    images: (
+        np.ndarray | None
+    )  # float32 [B, height, width, 3]: the first replica's, as the network saw them
     stop: bool  # this worker or another was asked to stop
     finish: bool  # this worker or another saw that the run is over
 
@@ -69,7 +80,7 @@ class Stepper:
             self._mark = tf.placeholder(tf.int64, [])
             marks = placement.strategy.run(lambda: replicas.sums([tf.identity(self._mark)])[0])
             self._marks = _local(placement, marks)[0]
-            self.variables, self.model_variables = tf.global_variables(), weights.model_variables()
+            self.variables, self.model_variables = tf.global_variables(), model_variables()
             self.saver = saving.new_saver(self.variables)
             self._initialisers = [v.initializer for v in self.variables]
         self.session = tf.Session(placement.target, graph=graph, config=placement.config)
@@ -97,7 +108,12 @@ class Stepper:
         asked = told["asked"] > 0
         shown = images if with_images else None
         return Step(
-            figures, np.concatenate(indices), int(told["pictures"]), shown, bool(asked[0]), bool(asked[1])
+            figures,
+            np.concatenate(indices),
+            int(told["pictures"]),
+            shown,
+            bool(asked[0]),
+            bool(asked[1]),
         )
 
     def agreed(self, mark: int) -> bool:
@@ -118,8 +134,12 @@ def _input(placement: Placement, dataset: Callable) -> tuple[tuple, tf.Operation
     if placement.share.total == 1:
         batch = tf.data.make_initializable_iterator(dataset())
         return batch.get_next(), batch.initializer
-    with warnings.catch_warnings():  # that options cannot be read back from the dataset, which we never do
-        warnings.filterwarnings("ignore", "To make it possible to preserve tf.data options", UserWarning)
+    with (
+        warnings.catch_warnings()
+    ):  # that options cannot be read back from the dataset, which we never do
+        warnings.filterwarnings(
+            "ignore", "To make it possible to preserve tf.data options", UserWarning
+        )
         batch = placement.strategy.make_input_fn_iterator(lambda _context: dataset())
     return batch.get_next(), batch.initializer
 

@@ -9,24 +9,31 @@ from pathlib import Path
 
 import tensorflow.compat.v1 as tf
 
-from mgn import checkpoints, plan, runlog, saving
-from mgn.batches import check_divides, read_all
 from mgn.config import TrainConfig
-from mgn.data import Split, labels_of, steps_per_epoch
-from mgn.distribution import Placement, one_device
-from mgn.errors import CheckError, InputError, Stopped
-from mgn.health import Health
-from mgn.images import check_readable, denormalise, in_rows
-from mgn.peers import Peers
-from mgn.plots import draw_training
-from mgn.progress import Progress
-from mgn.runlog import RunLog
-from mgn.stepper import Step, Stepper
-from mgn.stopping import stop_request
-from mgn.trainfolder import claimed, command_to_go_on, full_disk_told, refuse_begun, to_go_on
-from mgn.training import planned_steps
-from mgn.validation import Score, Validation
-from mgn.warmstart import check_goes_on, find_start, variables_taken
+from mgn.data.images import denormalise
+from mgn.data.reading import check_readable, read_all
+from mgn.data.records import Split
+from mgn.data.sampling import check_divides, labels_of, planned_steps, steps_per_epoch
+from mgn.system.errors import CheckError, InputError, Stopped
+from mgn.system.progress import Progress
+from mgn.system.signals import stop_request
+from mgn.training import runlog
+from mgn.training.distribution import Placement, one_device
+from mgn.training.runlog import RunLog, draw_training, in_rows
+from mgn.training.start import (
+    check_goes_on,
+    claimed,
+    command_to_go_on,
+    find_start,
+    full_disk_told,
+    refuse_begun,
+    to_go_on,
+    variables_taken,
+)
+from mgn.training.stepper import Step, Stepper
+from mgn.training.watch import Health, Score, Validation
+from mgn.training.workers import Peers
+from mgn.weights import checkpoints, saving
 
 CURVES = "curves.png"
 log = logging.getLogger(__name__)
@@ -53,11 +60,6 @@ class Trainer:
             raise InputError("the training split has one person only: a triplet needs a negative")
         self.total_steps = planned_steps(config, self.num_classes)
         check_divides(config, self.num_classes, self.placement.share.total)
-
-    def plan(self) -> str:
-        """What the run will do."""
-        total = self.placement.share.total
-        return plan.describe(self.config, self.split, self.num_classes, self.total_steps, total)
 
     def start(self, init_checkpoint: str | None = None, fresh_classifier: bool = False) -> None:
         """Build the graph and set the weights: fresh ones, or those of a checkpoint where it has them.
@@ -126,7 +128,9 @@ class Trainer:
                     written.restart_clock()
                 if self.step >= self.total_steps or (self._peers.alone and validation.over()):
                     break
-                taken = self._one_step(asked.signal_number is not None, validation.over(), written, progress)
+                taken = self._one_step(
+                    asked.signal_number is not None, validation.over(), written, progress
+                )
                 stopped = taken.stop or (self._peers.alone and asked.signal_number)
                 finished = taken.finish
                 if self._due_to_save() or stopped or finished:
@@ -149,7 +153,9 @@ class Trainer:
         description |= {"training_set": self.training_set}
         description |= {"averaged": bool(self.config.average_decay and self.step)}
         try:
-            saving.save(self._stepper.session, self._stepper.saver, prefix, description, overwrite=True)
+            saving.save(
+                self._stepper.session, self._stepper.saver, prefix, description, overwrite=True
+            )
         except CheckError as error:
             self._peers.check()
             raise to_go_on(error, self.train_dir) from None
@@ -225,7 +231,10 @@ class Trainer:
 
     def _due_to_save(self) -> bool:
         """The same for all workers: reading their statistics to save them takes all of them."""
-        every = [self.config.save_every, *([self.config.eval_every] if self.config.eval_every else [])]
+        every = [
+            self.config.save_every,
+            *([self.config.eval_every] if self.config.eval_every else []),
+        ]
         return self.step == self.total_steps or any(self.step % steps == 0 for steps in every)
 
     def _prefix(self, step: int) -> Path:

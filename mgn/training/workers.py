@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 import tensorflow.compat.v1 as tf
 
-from mgn.errors import CheckError, InputError
-from mgn.stopping import ended_at_once
+from mgn.system.errors import CheckError, InputError
+from mgn.system.signals import ended_at_once
 
 _SECONDS_BETWEEN_LOOKS = 5.0
 _MISSES = 3  # in a row, before a worker counts as gone
@@ -73,7 +73,9 @@ class Peers:
         The run goes on from its last checkpoint.
         """
         over = threading.Event()
-        watch = threading.Thread(target=_watch, args=(self._others, over, self._advice), daemon=True)
+        watch = threading.Thread(
+            target=_watch, args=(self._others, over, self._advice), daemon=True
+        )
         if self._others:
             watch.start()
         try:
@@ -104,7 +106,9 @@ def _message(address: str, advice: str) -> str:
 def _answers(address: str) -> bool:
     host, _, port = address.rpartition(":")
     try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=_SECONDS_BETWEEN_LOOKS).close()
+        socket.create_connection(
+            (host.strip("[]"), int(port)), timeout=_SECONDS_BETWEEN_LOOKS
+        ).close()
     except (OSError, ValueError):
         return False
     return True

@@ -9,12 +9,11 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from mgn import replicas
-from mgn.config import MEAN, STD, NetworkOptions, check_network_options
-from mgn.errors import InputError, first_line
-from mgn.files import read_json, sha256_of
-from mgn.images import PREPROCESSING
-from mgn.network import HEADS
+from mgn.config import NetworkOptions
+from mgn.config.options import MEAN, PREPROCESSING, STD, check_network_options
+from mgn.network import HEADS, replicas
+from mgn.system.errors import InputError, first_line
+from mgn.system.files import read_json, sha256_of
 
 NAME = "model.ckpt"  # checkpoints of a train_dir are NAME-STEP
 DATA = ".data-00000-of-00001"
@@ -51,7 +50,9 @@ def describe(options: NetworkOptions, kind: str = "mgn") -> dict:
 def options_from(description: Mapping, where: object) -> NetworkOptions:
     """The options in what `describe` made; `where` names the file in the error."""
     try:
-        options = NetworkOptions(**{f.name: description[f.name] for f in dataclasses.fields(NetworkOptions)})
+        options = NetworkOptions(
+            **{f.name: description[f.name] for f in dataclasses.fields(NetworkOptions)}
+        )
         check_network_options(options.height, options.width, options.pool, options.reduction)
     except KeyError as error:
         raise InputError(f"{where}: lacks {error}; it was not written by this toolkit") from None
@@ -83,10 +84,14 @@ def find(path: Path, **given: object) -> Checkpoint:
     options, kind = options_from(description, described), description.get("kind", "mgn")
     for name, value in given.items():
         if getattr(options, name) != value:
-            raise InputError(f"--{name} {value}: {prefix} was made with {name} {getattr(options, name)}")
+            raise InputError(
+                f"--{name} {value}: {prefix} was made with {name} {getattr(options, name)}"
+            )
     for name, value in (_told_by_weights(prefix) if kind == "mgn" else {}).items():
         if getattr(options, name) != value:
-            raise InputError(f"{described}: {name} {getattr(options, name)}, but its weights have {value}")
+            raise InputError(
+                f"{described}: {name} {getattr(options, name)}, but its weights have {value}"
+            )
     averaged = bool(description.get("averaged"))
     return Checkpoint(prefix, kind, options, description.get("training_set"), averaged)
 
@@ -128,11 +133,17 @@ def restore(session: tf.Session, checkpoint: Checkpoint, variables: Sequence[tf.
     stored = {checkpoint.name_of(replicas.name_of(v)): v for v in variables}
     missing = [name for name in stored if name not in shapes]
     if missing:
-        raise InputError(f"{prefix}: {len(missing)} variables missing, such as {', '.join(missing[:5])}")
+        raise InputError(
+            f"{prefix}: {len(missing)} variables missing, such as {', '.join(missing[:5])}"
+        )
     pairs = {name: (shapes[name], v.shape.as_list()) for name, v in stored.items()}
-    wrong = [f"{name} {got} instead of {want}" for name, (got, want) in pairs.items() if got != want]
+    wrong = [
+        f"{name} {got} instead of {want}" for name, (got, want) in pairs.items() if got != want
+    ]
     if wrong:
-        raise InputError(f"{prefix}: {len(wrong)} variables of another shape: {', '.join(wrong[:3])}")
+        raise InputError(
+            f"{prefix}: {len(wrong)} variables of another shape: {', '.join(wrong[:3])}"
+        )
     try:
         with session.graph.as_default():
             if not checkpoint.averaged:
@@ -165,7 +176,9 @@ def stored_shapes(prefix: Path) -> dict[str, list[int]]:
     try:
         return tf.train.load_checkpoint(str(prefix)).get_variable_to_shape_map()
     except TENSORFLOW_ERRORS as error:
-        raise InputError(f"{prefix}: not a readable TensorFlow checkpoint ({first_line(error)})") from None
+        raise InputError(
+            f"{prefix}: not a readable TensorFlow checkpoint ({first_line(error)})"
+        ) from None
 
 
 def read(prefix: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
@@ -180,7 +193,9 @@ def read(prefix: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
 def _options_without_json(prefix: Path, given: Mapping) -> NetworkOptions:
     told = _told_by_weights(prefix)
     if "pool" not in given:
-        raise InputError(f"{prefix} has no .json beside it, and weights do not tell the pooling: add --pool")
+        raise InputError(
+            f"{prefix} has no .json beside it, and weights do not tell the pooling: add --pool"
+        )
     options = NetworkOptions(**told, **given)
     check_network_options(options.height, options.width, options.pool, options.reduction)
     return options

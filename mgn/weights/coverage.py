@@ -7,12 +7,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mgn.errors import CheckError
-from mgn.families import Family
-from mgn.layouts import torch_shape
 from mgn.network import HEADS
+from mgn.system.errors import CheckError
+from mgn.weights.families import Family, recognise, to_tf_layout, torch_shape
+from mgn.weights.variables import variable_shapes
 
-_WIDE = "classifiers of whole maps that take the pooled 2048 numbers; so all classifiers are dropped"
+_WIDE = (
+    "classifiers of whole maps that take the pooled 2048 numbers; so all classifiers are dropped"
+)
 
 
 class Coverage(NamedTuple):
@@ -22,7 +24,9 @@ class Coverage(NamedTuple):
     order: str | None  # of the reductions, "pytorch" or "mgn-reid"
     keys: dict[str, str]  # variable -> the key that it takes its value from
     missing: list[str]  # keys that are not there
-    initial: list[str]  # variables that keep their initial value: their keys are missing, as allowed
+    initial: list[
+        str
+    ]  # variables that keep their initial value: their keys are missing, as allowed
     allowed: list[str]  # those keys, and all classifiers' if none is there
     extra: list[str]  # keys that have no place
     passed_over: dict[str, list[str]]  # why -> keys that need no place
@@ -34,7 +38,9 @@ class Coverage(NamedTuple):
         """Raise `CheckError` unless every weight is mapped and none is left over; all are named."""
         if self.missing or self.extra:
             parts = [("missing", self.missing), ("left over", self.extra)]
-            told = "; ".join(f"{len(keys)} {what} ({', '.join(keys)})" for what, keys in parts if keys)
+            told = "; ".join(
+                f"{len(keys)} {what} ({', '.join(keys)})" for what, keys in parts if keys
+            )
             raise CheckError(f"not a whole {self.family.name} checkpoint: {told}")
         if self.wrong:
             listed = ", ".join(self.wrong[:10])
@@ -87,7 +93,9 @@ def cover(
     order = (order or family.order) if family.order else None
     wanted = {name: family.key(name, order) for name in variables}
     wanted = {name: key for name, key in wanted.items() if key}
-    classifiers = {family.key_of(f"{h.classifier}/{leaf}") for h in HEADS for leaf in ("weight", "bias")}
+    classifiers = {
+        family.key_of(f"{h.classifier}/{leaf}") for h in HEADS for leaf in ("weight", "bias")
+    }
     missing = {key for key in wanted.values() if key not in state_dict}
     passed_over: dict[str, list[str]] = {}
     if family.kind == "mgn" and not classifiers & set(wanted.values()):  # num_classes is 0
@@ -131,7 +139,9 @@ def check_finite(bad: Sequence[str]) -> None:
     """Raise `CheckError` if `not_finite` found any."""
     if bad:
         listed = ", ".join([*bad[:10], *(["..."] if len(bad) > 10 else [])])
-        raise CheckError(f"{len(bad)} weights hold NaN or infinity: {listed}; their training diverged")
+        raise CheckError(
+            f"{len(bad)} weights hold NaN or infinity: {listed}; their training diverged"
+        )
 
 
 def _matches(key: str, patterns: Sequence[str]) -> bool:
@@ -148,8 +158,29 @@ def _why_unused(key: str, family: Family, allow_extra: Sequence[str]) -> str | N
 def _wrong_shapes(state_dict: Mapping, keys: Mapping[str, str], variables: Mapping) -> list[str]:
     pairs = {key: (state_dict[key], torch_shape(variables[name])) for name, key in keys.items()}
     wrong = [
-        f"{key} {got.shape} instead of {want}" for key, (got, want) in pairs.items() if got.shape != want
+        f"{key} {got.shape} instead of {want}"
+        for key, (got, want) in pairs.items()
+        if got.shape != want
     ]
     return wrong + [
-        f"{key} {got.dtype} instead of float" for key, (got, _) in pairs.items() if got.dtype.kind != "f"
+        f"{key} {got.dtype} instead of float"
+        for key, (got, _) in pairs.items()
+        if got.dtype.kind != "f"
     ]
+
+
+def from_pytorch(state_dict: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Turn a bare PyTorch state dict into float32 {variable name: array in TensorFlow's layout}.
+
+    Args:
+        state_dict: {key: array}, of one of `families.FAMILIES`; a ResNet-50's layers go into all three
+            branches. Counters `num_batches_tracked` are passed over.
+
+    Raises:
+        InputError: another network's weights.
+        CheckError: a key is missing or left over, or a shape is not the network's; all are named.
+    """
+    family = recognise(state_dict)
+    coverage = cover(state_dict, family, variable_shapes(**options_in(state_dict, family)))
+    coverage.check()
+    return {name: to_tf_layout(state_dict[key]) for name, key in coverage.keys.items()}

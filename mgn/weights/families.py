@@ -1,4 +1,4 @@
-"""The published kinds of checkpoints: how to know each, and where in it a variable's value is."""
+"""The published kinds of checkpoints: how to know each, where a variable is in it, and in which layout."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -6,11 +6,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mgn.errors import InputError
-from mgn.foreign import described, differences, looks_like
-from mgn.network import BRANCHES, HEADS
+from mgn.network import HEADS
+from mgn.network.architecture import BODIES
+from mgn.system.errors import InputError
+from mgn.weights.foreign import described, differences, looks_like
 
-BODIES = ("backbone", *(branch.name for branch in BRANCHES))
 _CUT = (  # how MGN-pytorch renumbered the pieces when it cut ResNet; applied in turn, then "/" to "."
     (r"^backbone/conv1/", "backone.0."),
     (r"^backbone/bn1/", "backone.1."),
@@ -24,6 +24,8 @@ _NUMBERS = {  # of the reductions 0 to 7 of `HEADS`, in a file of this order
     "pytorch": "01234567",
     "mgn-reid": "01423567",  # branch by branch: 2 and 3 are p2's stripes, 4 is the whole of p3
 }
+_TO_TF = {4: (2, 3, 1, 0), 2: (1, 0), 1: (0,)}  # OIHW -> HWIO, OI -> IO, vectors as they are
+_TO_TORCH = {4: (3, 2, 0, 1), 2: (1, 0), 1: (0,)}
 
 
 class Family(NamedTuple):
@@ -31,11 +33,15 @@ class Family(NamedTuple):
 
     name: str
     kind: str
-    key_of: Callable[[str], str | None]  # variable name -> key in the file; None: not in this family
+    key_of: Callable[
+        [str], str | None
+    ]  # variable name -> key in the file; None: not in this family
     marks: tuple[str, ...]  # beginnings of keys by which it is known: some key begins with each
     pool: str = "avg"  # what its authors trained with; weights do not tell
     order: str | None = "pytorch"  # of its reductions; None: there is nothing to order
-    unused: tuple[tuple[str, str], ...] = ()  # (pattern of keys without a place here, what they are)
+    unused: tuple[
+        tuple[str, str], ...
+    ] = ()  # (pattern of keys without a place here, what they are)
 
     def key(self, variable: str, order: str | None) -> str | None:
         """The key of a variable in a file whose reductions are numbered in `order`."""
@@ -75,7 +81,10 @@ def base_key(name: str) -> str | None:
 
 
 _GRAPH_BLOCKS = (  # of MGN-ReId's graph; slim built block1, its own code the rest under automatic names
-    (r"^backbone/layer1/(\d)/", lambda m: f"resnet_v1_50/block1/unit_{int(m[1]) + 1}/bottleneck_v1/"),
+    (
+        r"^backbone/layer1/(\d)/",
+        lambda m: f"resnet_v1_50/block1/unit_{int(m[1]) + 1}/bottleneck_v1/",
+    ),
     (
         r"^backbone/layer(\d)/(\d)/",
         lambda m: f"resnet_v1_50/sd_block{m[1]}/unit_{int(m[2]) + 1}/bottleneck_v1/",
@@ -102,7 +111,16 @@ _GRAPH_BLOCKS = (  # of MGN-ReId's graph; slim built block1, its own code the re
     (r"/running_var$", "/moving_variance"),
     (r"/weight$", "/weights"),
 )
-_GRAPH_BRANCHES = ("p1", "p2", "p2", "p2", "p3", "p3", "p3", "p3")  # where its reductions 0 to 7 are
+_GRAPH_BRANCHES = (
+    "p1",
+    "p2",
+    "p2",
+    "p2",
+    "p3",
+    "p3",
+    "p3",
+    "p3",
+)  # where its reductions 0 to 7 are
 _CLASSIFIER_BRANCH = {head.classifier: head.branch for head in HEADS}
 
 
@@ -113,12 +131,20 @@ def mgn_reid_key(name: str) -> str:
     return name
 
 
-_CLASSIFIERS = ((r"fc\.|classifier\.", "a classifier of other classes"), (r"bottleneck\.", "a neck"))
+_CLASSIFIERS = (
+    (r"fc\.|classifier\.", "a classifier of other classes"),
+    (r"bottleneck\.", "a neck"),
+)
 FAMILIES = (
     Family("MGN-pytorch", "mgn", mgn_pytorch_key, ("backone.", "reduction_")),
     Family("MGN in levyfan's layout", "mgn", spelled_key, ("backbone.", "reduction_"), "max"),
     Family(
-        "GNAYUOHZ's ReID-MGN", "mgn", shared_reduction_key, ("backbone.", "reduction."), "max", order=None
+        "GNAYUOHZ's ReID-MGN",
+        "mgn",
+        shared_reduction_key,
+        ("backbone.", "reduction."),
+        "max",
+        order=None,
     ),
     Family(
         "MGN-ReId's TensorFlow checkpoint",
@@ -156,7 +182,8 @@ def recognise(state_dict: Mapping[str, np.ndarray]) -> Family:
     """
     if found := differences(state_dict):
         raise InputError(
-            f"another network than this MGN; {described(found)}", other_network=[d._asdict() for d in found]
+            f"another network than this MGN; {described(found)}",
+            other_network=[d._asdict() for d in found],
         )
     known = [
         family
@@ -177,3 +204,18 @@ def recognise(state_dict: Mapping[str, np.ndarray]) -> Family:
             looks_like=kind,
         )
     return known[0]
+
+
+def to_tf_layout(value: np.ndarray) -> np.ndarray:
+    """A PyTorch weight in TensorFlow's layout: float32, a view where it can be."""
+    return np.asarray(value.transpose(_TO_TF[value.ndim]), np.float32)
+
+
+def to_torch_layout(value: np.ndarray) -> np.ndarray:
+    """The way back, contiguous."""
+    return np.ascontiguousarray(value.transpose(_TO_TORCH[value.ndim]), np.float32)
+
+
+def torch_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape in PyTorch of a variable's shape."""
+    return tuple(shape[axis] for axis in _TO_TORCH[len(shape)])

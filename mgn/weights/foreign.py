@@ -11,7 +11,9 @@ class Difference(NamedTuple):
     """Something that this network cannot hold."""
 
     term: str
-    key: str | None  # the weight that shows it; None: known of the program, nothing in its files tells
+    key: (
+        str | None
+    )  # the weight that shows it; None: known of the program, nothing in its files tells
 
 
 _SHOWN = (  # what a key shows, of some MGN or ResNet, and its term
@@ -48,7 +50,10 @@ _STRANGERS = (  # what has such keys, below whatever prefix; the first that fits
     ),
     (r"features\.\d+\.weight", "a VGG or AlexNet"),
     (r"stages\.\d+\.", "a ConvNeXt or RegNet"),
-    (r"backbone\.layer\d\.", "a detector, a segmenter or another program's ResNet inside a larger network"),
+    (
+        r"backbone\.layer\d\.",
+        "a detector, a segmenter or another program's ResNet inside a larger network",
+    ),
     (r"layer4\.0\.conv3\.weight", "a ResNet with other keys around it"),
     (r"layer\d\.0\.conv2\.weight", "a ResNet-18 or ResNet-34 (blocks of two convolutions)"),
     (r"conv\d.*\.weight", "a small convolutional network"),
@@ -90,7 +95,9 @@ def _of_fast_reid(state_dict: Mapping[str, np.ndarray]) -> list[Difference]:
     if "b1_head.bottleneck.0.weight" in state_dict:  # the generations after v0.1.1
         found.append(Difference("no ReLU after the reduction", None))
     if "pixel_mean" not in state_dict:
-        found.append(Difference("pictures from 0 to 255, with a mean and deviation of its own", None))
+        found.append(
+            Difference("pictures from 0 to 255, with a mean and deviation of its own", None)
+        )
     return found
 
 

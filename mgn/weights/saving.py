@@ -9,9 +9,9 @@ from pathlib import Path
 
 import tensorflow.compat.v1 as tf
 
-from mgn.checkpoints import DATA, NAME, TENSORFLOW_ERRORS, file_of, step_of, steps_in
-from mgn.errors import InputError
-from mgn.files import not_written, refuse_existing
+from mgn.system.errors import InputError
+from mgn.system.files import not_written, refuse_existing
+from mgn.weights.checkpoints import DATA, NAME, TENSORFLOW_ERRORS, file_of, step_of, steps_in
 
 
 def new_saver(variables: Sequence[tf.Variable]) -> tf.train.Saver:
@@ -20,7 +20,11 @@ def new_saver(variables: Sequence[tf.Variable]) -> tf.train.Saver:
 
 
 def save(
-    session: tf.Session, saver: tf.train.Saver, prefix: Path, description: Mapping, overwrite: bool = False
+    session: tf.Session,
+    saver: tf.train.Saver,
+    prefix: Path,
+    description: Mapping,
+    overwrite: bool = False,
 ) -> None:
     """Write a checkpoint and its `.json` beside `prefix`, then rename them into place.
 
@@ -38,7 +42,9 @@ def save(
         try:
             with session.graph.as_default():
                 saver.save(session, str(made), write_meta_graph=False, write_state=False)
-            file_of(made, ".json").write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
+            file_of(made, ".json").write_text(
+                json.dumps(description, indent=2) + "\n", encoding="utf-8"
+            )
         except (*TENSORFLOW_ERRORS, OSError) as error:
             raise not_written(prefix, error) from None
         try:
@@ -65,7 +71,11 @@ def _rename(old: Path, new: Path) -> None:
 def refuse_existing_checkpoint(prefix: Path, overwrite: bool) -> None:
     """Raise `InputError` if a file of this checkpoint exists, or its name could not be read back."""
     if Path(prefix).exists():
-        what = "folder" if Path(prefix).is_dir() else "file, which a checkpoint of that name would hide"
+        what = (
+            "folder"
+            if Path(prefix).is_dir()
+            else "file, which a checkpoint of that name would hide"
+        )
         raise InputError(
             f"{prefix}: is a {what}; name another, such as {Path(prefix).with_suffix('') / 'mgn'}"
         )

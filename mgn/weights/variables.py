@@ -1,4 +1,4 @@
-"""PyTorch weights to variables, strictly; assignment by feed."""
+"""The network's variables: their names and shapes, and their assignment by feed."""
 
 import functools
 from collections.abc import Iterable, Mapping
@@ -6,12 +6,10 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from mgn.coverage import cover, options_in
-from mgn.errors import CheckError
-from mgn.families import BODIES, recognise
-from mgn.layouts import to_tf_layout
 from mgn.network import HEADS, mgn
-from mgn.replicas import name_of
+from mgn.network.architecture import BODIES
+from mgn.network.replicas import name_of
+from mgn.system.errors import CheckError
 
 _AT_ONCE = 50  # variables a run: what is fed is copied, and a whole network is 280 MB
 
@@ -20,35 +18,30 @@ _AT_ONCE = 50  # variables a run: what is fed is copied, and a whole network is 
 def variable_shapes(num_classes: int, reduction: str) -> dict[str, tuple[int, ...]]:
     """Name and shape of every variable of the network, from the network's own code; not to be changed."""
     with tf.Graph().as_default():
-        mgn(tf.placeholder(tf.float32, [None, 96, 32, 3]), num_classes, training=False, reduction=reduction)
+        mgn(
+            tf.placeholder(tf.float32, [None, 96, 32, 3]),
+            num_classes,
+            training=False,
+            reduction=reduction,
+        )
         return {v.op.name: tuple(v.shape.as_list()) for v in tf.global_variables()}
-
-
-def from_pytorch(state_dict: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Turn a bare PyTorch state dict into float32 {variable name: array in TensorFlow's layout}.
-
-    Args:
-        state_dict: {key: array}, of one of `families.FAMILIES`; a ResNet-50's layers go into all three
-            branches. Counters `num_batches_tracked` are passed over.
-
-    Raises:
-        InputError: another network's weights.
-        CheckError: a key is missing or left over, or a shape is not the network's; all are named.
-    """
-    family = recognise(state_dict)
-    coverage = cover(state_dict, family, variable_shapes(**options_in(state_dict, family)))
-    coverage.check()
-    return {name: to_tf_layout(state_dict[key]) for name, key in coverage.keys.items()}
 
 
 def model_variables() -> list[tf.Variable]:
     """The current graph's variables of the network (no optimiser slots, no step), in their order."""
     scopes = {*BODIES, *(h.reduction for h in HEADS), *(h.classifier for h in HEADS)}
-    return [v for v in tf.global_variables() if name_of(v).split("/")[0] in scopes and not _is_slot(v)]
+    return [
+        v for v in tf.global_variables() if name_of(v).split("/")[0] in scopes and not _is_slot(v)
+    ]
 
 
 def _is_slot(variable: tf.Variable) -> bool:
-    return name_of(variable).rsplit("/", 1)[-1] not in ("weight", "bias", "running_mean", "running_var")
+    return name_of(variable).rsplit("/", 1)[-1] not in (
+        "weight",
+        "bias",
+        "running_mean",
+        "running_var",
+    )
 
 
 def assign(session: tf.Session, arrays: Mapping[str, np.ndarray]) -> None:

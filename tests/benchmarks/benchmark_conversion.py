@@ -14,16 +14,19 @@ from pathlib import Path
 import torch
 from seeded import seeded_state_dict
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "convert_pytorch_weights.py"
-KEYS = Path(__file__).parent / "reference" / "keys_seathiefwang.txt"
+KEYS = Path(__file__).parents[1] / "reference" / "keys_seathiefwang.txt"
 
 
 def measured(*arguments):
     """Run the script; returns (seconds, peak resident GB)."""
     start = time.perf_counter()
     process = subprocess.Popen(
-        [sys.executable, SCRIPT, *arguments], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        [sys.executable, SCRIPT, *arguments],
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
     _, status, usage = os.wait4(process.pid, 0)
     assert status == 0
@@ -46,7 +49,14 @@ def main():
                 "--overwrite",
                 "--verify",
             ),
-            "back to PyTorch": ("--to_pytorch", "--pt_model_path", back, "--checkpoint", made, "--overwrite"),
+            "back to PyTorch": (
+                "--to_pytorch",
+                "--pt_model_path",
+                back,
+                "--checkpoint",
+                made,
+                "--overwrite",
+            ),
         }
         found = {name: [] for name in ways}
         for _ in range(5):

@@ -20,10 +20,11 @@ import numpy as np
 from scipy.spatial.distance import cdist
 from sklearn.metrics import average_precision_score
 
-ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT))
+ROOT = Path(__file__).parents[2]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from mgn import metrics  # noqa: E402
+from mgn import metrics
+from mgn.metrics import ranking
 
 QUERIES, PEOPLE, SIZE = 3368, 750, 2048
 MARKET, GALLERIES = 15_913, (15_913, 65_913, 256_000, 515_913)
@@ -37,7 +38,9 @@ def made_up(entries):
     centres = rng.standard_normal((PEOPLE + 1, SIZE), dtype=np.float32)
     centres[0] = 0  # distractors have nothing in common
     query_ids = np.sort(np.arange(QUERIES) % PEOPLE + 1)
-    gallery_ids = np.concatenate([rng.integers(1, PEOPLE + 1, MATCHED), np.zeros(entries - MATCHED, int)])
+    gallery_ids = np.concatenate(
+        [rng.integers(1, PEOPLE + 1, MATCHED), np.zeros(entries - MATCHED, int)]
+    )
     sets = []
     for ids in (query_ids, gallery_ids):
         features = np.empty((len(ids), SIZE), np.float32)
@@ -110,7 +113,7 @@ def mutual(ranked, i, k):
 
 def our_rerank(query, gallery):
     """What `evaluate.py --rerank` runs."""
-    return metrics.rerank(query, gallery)
+    return ranking.rerank(query, gallery)
 
 
 SIDES = {f.__name__: f for f in (plain_evaluate, our_evaluate, plain_rerank, our_rerank)}
@@ -143,7 +146,11 @@ def alternate(work):
     for _ in range(ROUNDS):
         for side, results in runs.items():
             results.append(measured(side))
-            print(side, {k: v if k == "check" else round(v, 2) for k, v in results[-1].items()}, flush=True)
+            print(
+                side,
+                {k: v if k == "check" else round(v, 2) for k, v in results[-1].items()},
+                flush=True,
+            )
     medians = []
     for side, results in runs.items():
         seconds = [result["seconds"] for result in results]
@@ -153,7 +160,9 @@ def alternate(work):
             f"{side}: median {medians[-1]:.1f} s ({min(seconds):.1f}, {max(seconds):.1f}), peak {peak:.2f} GB"
         )
     checks = [results[0]["check"] for results in runs.values()]
-    print(f"ratio {medians[0] / medians[1]:.1f}; their results differ by {np.ptp(checks, axis=0).max():.1e}")
+    print(
+        f"ratio {medians[0] / medians[1]:.1f}; their results differ by {np.ptp(checks, axis=0).max():.1e}"
+    )
 
 
 def growth():
@@ -171,7 +180,11 @@ def growth():
     left.plot(GALLERIES, [result["seconds"] for result in results], "o-", color="C0")
     left.set(title=f"seconds, {QUERIES:,} queries", ylabel="seconds", ylim=(0, None))
     right.plot(
-        GALLERIES, [result["peak"] for result in results], "o-", color="C3", label="peak of the process"
+        GALLERIES,
+        [result["peak"] for result in results],
+        "o-",
+        color="C3",
+        label="peak of the process",
     )
     right.plot(GALLERIES, features, "--", color="C7", label="features alone, float32")
     right.set(title="memory", ylabel="GB", ylim=(0, None))

@@ -22,21 +22,23 @@ from pathlib import Path
 
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT))
+ROOT = Path(__file__).parents[2]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-import cv2  # noqa: E402
-import numpy as np  # noqa: E402
-from conftest import seeded_variables, write_checkpoint  # noqa: E402
+import cv2
+import numpy as np
+from conftest import seeded_variables, write_checkpoint
 
-from mgn import checkpoints, freezing  # noqa: E402
-from mgn.config import NetworkOptions  # noqa: E402
-from mgn.data import picture_files  # noqa: E402
-from mgn.demo import draw_picture  # noqa: E402
-from mgn.embedding import embed_split  # noqa: E402
-from mgn.images import PictureReader  # noqa: E402
-from mgn.inference import PLAIN, PRE_POST, open_exported  # noqa: E402
-from mgn.session import session_config  # noqa: E402
+from mgn.config import NetworkOptions
+from mgn.data.demo import draw_picture
+from mgn.data.reading import PictureReader
+from mgn.data.records import picture_files
+from mgn.evaluation.embedding import embed_split
+from mgn.export import freezing
+from mgn.inference.embedder import open_exported
+from mgn.inference.graph import PLAIN, PRE_POST
+from mgn.system.session import session_config
+from mgn.weights import checkpoints
 
 CHILD = """
 import json, os, sys, time
@@ -134,7 +136,9 @@ def process(folder, flags):
         config = session_config().SerializeToString().hex() if flags.fused_only else ""
         given = path, "result_embedding:0", str(flags.calls), folder / "batch.npy", config
         command = [sys.executable, "-c", CHILD, *given]
-        found = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+        found = json.loads(
+            subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        )
         p50, p99 = np.percentile(found["seconds"], [50, 99])
         print(
             f"{precision}: {path.stat().st_size / 1e6:.0f} MB, load {found['load']:.2f} s, first call"
@@ -152,7 +156,10 @@ def folder_of_files(folder, flags):
     for i, picture in enumerate(shown):
         (files / f"{i:04}.jpg").write_bytes(encoded(picture))
     embed = open_exported(frozen_file(folder, PRE_POST, "uint8", flags.precision, flags.winograd))
-    split, batches = picture_files(files), [np.stack(shown[i : i + 32]) for i in range(0, len(shown), 32)]
+    split, batches = (
+        picture_files(files),
+        [np.stack(shown[i : i + 32]) for i in range(0, len(shown), 32)],
+    )
 
     def bare():
         for batch in batches:
@@ -166,7 +173,9 @@ def folder_of_files(folder, flags):
         each = f"{flags.pictures / max(found):.2f} to {flags.pictures / min(found):.2f}"
         print(f"  {name:<12} {rates[name]:6.2f} pictures/s ({each})")
     paired = [b / f for b, f in zip(seconds["bare graph"], seconds["folder"], strict=True)]
-    print(f"  folder at {statistics.median(paired):.1%} of the bare graph's rate, {flags.precision}")
+    print(
+        f"  folder at {statistics.median(paired):.1%} of the bare graph's rate, {flags.precision}"
+    )
 
 
 def main():

@@ -17,22 +17,26 @@ from pathlib import Path
 
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT))
+ROOT = Path(__file__).parents[2]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-import numpy as np  # noqa: E402
-import tensorflow.compat.v1 as tf  # noqa: E402
-import torch  # noqa: E402
-from conftest import write_checkpoint  # noqa: E402
-from seeded import seeded_state_dict  # noqa: E402
+import numpy as np
+import tensorflow.compat.v1 as tf
+import torch
+from conftest import write_checkpoint
+from seeded import seeded_state_dict
 
-from mgn import checkpoints, freezing, frozen, inference, weights  # noqa: E402
-from mgn.config import NetworkOptions  # noqa: E402
-from mgn.inference import PLAIN  # noqa: E402
-from mgn.session import new_session  # noqa: E402
-from mgn.torch_mgn import TorchMGN  # noqa: E402
+from mgn import weights
+from mgn.config import NetworkOptions
+from mgn.conversion.torch_mgn import TorchMGN
+from mgn.export import freezing
+from mgn.inference import exported
+from mgn.inference.embedder import session_of_checkpoint
+from mgn.inference.graph import PLAIN
+from mgn.system.session import new_session
+from mgn.weights import checkpoints
 
-KEYS = Path(__file__).parent / "reference" / "keys_seathiefwang.txt"
+KEYS = Path(__file__).parents[1] / "reference" / "keys_seathiefwang.txt"
 
 
 def tensorflow_sides(checkpoint, folder):
@@ -43,8 +47,8 @@ def tensorflow_sides(checkpoint, folder):
             graph_def = freezing.freeze(checkpoint, PLAIN, "float32", precision, winograd)
             if not winograd:
                 (folder / f"{precision}.pb").write_bytes(graph_def.SerializeToString())
-            sides[name] = runner(frozen.session_of(graph_def, name))
-    sides["checkpoint, batch norm apart"] = runner(inference.session_of_checkpoint(checkpoint))
+            sides[name] = runner(exported.session_of(graph_def, name))
+    sides["checkpoint, batch norm apart"] = runner(session_of_checkpoint(checkpoint))
     return sides
 
 
@@ -73,7 +77,11 @@ def torch_sides(state_dict, folder):
         return sides
     path = folder / "x.onnx"
     example = torch.zeros(1, 3, 384, 128)
-    names = {"input_names": ["images"], "output_names": ["embedding"], "dynamic_axes": {"images": {0: "n"}}}
+    names = {
+        "input_names": ["images"],
+        "output_names": ["embedding"],
+        "dynamic_axes": {"images": {0: "n"}},
+    }
     with torch.inference_mode():
         torch.onnx.export(Embedding(network).eval(), (example,), path, dynamo=False, **names)
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])

@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
+sys.path[:0] = [str(Path(__file__).parents[n]) for n in (2, 1)]
 ROUNDS, WARM_UP, STEPS = 5, 2, 3
 
 
@@ -16,9 +16,15 @@ def main():
     seconds = {"0": [], "1": []}
     for _ in range(ROUNDS):
         for setting, times in seconds.items():
-            environment = {**os.environ, "TF_ENABLE_ONEDNN_OPTS": setting, "TF_CPP_MIN_LOG_LEVEL": "3"}
+            environment = {
+                **os.environ,
+                "TF_ENABLE_ONEDNN_OPTS": setting,
+                "TF_CPP_MIN_LOG_LEVEL": "3",
+            }
             command = [sys.executable, __file__, "--one"]
-            done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+            done = subprocess.run(
+                command, env=environment, capture_output=True, text=True, check=True
+            )
             times.append(float(done.stdout))
     for setting, times in seconds.items():
         print(

@@ -23,24 +23,25 @@ import time
 from collections import Counter
 from pathlib import Path
 
-ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT))
+ROOT = Path(__file__).parents[2]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
-import numpy as np  # noqa: E402
-import tensorflow.compat.v1 as tf  # noqa: E402
-import torch  # noqa: E402
-from benchmark_inference import matrix_rates  # noqa: E402
-from PIL import Image  # noqa: E402
+import numpy as np
+import tensorflow.compat.v1 as tf
+import torch
+from benchmark_inference import matrix_rates
+from PIL import Image
 
-from mgn import weights  # noqa: E402
-from mgn.batches import read_all, training_dataset  # noqa: E402
-from mgn.config import MEAN, RECIPES, STD  # noqa: E402
-from mgn.demo import draw_picture  # noqa: E402
-from mgn.distribution import one_device  # noqa: E402
-from mgn.torch_mgn import TorchMGN  # noqa: E402
-from mgn.training import build_train_graph  # noqa: E402
+from mgn import weights
+from mgn.config import RECIPES
+from mgn.config.options import MEAN, STD
+from mgn.conversion.torch_mgn import TorchMGN
+from mgn.data.demo import draw_picture
+from mgn.data.reading import read_all, training_dataset
+from mgn.training import build_train_graph
+from mgn.training.distribution import one_device
 
 CLASSES = 751
 FORWARD_GFLOP = 23.8  # a picture of 384x128, `python -m mgn.export`; backward is twice that
@@ -64,7 +65,9 @@ def tensorflow_step(flags, precision, rewriter=False, winograd=False):
     session = tf.Session(graph=graph, config=options)
     session.run(starts)
     with graph.as_default():
-        weights.assign(session, weights.from_pytorch({k: v.numpy() for k, v in first_weights().items()}))
+        weights.assign(
+            session, weights.from_pytorch({k: v.numpy() for k, v in first_weights().items()})
+        )
 
     def step(**more):
         return float(session.run([ops.total, ops.train_op], {fed: images}, **more)[0])
@@ -85,7 +88,10 @@ def torch_step(flags, precision):
 
     def triplet(x):
         distances = torch.cdist(x, x)
-        hardest = distances.masked_fill(~same, 0).amax(1), distances.masked_fill(same, torch.inf).amin(1)
+        hardest = (
+            distances.masked_fill(~same, 0).amax(1),
+            distances.masked_fill(same, torch.inf).amin(1),
+        )
         return (hardest[0] - hardest[1] + 1.2).relu().mean()
 
     def step():
@@ -137,9 +143,18 @@ def steps(flags):
             f"PyTorch {precision}": torch_step(flags, precision),
         }
         before = matrix_rates()[precision]
-        ours, winograds, theirs = alternate(sides, flags.rounds, flags.people * flags.images).values()
+        ours, winograds, theirs = alternate(
+            sides, flags.rounds, flags.people * flags.images
+        ).values()
         after = matrix_rates()[precision]
-        share = 3 * FORWARD_GFLOP * (flags.height * flags.width) / (384 * 128) * ours / max(before, after)
+        share = (
+            3
+            * FORWARD_GFLOP
+            * (flags.height * flags.width)
+            / (384 * 128)
+            * ours
+            / max(before, after)
+        )
         print(f"  ratio {ours / theirs:.2f}; {share:.0%} of the rate of a matrix product")
         print(f"  ratio with Winograd's convolutions {winograds / theirs:.2f}")
         print(f"  ({before:.0f} and {after:.0f} GFLOP/s before and after)")
@@ -244,7 +259,9 @@ def loader(config, paths):
     count = config.batch_ids * config.batch_images
     endless = torch.utils.data.RandomSampler(paths, replacement=True, num_samples=10**6)
     workers = {"num_workers": os.cpu_count(), "multiprocessing_context": "fork"}
-    batches = iter(torch.utils.data.DataLoader(Pictures(config, paths), count, sampler=endless, **workers))
+    batches = iter(
+        torch.utils.data.DataLoader(Pictures(config, paths), count, sampler=endless, **workers)
+    )
     return lambda: rate(lambda: len(next(batches)))
 
 
@@ -269,7 +286,13 @@ def memory(flags):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    modes = {"step": steps, "rewriter": rewriter, "profile": profile, "input": inputs, "memory": memory}
+    modes = {
+        "step": steps,
+        "rewriter": rewriter,
+        "profile": profile,
+        "input": inputs,
+        "memory": memory,
+    }
     parser.add_argument("mode", choices=modes)
     parser.add_argument("--people", type=int, default=4)
     parser.add_argument("--images", type=int, default=4)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-sys.path.insert(0, str(Path(__file__).parent.parent))
+sys.path[:0] = [str(Path(__file__).parents[n]) for n in (2, 1)]
 
 import cv2
 import numpy as np
@@ -22,10 +22,12 @@ import tensorflow.compat.v1 as tf
 from conftest import seeded_variables, write_checkpoint
 from mutated import mutate
 
-from mgn import checkpoints, freezing, frozen
 from mgn.config import NetworkOptions
-from mgn.demo import draw_picture
-from mgn.inference import PRE_POST
+from mgn.data.demo import draw_picture
+from mgn.export import freezing
+from mgn.inference import exported
+from mgn.inference.graph import PRE_POST
+from mgn.weights import checkpoints
 
 
 def reason(error):
@@ -54,10 +56,12 @@ def main():
         for person in range(1, 13)
     ]
     ends = Counter()
-    with frozen.session_of(graph_def, "the graph") as session:
+    with exported.session_of(graph_def, "the graph") as session:
 
         def embed(contents):
-            return session.run("result_embedding:0", {"image_tensor:0": np.array([contents], object)})
+            return session.run(
+                "result_embedding:0", {"image_tensor:0": np.array([contents], object)}
+            )
 
         expected = embed(whole[0])
         for i in range(flags.count):

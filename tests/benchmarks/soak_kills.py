@@ -15,14 +15,14 @@ import tempfile
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT))
+ROOT = Path(__file__).parents[2]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-import tensorflow.compat.v1 as tf  # noqa: E402
+import tensorflow.compat.v1 as tf
 
-from mgn import checkpoints  # noqa: E402
-from mgn.data import FOLDERS  # noqa: E402
-from mgn.demo import make  # noqa: E402
+from mgn.data.demo import make
+from mgn.data.records import FOLDERS
+from mgn.weights import checkpoints
 
 OPTIONS = ["--recipe", "scratch", "--batch_ids", "4", "--batch_images", "2", "--optimizer", "sgd"]
 OPTIONS += ["--save_every", "1", "--deterministic"]
@@ -98,7 +98,9 @@ def main():
         folder, steps, began = Path(folder), 3 * flags.kills + 3, time.monotonic()
         dataset = folder / "set"
         dataset.mkdir()
-        (make(folder / "demo") / FOLDERS["train"]).rename(dataset / FOLDERS["train"])  # nothing to score on
+        (make(folder / "demo") / FOLDERS["train"]).rename(
+            dataset / FOLDERS["train"]
+        )  # nothing to score on
         with (folder / "log").open("wb") as log:
             rng = random.Random(flags.seed)
             seen = kill_and_resume(folder / "run", dataset, flags.kills, steps, rng, log)

@@ -4,10 +4,10 @@ import dataclasses
 
 import pytest
 
-from mgn.config import RECIPE_NOTES, RECIPES, TrainConfig
-from mgn.data import steps_per_epoch
-from mgn.errors import InputError
-from mgn.training import planned_steps
+from mgn.config import RECIPES, TrainConfig
+from mgn.config.recipes import RECIPE_NOTES
+from mgn.data.sampling import planned_steps, steps_per_epoch
+from mgn.system.errors import InputError
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,10 @@ def test_a_value_out_of_range_names_its_flag(field, value):
 
 def test_unknown_names_are_refused_and_json_round_trips():
     stored = dataclasses.asdict(RECIPES["scratch"])
-    assert TrainConfig.from_dict({**stored, "milestones": list(stored["milestones"])}) == RECIPES["scratch"]
+    assert (
+        TrainConfig.from_dict({**stored, "milestones": list(stored["milestones"])})
+        == RECIPES["scratch"]
+    )
     with pytest.raises(InputError, match="unknown configuration field: batch_id"):
         TrainConfig.from_dict({**stored, "batch_id": 3})
     for name, value in (("batch_ids", "8"), ("milestones", 5), ("height", "96")):

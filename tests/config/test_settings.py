@@ -6,8 +6,8 @@ import pytest
 
 import train
 from mgn.config import RECIPES
-from mgn.errors import InputError
-from mgn.runconfig import CONFIG, Began, read_config, write_config
+from mgn.config.settings import CONFIG, Began, read_config, write_config
+from mgn.system.errors import InputError
 
 
 @pytest.fixture
@@ -33,7 +33,9 @@ def test_paths_become_absolute(tmp_path, monkeypatch):
 
 def test_a_run_is_repeated_with_its_data_set_and_start(stored, tmp_path):
     began, path = stored
-    again, _ = train.new_run(train.parse(["--config", str(path), "--train_dir", str(tmp_path / "again")]))
+    again, _ = train.new_run(
+        train.parse(["--config", str(path), "--train_dir", str(tmp_path / "again")])
+    )
     assert again == began
 
 

@@ -7,8 +7,8 @@ import pytest
 import tensorflow.compat.v1 as tf
 import torch
 
-from mgn import filekinds, torchfiles
-from mgn.errors import InputError
+from mgn.conversion import filekinds, torchfiles
+from mgn.system.errors import InputError
 
 _ONNX = b"\x08\x08\x12\x07pytorch\x1a\x032.5:"  # version, producer, its version, then the graph
 
@@ -69,14 +69,18 @@ def test_a_saved_model_and_its_file(tmp_path):
         InputError, match=r"served: a folder without .*; it looks like a SavedModel .*evaluate"
     ):
         torchfiles.read(tmp_path / "served")
-    with pytest.raises(InputError, match=r"it looks like a SavedModel of TensorFlow; name its folder"):
+    with pytest.raises(
+        InputError, match=r"it looks like a SavedModel of TensorFlow; name its folder"
+    ):
         torchfiles.read(tmp_path / "served" / "saved_model.pb")
 
 
 def test_pytorchs_own_files_are_not_called_something_else(tmp_path):
     """Whole, cut off, in both formats: what is wrong with those PyTorch says."""
     for legacy in (False, True):
-        torch.save({"w": torch.zeros(100)}, tmp_path / "x", _use_new_zipfile_serialization=not legacy)
+        torch.save(
+            {"w": torch.zeros(100)}, tmp_path / "x", _use_new_zipfile_serialization=not legacy
+        )
         assert filekinds.file_kind(tmp_path / "x") is None
         (tmp_path / "cut").write_bytes((tmp_path / "x").read_bytes()[:300])
         assert filekinds.file_kind(tmp_path / "cut") is None

@@ -7,11 +7,13 @@ import torch
 from conftest import seeded, torch_network
 from scipy.stats import norm
 
-from mgn import headorder, parity, weights
+from mgn import weights
 from mgn.config import NetworkOptions
-from mgn.families import FAMILIES
+from mgn.conversion import headorder, parity
 from mgn.network import HEADS
-from mgn.session import new_session
+from mgn.system.session import new_session
+from mgn.weights.families import FAMILIES
+from mgn.weights.variables import assign_some
 
 FAMILY = FAMILIES[0]
 _NUMBERS = {head.classifier: head.reduction[-1] for head in HEADS}
@@ -29,7 +31,11 @@ def remembering(pictures, pool="avg"):
     network.train()
     with torch.no_grad():
         network(torch.from_numpy(pictures))
-    return {k: v.numpy() for k, v in network.state_dict().items() if not k.endswith("num_batches_tracked")}
+    return {
+        k: v.numpy()
+        for k, v in network.state_dict().items()
+        if not k.endswith("num_batches_tracked")
+    }
 
 
 def renumbered(state_dict):
@@ -55,7 +61,7 @@ def test_pictures_of_the_training_tell_the_order(pictures, state_dict):
     graph, variables = parity.build_graph(options)
     arrays = weights.from_pytorch(state_dict)
     with new_session(graph, rewrite=False) as session:
-        weights.assign_some(session, variables, arrays)
+        assign_some(session, variables, arrays)
         inputs = headorder.inputs_from_pictures(session, pictures.transpose(0, 2, 3, 1))
     for file, order in ((state_dict, "pytorch"), (renumbered(state_dict), "mgn-reid")):
         found = headorder.judge(inputs, file, FAMILY, "pictures")
@@ -73,10 +79,14 @@ def test_batch_norms_alone_tell_it_where_channels_differ(state_dict):
 
 def test_what_cannot_be_told_is_not():
     """Statistics that were never trained are as far from one order as from the other."""
-    untrained = {k: v for k, v in seeded("seathiefwang", 10).items() if not k.endswith("num_batches_tracked")}
+    untrained = {
+        k: v for k, v in seeded("seathiefwang", 10).items() if not k.endswith("num_batches_tracked")
+    }
     inputs = headorder.inputs_from_statistics(untrained, FAMILY)
     assert headorder.judge(inputs, untrained, FAMILY, "batch norms").order is None
-    assert headorder.Evidence("", {"pytorch": 0.41, "mgn-reid": 4.0}).order is None  # near enough to neither
+    assert (
+        headorder.Evidence("", {"pytorch": 0.41, "mgn-reid": 4.0}).order is None
+    )  # near enough to neither
     assert headorder.Evidence("", {"pytorch": 0.3, "mgn-reid": 0.38}).order is None
     assert headorder.Evidence("", {"pytorch": 0.3, "mgn-reid": 0.2}).order == "mgn-reid"
 

@@ -6,17 +6,18 @@ import tensorflow.compat.v1 as tf
 import torch
 from conftest import write_checkpoint
 
-from mgn import checkpoints, conversion, parity, saving, to_pytorch
 from mgn.config import NetworkOptions
-from mgn.errors import CheckError, InputError
-from mgn.layouts import to_tf_layout
+from mgn.conversion import parity, to_pytorch, to_tensorflow
+from mgn.system.errors import CheckError, InputError
+from mgn.weights import checkpoints, saving
+from mgn.weights.families import to_tf_layout
 
 
 def test_a_checkpoint_goes_to_pytorch_bit_for_bit(small_checkpoint, small_arrays, tmp_path):
     """And would come back: `test_conversion.py` goes the whole round from the other side."""
     done = to_pytorch.convert(small_checkpoint, tmp_path / "x.pt")
     assert parity.largest(done.differences) <= 1e-5
-    again = conversion.read(tmp_path / "x.pt", height=96, width=32)
+    again = to_tensorflow.read(tmp_path / "x.pt", height=96, width=32)
     assert again.options == checkpoints.find(small_checkpoint).options
     for name, value in small_arrays.items():
         read = to_tf_layout(again.state_dict[again.coverage.keys[name]])
@@ -27,7 +28,9 @@ def test_without_classifiers(tmp_path, small_arrays):
     kept = {name: value for name, value in small_arrays.items() if not name.startswith("fc_")}
     write_checkpoint(tmp_path / "x", kept, NetworkOptions(0, height=96, width=32))
     done = to_pytorch.convert(tmp_path / "x", tmp_path / "x.pt")
-    assert not [key for key in torch.load(tmp_path / "x.pt", weights_only=True) if key.startswith("fc_")]
+    assert not [
+        key for key in torch.load(tmp_path / "x.pt", weights_only=True) if key.startswith("fc_")
+    ]
     assert {found.logits for found in done.differences.values()} == {None}
 
 
@@ -52,7 +55,9 @@ def test_a_diverged_training_is_called_that(small_checkpoint, small_arrays, tmp_
     broken = small_arrays[name].copy()
     broken[:2] = np.nan, np.inf
     honest = checkpoints.read
-    monkeypatch.setattr(checkpoints, "read", lambda prefix, names: honest(prefix, names) | {name: broken})
+    monkeypatch.setattr(
+        checkpoints, "read", lambda prefix, names: honest(prefix, names) | {name: broken}
+    )
     with pytest.raises(
         CheckError, match=r"1 weights hold NaN or infinity: p2/layer4/0/bn1/bias \(2 of 512\)"
     ):
@@ -61,7 +66,9 @@ def test_a_diverged_training_is_called_that(small_checkpoint, small_arrays, tmp_
 
 
 @pytest.mark.parametrize("fault", ["bits", "layout"])
-def test_a_file_that_does_not_hold_the_weights_is_not_kept(small_checkpoint, tmp_path, monkeypatch, fault):
+def test_a_file_that_does_not_hold_the_weights_is_not_kept(
+    small_checkpoint, tmp_path, monkeypatch, fault
+):
     if fault == "bits":
         honest = to_pytorch.torchfiles.read
         monkeypatch.setattr(

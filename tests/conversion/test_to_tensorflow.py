@@ -13,12 +13,14 @@ from conftest import REFERENCE, relative, save_torch, seeded, torch_network
 from seeded import read_keys
 from test_headorder import remembering, renumbered
 
-from mgn import checkpoints, conversion, conversionreport, covertable, inference, parity, to_pytorch, weights
+from mgn import inference, weights
 from mgn.config import NetworkOptions
-from mgn.errors import CheckError, InputError
-from mgn.families import mgn_pytorch_key
-from mgn.layouts import to_tf_layout, to_torch_layout
+from mgn.conversion import parity, report, to_pytorch, to_tensorflow
 from mgn.network import HEADS
+from mgn.system.errors import CheckError, InputError
+from mgn.weights import checkpoints
+from mgn.weights.families import mgn_pytorch_key, to_tf_layout, to_torch_layout
+from mgn.weights.variables import assign_some
 
 SMALL = {"height": 96, "width": 32}  # where the size of pictures is not the point
 
@@ -29,12 +31,14 @@ def bare(state_dict):
 
 
 def converted(path, prefix, **options):
-    return conversion.convert(conversion.read(path, **options), prefix)
+    return to_tensorflow.convert(to_tensorflow.read(path, **options), prefix)
 
 
 def test_our_pytorch_network_is_mgn_pytorchs(state_dict):
     network = torch_network(state_dict, 751).eval()
-    pictures = torch.from_numpy(np.random.RandomState(7).standard_normal((2, 3, 384, 128)).astype(np.float32))
+    pictures = torch.from_numpy(
+        np.random.RandomState(7).standard_normal((2, 3, 384, 128)).astype(np.float32)
+    )
     for pool in ("avg", "max"):
         network.pool = pool
         with torch.no_grad():
@@ -44,11 +48,18 @@ def test_our_pytorch_network_is_mgn_pytorchs(state_dict):
         assert relative(torch.stack(logits), stored["logits"]) <= 1e-5
 
 
-@pytest.mark.parametrize(("keys", "reduction"), [("seathiefwang", "relu"), ("lwplw_prelu", "prelu")])
+@pytest.mark.parametrize(
+    ("keys", "reduction"), [("seathiefwang", "relu"), ("lwplw_prelu", "prelu")]
+)
 def test_there_and_back_is_bit_exact(tmp_path, keys, reduction):
     arrays = dict(seeded(keys, 10))
     odd = arrays["p2.1.0.bn1.bias"].copy()
-    odd[:4] = -0.0, 1e-42, np.float32(1) + np.float32(2**-23), 3e38  # a signed zero, a denormal, a last bit
+    odd[:4] = (
+        -0.0,
+        1e-42,
+        np.float32(1) + np.float32(2**-23),
+        3e38,
+    )  # a signed zero, a denormal, a last bit
     arrays["p2.1.0.bn1.bias"] = odd * np.float32([1, 1, 1, 0, *[1] * 508])
     save_torch(tmp_path / "x.pt", arrays)
     done = converted(tmp_path / "x.pt", tmp_path / "made", pool="max")
@@ -58,15 +69,17 @@ def test_there_and_back_is_bit_exact(tmp_path, keys, reduction):
     found = checkpoints.find(tmp_path / "made")
     assert (found.kind, found.options) == ("mgn", NetworkOptions(10, "max", reduction))
     stored = json.loads((tmp_path / "made.json").read_text())
-    assert stored["source"]["file"] == "x.pt" and re.fullmatch("[0-9a-f]{64}", stored["source"]["sha256"])
+    assert stored["source"]["file"] == "x.pt" and re.fullmatch(
+        "[0-9a-f]{64}", stored["source"]["sha256"]
+    )
     assert stored["embedding_order"] == [head.name for head in HEADS]
     assert stored["source"]["reduction_order"] == "pytorch"
-    total = covertable.table(done.source.coverage).splitlines()
+    total = report.table(done.source.coverage).splitlines()
     assert [line.split()[1] for line in total if line.startswith("total")] == [
         {"relu": "571", "prelu": "579"}[reduction]
     ]
     with pytest.raises(InputError, match="exists"):
-        conversion.convert(done.source, tmp_path / "made")
+        to_tensorflow.convert(done.source, tmp_path / "made")
 
     written = to_pytorch.convert(tmp_path / "made", tmp_path / "back.pt")
     assert (written.checkpoint.options.reduction, written.tensors) == (reduction, len(arrays))
@@ -74,8 +87,13 @@ def test_there_and_back_is_bit_exact(tmp_path, keys, reduction):
     back = torch.load(tmp_path / "back.pt", weights_only=True)
     assert sorted(back) == sorted(key for key, _ in read_keys(REFERENCE / f"keys_{keys}.txt"))
     for key, value in arrays.items():
-        assert back[key].numpy().dtype == value.dtype and back[key].numpy().tobytes() == value.tobytes(), key
-    torch_network({k: v.numpy() for k, v in back.items()}, 10, "max", reduction)  # takes every one, strictly
+        assert (
+            back[key].numpy().dtype == value.dtype
+            and back[key].numpy().tobytes() == value.tobytes()
+        ), key
+    torch_network(
+        {k: v.numpy() for k, v in back.items()}, 10, "max", reduction
+    )  # takes every one, strictly
 
 
 def test_one_shared_reduction_reaches_all_heads(tmp_path):
@@ -88,11 +106,11 @@ def test_one_shared_reduction_reaches_all_heads(tmp_path):
     for value in checkpoints.read(tmp_path / "made", names).values():
         assert np.array_equal(value[0, 0].T, arrays["reduction.0.weight"][:, :, 0, 0])
     with pytest.raises(InputError, match="no reductions to order"):
-        conversion.read(tmp_path / "x.pt", order="mgn-reid")
-    given = conversion.read(tmp_path / "x.pt", pool="avg")
+        to_tensorflow.read(tmp_path / "x.pt", order="mgn-reid")
+    given = to_tensorflow.read(tmp_path / "x.pt", pool="avg")
     assert given.options.pool == "avg"
     with pytest.raises(InputError, match="no reductions to order"):
-        conversion.convert(given, None, verify=True)
+        to_tensorflow.convert(given, None, verify=True)
 
 
 def test_imagenet_weights_convert_to_a_backbone(tmp_path):
@@ -114,12 +132,16 @@ def test_imagenet_weights_convert_to_a_backbone(tmp_path):
 
 
 def test_classifiers_that_do_not_fit_are_dropped_and_the_embedding_stays(tmp_path):
-    arrays = {k.replace("backone.", "backbone."): v for k, v in bare(seeded("seathiefwang", 10)).items()}
+    arrays = {
+        k.replace("backone.", "backbone."): v for k, v in bare(seeded("seathiefwang", 10)).items()
+    }
     for i in range(3):
         arrays[f"fc_id_2048_{i}.weight"] = np.ones((10, 2048), np.float32)
     save_torch(tmp_path / "wide.pt", arrays)
     done = converted(tmp_path / "wide.pt", tmp_path / "made", **SMALL)
-    assert all(found.logits is None and found.feature <= 1e-5 for found in done.differences.values())
+    assert all(
+        found.logits is None and found.feature <= 1e-5 for found in done.differences.values()
+    )
     found = checkpoints.find(tmp_path / "made")
     assert found.options == NetworkOptions(0, "max", "relu", 96, 32)
     picture = np.random.default_rng(0).integers(0, 256, (96, 32, 3), np.uint8)
@@ -128,7 +150,9 @@ def test_classifiers_that_do_not_fit_are_dropped_and_the_embedding_stays(tmp_pat
     network = torch_network(kept, 0, "max").eval()
     mean, std = np.float32([0.485, 0.456, 0.406]), np.float32([0.229, 0.224, 0.225])
     with torch.no_grad():
-        given = torch.from_numpy(((np.float32(picture) / 255 - mean) / std).transpose(2, 0, 1)[None])
+        given = torch.from_numpy(
+            ((np.float32(picture) / 255 - mean) / std).transpose(2, 0, 1)[None]
+        )
         assert relative(embed.original([picture])[0], network(given)[0][0]) <= 1e-5
 
 
@@ -153,7 +177,7 @@ def test_a_failed_check_says_why_and_writes_nothing(tmp_path, fault):
 
 def test_a_swapped_head_would_be_noticed(tmp_path, monkeypatch):
     """The proof looks at each head: with two reductions exchanged in TensorFlow it must fail."""
-    honest = weights.assign_some
+    honest = assign_some
 
     def swapped(session, variables, arrays):
         arrays = dict(arrays)
@@ -170,7 +194,9 @@ def test_a_swapped_head_would_be_noticed(tmp_path, monkeypatch):
 
 def test_allowed_gaps_keep_initial_values_and_are_stored(tmp_path):
     arrays = bare(seeded("seathiefwang", 10))
-    gone = {key for key in arrays if key.startswith(("reduction_7.", "fc_id_256_2_2.", "p3.1.2.bn3.w"))}
+    gone = {
+        key for key in arrays if key.startswith(("reduction_7.", "fc_id_256_2_2.", "p3.1.2.bn3.w"))
+    }
     kept = {k: v for k, v in arrays.items() if k not in gone} | {
         "center.weight": np.zeros((2, 3), np.float32)
     }
@@ -190,29 +216,37 @@ def test_allowed_gaps_keep_initial_values_and_are_stored(tmp_path):
 def trained(tmp_path_factory):
     """A folder of pictures, and a network at 96x32 whose batch norms remember them."""
     folder = tmp_path_factory.mktemp("trained")
-    rng, (mean, std) = np.random.default_rng(3), np.float32([[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]])
+    rng, (mean, std) = (
+        np.random.default_rng(3),
+        np.float32([[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]]),
+    )
     pictures = rng.integers(0, 256, (16, 96, 32, 3), np.uint8)
     (folder / "pictures").mkdir()
     for i, picture in enumerate(pictures):
         assert cv2.imwrite(str(folder / "pictures" / f"{i}.png"), picture[:, :, ::-1])
-    return folder / "pictures", remembering(((pictures / np.float32(255) - mean) / std).transpose(0, 3, 1, 2))
+    return folder / "pictures", remembering(
+        ((pictures / np.float32(255) - mean) / std).transpose(0, 3, 1, 2)
+    )
 
 
 def test_pictures_decide_the_order_and_a_wrong_one_is_refused(trained, tmp_path):
     pictures, state_dict = trained
     save_torch(tmp_path / "x.pt", renumbered(state_dict))
-    source = conversion.read(tmp_path / "x.pt", **SMALL)
+    source = to_tensorflow.read(tmp_path / "x.pt", **SMALL)
     assert source.coverage.order == "pytorch"
-    done = conversion.convert(source, tmp_path / "made", verify=pictures)
+    done = to_tensorflow.convert(source, tmp_path / "made", verify=pictures)
     assert done.evidence.order == done.source.coverage.order == "mgn-reid"
     stored = json.loads((tmp_path / "made.json").read_text())["source"]
-    assert (stored["reduction_order"], stored["order_evidence"]["basis"]) == ("mgn-reid", "16 pictures")
+    assert (stored["reduction_order"], stored["order_evidence"]["basis"]) == (
+        "mgn-reid",
+        "16 pictures",
+    )
     for name, value in checkpoints.read(tmp_path / "made", ["reduction_2/0/weight"]).items():
         assert np.array_equal(value, to_tf_layout(state_dict[mgn_pytorch_key(name)]))
     with pytest.raises(
         CheckError, match=r"--reduction_order pytorch does not fit .*, judged by 16 pictures"
     ) as failed:
-        conversion.convert(source, tmp_path / "other", verify=pictures, given_order=True)
+        to_tensorflow.convert(source, tmp_path / "other", verify=pictures, given_order=True)
     told = failed.value.details["evidence"]
     assert told["order"] == "mgn-reid" and told["margin"] > 1.3
     assert told["distances"]["mgn-reid"] < told["distances"]["pytorch"]
@@ -225,9 +259,11 @@ def test_one_white_picture_cannot_tell_and_the_reasons_are_named(trained, tmp_pa
     (tmp_path / "one").mkdir()
     assert cv2.imwrite(str(tmp_path / "one" / "x.png"), np.full((64, 32, 3), 255, np.uint8))
     save_torch(tmp_path / "x.pt", state_dict)
-    done = conversion.convert(conversion.read(tmp_path / "x.pt", **SMALL), None, verify=tmp_path / "one")
+    done = to_tensorflow.convert(
+        to_tensorflow.read(tmp_path / "x.pt", **SMALL), None, verify=tmp_path / "one"
+    )
     assert done.evidence.order is None and done.source.coverage.order == "pytorch"
-    text = conversionreport.proof_text(done, False)
+    text = report.proof_text(done, False)
     (line,) = (line for line in text.splitlines() if line.startswith("reduction order"))
     assert line.startswith("reduction order: pytorch, not verified: 1 picture cannot tell (")
     assert line.endswith("other than --height 96 --width 32 --pool avg, taken here")
@@ -238,7 +274,9 @@ def save_graph_checkpoint(prefix, values):
     with tf.Graph().as_default(), tf.Session() as session:
         fed = [tf.placeholder(tf.float32, value.shape) for value in values.values()]
         pairs = zip(values, fed, strict=True)
-        variables = [tf.get_variable(name, initializer=given, use_resource=False) for name, given in pairs]
+        variables = [
+            tf.get_variable(name, initializer=given, use_resource=False) for name, given in pairs
+        ]
         initialisers = [v.initializer for v in variables]
         session.run(initialisers, dict(zip(fed, values.values(), strict=True)))
         tf.train.Saver(variables).save(session, str(prefix), write_meta_graph=False)
@@ -247,7 +285,9 @@ def save_graph_checkpoint(prefix, values):
 def test_mgn_reids_own_checkpoint_converts(tmp_path):
     """Heads as its graph has them; with PyTorch's numbers, as a file that it loaded by number."""
     values = mgn_reid.seeded(mgn_reid.variables(10))
-    extra = {n: np.zeros(s, np.float32) for n, s in mgn_reid.with_slots(mgn_reid.variables(10)).items()}
+    extra = {
+        n: np.zeros(s, np.float32) for n, s in mgn_reid.with_slots(mgn_reid.variables(10)).items()
+    }
     save_graph_checkpoint(tmp_path / "reid_mgn_90.ckpt", extra | values)
     done = converted(tmp_path, tmp_path / "made", **SMALL)  # its folder leads to its newest
     assert parity.largest(done.differences) <= 1e-5
@@ -265,10 +305,10 @@ def test_mgn_reids_own_checkpoint_converts(tmp_path):
         read = checkpoints.read(tmp_path / "made", names)
         for name, their in zip(names, theirs, strict=True):
             assert np.array_equal(read[name], values[f"{branch}/{their}"])
-    given = conversion.read(tmp_path / "reid_mgn_90.ckpt.index", order="pytorch")
+    given = to_tensorflow.read(tmp_path / "reid_mgn_90.ckpt.index", order="pytorch")
     with pytest.raises(InputError, match="is the checkpoint to convert"):
-        conversion.convert(given, tmp_path / "reid_mgn_90.ckpt", overwrite=True)
+        to_tensorflow.convert(given, tmp_path / "reid_mgn_90.ckpt", overwrite=True)
     assert given.coverage.keys["reduction_2/0/weight"] == "p2/reduction_2/Conv/weights"
     value = given.state_dict["p2/reduction_2/Conv/weights"]
     assert np.array_equal(value, to_torch_layout(values["p2/reduction_2/Conv/weights"]))
-    assert "slim's blocks" in covertable.table(given.coverage)
+    assert "slim's blocks" in report.table(given.coverage)

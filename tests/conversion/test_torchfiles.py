@@ -12,8 +12,8 @@ import tensorflow.compat.v1 as tf
 import torch
 from conftest import save_torch
 
-from mgn import torchfiles
-from mgn.errors import CheckError, InputError
+from mgn.conversion import torchfiles
+from mgn.system.errors import CheckError, InputError
 
 ARRAYS = {
     "backone.0.weight": np.random.default_rng(0).standard_normal((4, 3, 7, 7)).astype(np.float32),
@@ -45,7 +45,9 @@ def test_wrappings(tmp_path, wrapping):
     elif wrapping.endswith("."):
         tensors = {wrapping.rpartition(" ")[2] + k: v for k, v in tensors.items()}
     elif wrapping == "parameters":
-        tensors = {k: torch.nn.Parameter(v) for k, v in tensors.items()} | {3: "an optimiser's number"}
+        tensors = {k: torch.nn.Parameter(v) for k, v in tensors.items()} | {
+            3: "an optimiser's number"
+        }
     elif wrapping == "counters":
         tensors["backone.1.num_batches_tracked"] = torch.tensor(7)
     elif not wrapping.startswith(("bare", "legacy", "safetensors")):
@@ -59,12 +61,19 @@ def test_wrappings(tmp_path, wrapping):
     assert set(got) - {"backone.1.num_batches_tracked"} == set(ARRAYS)
     for key, value in ARRAYS.items():
         assert got[key].dtype == np.float32
-        assert np.allclose(got[key], value.clip(-1e4, 1e4) if tolerance else value, rtol=tolerance, atol=0)
+        assert np.allclose(
+            got[key], value.clip(-1e4, 1e4) if tolerance else value, rtol=tolerance, atol=0
+        )
 
 
 def test_what_training_programs_leave_beside_weights(tmp_path):
     """torchreid's `.pth.tar` has scores as numpy scalars, others their flags."""
-    scores = {"rank1": np.float64(0.9), "mAP": np.float32(0.5), "epoch": np.int64(3), "best": np.bool_(True)}
+    scores = {
+        "rank1": np.float64(0.9),
+        "mAP": np.float32(0.5),
+        "epoch": np.int64(3),
+        "best": np.bool_(True),
+    }
     beside = {**scores, "args": argparse.Namespace(lr=0.1), "optimizer": {"state": {}}}
     for legacy in (False, True):
         tensors = {"state_dict": {"module.w": torch.ones(2)}, **beside}
@@ -88,7 +97,9 @@ def test_a_pickled_module_is_refused_and_never_run(tmp_path):
     torch.save(hostile, tmp_path / "legacy.pt", _use_new_zipfile_serialization=False)
     (tmp_path / "bare.pt").write_bytes(pickle.dumps(Hostile(tmp_path / "made")))
     for name in ("hostile.pt", "beside.pt", "module.pt", "legacy.pt", "bare.pt"):
-        with pytest.raises(InputError, match=r"save it again with torch\.save\(model\.state_dict\(\)"):
+        with pytest.raises(
+            InputError, match=r"save it again with torch\.save\(model\.state_dict\(\)"
+        ):
             torchfiles.read(tmp_path / name)
     assert not (tmp_path / "made").exists()
 
@@ -105,15 +116,23 @@ def test_files_that_hold_no_weights(tmp_path):
     (tmp_path / "letter").write_text("x")
     (tmp_path / "no bytes").touch()
     for name in ("truncated_whole", "truncated_safe"):
-        with pytest.raises(InputError, match="not a readable PyTorch checkpoint: truncated or damaged"):
+        with pytest.raises(
+            InputError, match="not a readable PyTorch checkpoint: truncated or damaged"
+        ):
             torchfiles.read(tmp_path / name)
     for name in ("text", "letter", "no bytes"):
         with pytest.raises(
             InputError, match="not a readable PyTorch checkpoint, nor anything else that is known"
         ):
             torchfiles.read(tmp_path / name)
-    for name, there in (("empty", "nothing"), ("nothing", "state_dict, epoch"), ("list", "nothing")):
-        with pytest.raises(InputError, match=rf"no weights in it, bare or in state_dict.*; it has {there}"):
+    for name, there in (
+        ("empty", "nothing"),
+        ("nothing", "state_dict, epoch"),
+        ("list", "nothing"),
+    ):
+        with pytest.raises(
+            InputError, match=rf"no weights in it, bare or in state_dict.*; it has {there}"
+        ):
             torchfiles.read(tmp_path / name)
     with pytest.raises(InputError, match="cannot be read"):
         torchfiles.read(tmp_path / "missing")
@@ -147,7 +166,10 @@ def test_containers_that_mislead(tmp_path):
         assert np.array_equal(torchfiles.read(tmp_path / name)["w"], np.ones(2))
     averaged = {"n_averaged": torch.tensor(3), **{f"module.w{i}": torch.ones(2) for i in range(20)}}
     torch.save(averaged, tmp_path / "averaged")
-    assert set(torchfiles.read(tmp_path / "averaged")) == {"n_averaged", *(f"w{i}" for i in range(20))}
+    assert set(torchfiles.read(tmp_path / "averaged")) == {
+        "n_averaged",
+        *(f"w{i}" for i in range(20)),
+    }
     few = {"module.w": torch.ones(2), "other": torch.ones(2)}
     torch.save(few, tmp_path / "few")
     assert set(torchfiles.read(tmp_path / "few")) == set(few)
@@ -156,11 +178,18 @@ def test_containers_that_mislead(tmp_path):
 def test_two_networks_in_one_file_are_refused(tmp_path):
     """Such as a network and its moving average: which one is meant, the file does not say."""
     one, other = ({f"w{i}": torch.full((2,), float(n)) for i in range(6)} for n in (1, 2))
-    optimiser = {"state": {i: {"exp_avg": torch.ones(2)} for i in range(6)}, "param_groups": [{"lr": 0.1}]}
+    optimiser = {
+        "state": {i: {"exp_avg": torch.ones(2)} for i in range(6)},
+        "param_groups": [{"lr": 0.1}],
+    }
     for name, held, said in (
         ("both", {"state_dict": one, "model": other}, "state_dict and model"),
         ("average", {"model": one, "ema": {"shadow": other}, "epoch": 1}, "model and ema"),
-        ("deep", {"net": {"state_dict": one, "state_dict_ema": other}}, "state_dict and state_dict_ema"),
+        (
+            "deep",
+            {"net": {"state_dict": one, "state_dict_ema": other}},
+            "state_dict and state_dict_ema",
+        ),
         ("beside", {**one, "model": other}, "model and the file itself"),
     ):
         torch.save({**held, "optimizer": optimiser}, tmp_path / name)
@@ -186,7 +215,9 @@ def test_tensorflow_checkpoints_with_other_variables(tmp_path):
     matrix = np.arange(6, dtype=np.float32).reshape(2, 3)
     odd = {"words": ["a", "b"], "counts": [1, 2], "on": [True], "global_step": 3}
     half = {"half": matrix.astype(tf.bfloat16.as_numpy_dtype), "sixteen": matrix.astype(np.float16)}
-    save_variables(tmp_path / "x.ckpt", matrix=matrix, cube=np.ones((2, 1, 1), np.float32), **odd, **half)
+    save_variables(
+        tmp_path / "x.ckpt", matrix=matrix, cube=np.ones((2, 1, 1), np.float32), **odd, **half
+    )
     read = torchfiles.read(tmp_path / "x.ckpt")
     assert set(read) == {"matrix", "cube", "half", "sixteen"}
     assert {value.dtype for value in read.values()} == {np.dtype(np.float32)}
@@ -204,7 +235,9 @@ def test_tensorflow_checkpoints_with_other_variables(tmp_path):
     ],
 )
 def test_damaged_tensorflow_checkpoints(tmp_path, fault, said):
-    save_variables(tmp_path / "x.ckpt", a=np.ones(1000, np.float32), b=np.ones((20, 20), np.float32))
+    save_variables(
+        tmp_path / "x.ckpt", a=np.ones(1000, np.float32), b=np.ones((20, 20), np.float32)
+    )
     index, data = tmp_path / "x.ckpt.index", tmp_path / "x.ckpt.data-00000-of-00001"
     if fault == "no data":
         data.unlink()
@@ -236,7 +269,9 @@ def test_a_failed_write_is_one_line(tmp_path):
     with pytest.raises(CheckError, match=r"x\.pt: could not be written \(.*No such file"):
         torchfiles.write(tmp_path / "none" / "x.pt", tensors)
     for size in (3, 1_000_000):  # in PyTorch's buffer until the end, or not
-        with pytest.raises(CheckError, match="full: could not be written: the disk is full; free some space"):
+        with pytest.raises(
+            CheckError, match="full: could not be written: the disk is full; free some space"
+        ):
             torchfiles.write(Path("/dev/full"), {"w": torch.zeros(size)})
     torchfiles.write(tmp_path / "x.pt", tensors)
     assert np.array_equal(torchfiles.read(tmp_path / "x.pt")["w"], np.zeros(3))

@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 import pytest
 
-from mgn import demo
-from mgn.errors import InputError
+from mgn.data import demo
+from mgn.system.errors import InputError
 
 CAMERAS = (1, 2, 3)
 NAME = re.compile(r"(-1|\d{4})_c([1-3])s1_\d{6}_\d\d\.jpg")
@@ -55,7 +55,9 @@ def test_junk_and_distractors_are_in_the_gallery_only(dataset):
     gallery = Counter(person for person, _, _ in listing(dataset / "bounding_box_test"))
     assert (gallery[-1], gallery[0]) == (demo.JUNK, demo.DISTRACTORS) == (6, 40)
     assert min(people(dataset / "bounding_box_train") | people(dataset / "query")) > 0
-    assert {camera for person, camera, _ in listing(dataset / "bounding_box_test") if person <= 0} == {
+    assert {
+        camera for person, camera, _ in listing(dataset / "bounding_box_test") if person <= 0
+    } == {
         1,
         2,
         3,
@@ -70,7 +72,11 @@ def test_train_and_test_people_are_disjoint(dataset):
 def test_every_picture_is_readable_and_unlike_all_others(dataset):
     pictures = [read(path) for path in sorted(dataset.rglob("*.jpg"))]
     assert {picture.shape for picture in pictures} == {(128, 64, 3)}
-    assert len({picture.tobytes() for picture in pictures}) == len(pictures) == 24 * 3 * 4 + 24 * 3 * 3 + 46
+    assert (
+        len({picture.tobytes() for picture in pictures})
+        == len(pictures)
+        == 24 * 3 * 4 + 24 * 3 * 3 + 46
+    )
 
 
 def test_pictures_show_what_draw_picture_returns_in_rgb(dataset):
@@ -80,11 +86,13 @@ def test_pictures_show_what_draw_picture_returns_in_rgb(dataset):
 
 
 def test_a_seed_draws_the_same_set_in_any_process(dataset, tmp_path):
-    code = "import sys, pathlib; from mgn import demo; demo.make(pathlib.Path(sys.argv[1]))"
+    code = "import sys, pathlib; from mgn.data import demo; demo.make(pathlib.Path(sys.argv[1]))"
     root = Path(demo.__file__).parents[1]
     subprocess.run([sys.executable, "-c", code, str(tmp_path / "again")], cwd=root, check=True)
     paths = sorted(path.relative_to(dataset) for path in dataset.rglob("*.*"))
-    assert paths == sorted(path.relative_to(tmp_path / "again") for path in (tmp_path / "again").rglob("*.*"))
+    assert paths == sorted(
+        path.relative_to(tmp_path / "again") for path in (tmp_path / "again").rglob("*.*")
+    )
     for path in paths:
         if path.suffix == ".jpg":
             np.testing.assert_array_equal(read(dataset / path), read(tmp_path / "again" / path))

@@ -13,11 +13,13 @@ import cv2
 import numpy as np
 import pytest
 
-from mgn import cli, doctor
-from mgn.errors import InputError
-from mgn.images import PictureReader
+from mgn import doctor
+from mgn.data import inspection
+from mgn.data.reading import PictureReader
+from mgn.system import cli
+from mgn.system.errors import InputError
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 TRAIN, QUERY, GALLERY = "bounding_box_train", "query", "bounding_box_test"
 FINDING = re.compile(r"^(ok|warning|problem): (.*?)(?:: (none|[\d,]+)(?:; .*)?)?$")
 
@@ -147,7 +149,9 @@ def test_people_and_cameras(copy, capsys):
     }
     assert findings["training people under one camera only"][2] == ["person 8"]
     assert findings["test people under one camera only"][2] == ["person 12"]
-    assert [Path(line).name[:7] for line in findings["queries without a match in another camera"][2]] == [
+    assert [
+        Path(line).name[:7] for line in findings["queries without a match in another camera"][2]
+    ] == [
         "0011_c2",
         "0012_c1",
     ]
@@ -159,8 +163,12 @@ def test_people_and_cameras(copy, capsys):
 
 def test_people_in_training_and_test(copy, capsys):
     for name in ("0005_c1s1_000007_00.jpg", "0005_c2s1_000007_00.jpg"):
-        cv2.imwrite(str(copy / GALLERY / name), np.full((100, 40, 3), len(name) + ord(name[6]), np.uint8))
-    shutil.copy(copy / GALLERY / "0000_c1s1_000001_00.jpg", copy / TRAIN)  # person 0 is nobody there either
+        cv2.imwrite(
+            str(copy / GALLERY / name), np.full((100, 40, 3), len(name) + ord(name[6]), np.uint8)
+        )
+    shutil.copy(
+        copy / GALLERY / "0000_c1s1_000001_00.jpg", copy / TRAIN
+    )  # person 0 is nobody there either
     status, findings, report = examine(capsys, copy)
     assert status == 1 and wrong(findings) == {"people in training and test": ("problem", 1)}
     assert findings["people in training and test"][2] == ["person 5"]
@@ -171,12 +179,16 @@ def test_people_in_training_and_test(copy, capsys):
 def test_pictures_in_two_splits(copy, capsys):
     source = copy / TRAIN / "0003_c1s1_000000_00.jpg"
     shutil.copy(source, copy / QUERY / "0009_c1s1_000009_00.jpg")
-    shutil.copy(copy / TRAIN / "0004_c2s1_000002_00.jpg", copy / GALLERY / "0000_c2s1_000009_00.jpg")
+    shutil.copy(
+        copy / TRAIN / "0004_c2s1_000002_00.jpg", copy / GALLERY / "0000_c2s1_000009_00.jpg"
+    )
     query = sorted((copy / QUERY).glob("*_000000_00.jpg"))
     shutil.copy(query[0], copy / GALLERY / "0009_c1s1_000008_00.jpg")  # as it is named: ignored
     shutil.copy(query[1], copy / GALLERY / "0009_c1s1_000009_00.jpg")  # by another camera
     shutil.copy(query[2], copy / GALLERY / "0012_c1s1_000009_00.jpg")  # of another person
-    shutil.copy(query[2], copy / GALLERY / "0010_c1s1_000009_00.jpg")  # right once, wrong once: wrong
+    shutil.copy(
+        query[2], copy / GALLERY / "0010_c1s1_000009_00.jpg"
+    )  # right once, wrong once: wrong
     status, findings, _ = examine(capsys, copy)
     assert status == 1 and wrong(findings) == {
         "training pictures in query or gallery": ("problem", 2),
@@ -203,7 +215,10 @@ def test_no_query_has_a_match(copy, capsys):
             path.unlink()
     status, findings, report = examine(capsys, copy)
     assert status == 1
-    assert "problem: evaluation would be meaningless: every query person is seen by one camera only" in report
+    assert (
+        "problem: evaluation would be meaningless: every query person is seen by one camera only"
+        in report
+    )
     assert findings["queries without a match in another camera"][:2] == ("warning", 4)
     assert findings["test people under one camera only"][:2] == ("warning", 4)
     for path in (copy / QUERY).glob("*.jpg"):
@@ -248,7 +263,9 @@ def test_market_1501_is_compared_with_where_apt(dataset, copy, tmp_path, capsys)
     lists.mkdir()
     picture = next((dataset / TRAIN).glob("*.jpg"))
     people = range(1, 752)
-    write_list(lists / "train.csv", [(picture, person, camera) for person in people for camera in (1, 2)])
+    write_list(
+        lists / "train.csv", [(picture, person, camera) for person in people for camera in (1, 2)]
+    )
     findings = examine(capsys, lists)[1]
     assert findings["figures unlike Market-1501's"][2] == [
         "train: 1,502 pictures, not 12,936",
@@ -282,7 +299,9 @@ def test_csv_lists(dataset, tmp_path, capsys):
         "training pictures in query or gallery": ("problem", 1),
         "test people under one camera only": ("warning", 1),  # the person of training that came in
     }
-    write_list(tmp_path / "gallery.csv", [("nowhere.jpg", 9, 1)])  # the others are examined nevertheless
+    write_list(
+        tmp_path / "gallery.csv", [("nowhere.jpg", 9, 1)]
+    )  # the others are examined nevertheless
     status, findings, report = examine(capsys, tmp_path)
     assert status == 1 and "problem: " in report and "gallery.csv, line 2: " in report
     assert row(report, "pictures") == ["48", "8", "-"]
@@ -302,22 +321,35 @@ def test_the_verdict_on_a_file_is_that_of_training(tmp_path):
     """TensorFlow's decoder, as training and evaluation use it, is the oracle."""
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 256, (24, 16, 3)).astype(np.uint8)
-    encoded = {end: cv2.imencode(f".{end}", pixels)[1].tobytes() for end in ("jpg", "png", "bmp", "gif")}
+    encoded = {
+        end: cv2.imencode(f".{end}", pixels)[1].tobytes() for end in ("jpg", "png", "bmp", "gif")
+    }
     encoded["webp"] = cv2.imencode(".webp", pixels)[1].tobytes()
-    encoded["progressive"] = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])[1].tobytes()
+    encoded["progressive"] = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])[
+        1
+    ].tobytes()
     thumbnail = b"Exif\0\0" + encoded["jpg"]
     header = b"\xff\xd8\xff\xe1" + struct.pack(">H", len(thumbnail) + 2) + thumbnail
     encoded["thumbnail"] = header + encoded["jpg"][2:]
-    quarter_turn = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06" + bytes(6)  # orientation 6
+    quarter_turn = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06" + bytes(
+        6
+    )  # orientation 6
     header = b"\xff\xd8\xff\xe1" + struct.pack(">H", len(quarter_turn) + 2) + quarter_turn
     encoded["turned"] = header + encoded["jpg"][2:]
     files = [b"", b"hello", cv2.imencode(".tiff", pixels)[1].tobytes()]
-    files += [contents + rest for contents in encoded.values() for rest in (b"", b"\0", b"rest" * 99)]
+    files += [
+        contents + rest for contents in encoded.values() for rest in (b"", b"\0", b"rest" * 99)
+    ]
     # TensorFlow alone refuses a BMP with bytes behind its pixels: of all these the one that goes unseen.
     files = [f for f in files if not (f.startswith(b"BM") and f != encoded["bmp"])]
     for contents in encoded.values():
-        files += [contents[:n] for n in (4, len(contents) // 3, len(contents) // 2, len(contents) - 20)]
-    files += [encoded[name][: len(encoded[name]) - 2] for name in ("jpg", "progressive", "thumbnail", "png")]
+        files += [
+            contents[:n] for n in (4, len(contents) // 3, len(contents) // 2, len(contents) - 20)
+        ]
+    files += [
+        encoded[name][: len(encoded[name]) - 2]
+        for name in ("jpg", "progressive", "thumbnail", "png")
+    ]
     huge = bytearray(encoded["bmp"])
     huge[18:26] = struct.pack("<ii", 2**20, 2**20)
     files.append(bytes(huge))
@@ -328,21 +360,23 @@ def test_the_verdict_on_a_file_is_that_of_training(tmp_path):
             shape = read(path).shape[:2]
         except InputError:
             shape = None
-        picture = doctor.open_picture(str(path))
+        picture = inspection.open_picture(str(path))
         verdicts.append(shape is not None)
         assert (picture.fault is None, picture.size) == (shape is not None, shape), contents[:40]
     read.close()
     assert verdicts.count(True) == 8 * 3 - 2  # whole, and with something behind
     path.unlink()
-    assert doctor.open_picture(str(path)).fault == "No such file or directory"
+    assert inspection.open_picture(str(path)).fault == "No such file or directory"
 
 
 @pytest.mark.parametrize("end", ["jpg", "png"])
 def test_what_is_cut_off_shows_without_decoding(end):
     """As OpenCV before version 5 needs it: it gives a picture for most of these."""
-    contents = cv2.imencode(f".{end}", np.random.default_rng(0).integers(0, 256, (16, 8, 3)))[1].tobytes()
-    assert doctor.find_fault(contents) is None
-    assert {doctor.find_fault(contents[:n]) for n in range(8, len(contents))} == {"cut off"}
+    contents = cv2.imencode(f".{end}", np.random.default_rng(0).integers(0, 256, (16, 8, 3)))[
+        1
+    ].tobytes()
+    assert inspection.find_fault(contents) is None
+    assert {inspection.find_fault(contents[:n]) for n in range(8, len(contents))} == {"cut off"}
 
 
 def test_help_is_quick_and_nothing_needs_tensorflow(copy):
@@ -350,7 +384,9 @@ def test_help_is_quick_and_nothing_needs_tensorflow(copy):
     seconds = []
     for _ in range(3):  # the best of three: another process may have the machine
         start = time.perf_counter()
-        done = subprocess.run([*command, "--help"], cwd=ROOT, capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            [*command, "--help"], cwd=ROOT, capture_output=True, text=True, check=True
+        )
         seconds.append(time.perf_counter() - start)
     assert done.stdout.startswith("usage: python -m mgn.doctor ") and min(seconds) < 0.5
     assert not re.search(r"\| +(tensorflow|torch|numpy|cv2)$", done.stderr, re.MULTILINE)

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mgn import data
-from mgn.errors import InputError
+from mgn.data import records, sampling
+from mgn.system.errors import InputError
 
 
 @pytest.mark.parametrize(
@@ -25,17 +25,19 @@ from mgn.errors import InputError
     ],
 )
 def test_names(name, expected):
-    assert data.parse_name(name) == expected
+    assert records.parse_name(name) == expected
 
 
 def test_splits_of_the_small_set(dataset):
-    train, query, gallery = (data.read_split(dataset, split) for split in ("train", "query", "gallery"))
+    train, query, gallery = (
+        records.read_split(dataset, split) for split in ("train", "query", "gallery")
+    )
     assert [len(s.records) for s in (train, query, gallery)] == [48, 8, 25]
     assert [(s.junk, s.ignored) for s in (train, query, gallery)] == [(0, 1), (0, 1), (1, 1)]
     assert 0 in gallery.persons and -1 not in gallery.persons  # the distractor stays, the junk goes
     assert set(train.cameras) == {1, 2}
     text = "25 pictures of 4 people by 2 cameras (left out: 1 junk or distractors, 1 other files)"
-    assert data.describe(gallery) == text
+    assert records.describe(gallery) == text
 
 
 def test_a_distractor_is_never_a_label_or_a_query(tmp_path):
@@ -44,16 +46,16 @@ def test_a_distractor_is_never_a_label_or_a_query(tmp_path):
         for name in ("0000_c1s1_000001_00.jpg", "0005_c1s1_000001_00.jpg", "-1_c1s1_000001_00.jpg"):
             (tmp_path / folder / name).touch()
     for split in ("train", "query"):
-        assert data.read_split(tmp_path, split).persons.tolist() == [5]
+        assert records.read_split(tmp_path, split).persons.tolist() == [5]
 
 
 def test_missing_folder_and_empty_split(tmp_path):
     with pytest.raises(InputError, match="no such folder; --dataset"):
-        data.read_split(tmp_path, "train")
+        records.read_split(tmp_path, "train")
     (tmp_path / "bounding_box_train").mkdir()
     (tmp_path / "bounding_box_train" / "notes.txt").touch()
     with pytest.raises(InputError, match=r"no picture named like .* \(1 other files"):
-        data.read_split(tmp_path, "train")
+        records.read_split(tmp_path, "train")
 
 
 def test_what_is_no_file_is_ignored(tmp_path):
@@ -62,20 +64,22 @@ def test_what_is_no_file_is_ignored(tmp_path):
     (folder / "0001_c1s1_000001_00.jpg").touch()
     (folder / "0002_c1s1_000001_00.jpg").mkdir()
     (folder / "0003_c1s1_000001_00.jpg").symlink_to("nowhere")
-    split = data.read_split(tmp_path, "query")
+    split = records.read_split(tmp_path, "query")
     assert (len(split.records), split.ignored) == (1, 2)
 
 
 def test_labels_follow_the_sorted_people():
-    assert data.labels_of([7, 2, 1500, 2]).tolist() == [1, 0, 2, 0]
+    assert sampling.labels_of([7, 2, 1500, 2]).tolist() == [1, 0, 2, 0]
 
 
-@pytest.mark.parametrize(("people", "ids"), [(24, 8), (10, 4), (9, 4), (5, 4), (3, 8), (2, 2), (751, 16)])
+@pytest.mark.parametrize(
+    ("people", "ids"), [(24, 8), (10, 4), (9, 4), (5, 4), (3, 8), (2, 2), (751, 16)]
+)
 def test_batches_hold_every_person_once_with_k_pictures(people, ids):
     rng = np.random.default_rng(people)
     labels = rng.permutation(np.repeat(np.arange(people), rng.integers(1, 9, people)))
-    batches = data.pk_batches(labels, ids, 4, seed=3, epoch=5)
-    assert len(batches) == data.steps_per_epoch(people, ids)
+    batches = sampling.pk_batches(labels, ids, 4, seed=3, epoch=5)
+    assert len(batches) == sampling.steps_per_epoch(people, ids)
     seen = []
     for batch in batches:
         rows = batch.reshape(-1, 4)
@@ -90,15 +94,17 @@ def test_batches_hold_every_person_once_with_k_pictures(people, ids):
 
 
 def test_market_1501_has_47_steps_an_epoch():
-    assert data.steps_per_epoch(751, 16) == 47  # as MGN-pytorch's 751 people at P=16
+    assert sampling.steps_per_epoch(751, 16) == 47  # as MGN-pytorch's 751 people at P=16
 
 
 def test_batches_are_a_function_of_seed_and_epoch():
     labels = np.repeat(np.arange(12), 6)
-    first, again = (np.concatenate(data.pk_batches(labels, 4, 4, 1, 2)) for _ in range(2))
+    first, again = (np.concatenate(sampling.pk_batches(labels, 4, 4, 1, 2)) for _ in range(2))
     assert np.array_equal(first, again)
     for seed, epoch in ((1, 3), (2, 2), (2, 1)):
-        assert not np.array_equal(first, np.concatenate(data.pk_batches(labels, 4, 4, seed, epoch)))
+        assert not np.array_equal(
+            first, np.concatenate(sampling.pk_batches(labels, 4, 4, seed, epoch))
+        )
 
 
 def write_list(path, text, pictures=("a/x.jpg", "y.png")):
@@ -110,20 +116,24 @@ def write_list(path, text, pictures=("a/x.jpg", "y.png")):
 
 
 def test_a_csv_list_is_relative_to_itself_in_its_order(tmp_path):
-    lines = "\ufeffperson,camera,path,remark\n7,2,y.png,\n3,1,a\\x.jpg,back\n-1,1,y.png,\n0,3,y.png,\n"
+    lines = (
+        "\ufeffperson,camera,path,remark\n7,2,y.png,\n3,1,a\\x.jpg,back\n-1,1,y.png,\n0,3,y.png,\n"
+    )
     path = write_list(tmp_path / "gallery.csv", lines)
-    split = data.read_pictures(path, "gallery")
+    split = records.read_pictures(path, "gallery")
     expected = [(str(tmp_path / "y.png"), 7, 2), (str(tmp_path / "a" / "x.jpg"), 3, 1)]
     assert [(r.path, r.person, r.camera) for r in split.records[:2]] == expected
     assert split.records[2].person == 0 and (split.junk, split.ignored) == (1, 0)
-    assert len(data.read_pictures(path, "query").records) == 2  # a distractor is no query
+    assert len(records.read_pictures(path, "query").records) == 2  # a distractor is no query
 
 
 def test_a_data_set_of_csv_lists(tmp_path):
     write_list(tmp_path / "train.csv", "path,person,camera\na/x.jpg,3,1\n")
-    assert data.read_split(tmp_path, "train").persons.tolist() == [3]
-    with pytest.raises(InputError, match=r"no such folder; --dataset .*train\.csv, query\.csv, gallery\.csv"):
-        data.read_split(tmp_path, "query")
+    assert records.read_split(tmp_path, "train").persons.tolist() == [3]
+    with pytest.raises(
+        InputError, match=r"no such folder; --dataset .*train\.csv, query\.csv, gallery\.csv"
+    ):
+        records.read_split(tmp_path, "query")
 
 
 @pytest.mark.parametrize(
@@ -131,63 +141,77 @@ def test_a_data_set_of_csv_lists(tmp_path):
     [
         ("name,person\nx,1\n", "no column path and no camera"),
         ("", "no column path and no person and no camera"),
-        ("path,person,camera\ny.png,anna,1\n", "line 2: person 'anna', camera '1': must be whole numbers"),
+        (
+            "path,person,camera\ny.png,anna,1\n",
+            "line 2: person 'anna', camera '1': must be whole numbers",
+        ),
         ("path,person,camera\ny.png,1\n", "line 2: person '1', camera None"),
         ("path,person,camera\ny.png,1,1\nz.png,1,1\n", "line 3: .*z.png: no such picture"),
         ("path,person,camera\ny.png,-2,1\n", "line 2: person -2, camera 1: not from -1"),
-        ("path,person,camera\ny.png,12345678901234567890123,1\n", "line 2: person 123456.*: not from -1 to"),
+        (
+            "path,person,camera\ny.png,12345678901234567890123,1\n",
+            "line 2: person 123456.*: not from -1 to",
+        ),
         ("path,person,camera\n", "no usable line"),
     ],
 )
 def test_a_wrong_list_is_refused_with_its_line(tmp_path, text, expected):
     with pytest.raises(InputError, match=expected):
-        data.read_pictures(write_list(tmp_path / "query.csv", text), "query")
+        records.read_pictures(write_list(tmp_path / "query.csv", text), "query")
 
 
 def test_a_list_that_is_no_text_is_refused(tmp_path):
     (tmp_path / "query.csv").write_bytes(b"path,person,camera\n\xff\xfe\x00")
     with pytest.raises(InputError, match="save it as UTF-8"):
-        data.read_pictures(tmp_path / "query.csv", "query")
+        records.read_pictures(tmp_path / "query.csv", "query")
 
 
 def split_of(*people_and_cameras):
-    return data.Split(tuple(data.Record(f"{i}.jpg", *pc) for i, pc in enumerate(people_and_cameras)), 0, 0)
+    return records.Split(
+        tuple(records.Record(f"{i}.jpg", *pc) for i, pc in enumerate(people_and_cameras)), 0, 0
+    )
 
 
 def test_no_match_is_said_with_its_reason():
     query = split_of((1, 1), (2, 2))
-    data.check_matches(query, split_of((1, 1), (2, 1)))
+    records.check_matches(query, split_of((1, 1), (2, 1)))
     with pytest.raises(InputError, match="every query person is seen by one camera only"):
-        data.check_matches(query, split_of((1, 1), (2, 2), (3, 1)))
+        records.check_matches(query, split_of((1, 1), (2, 2), (3, 1)))
     with pytest.raises(InputError, match="no query person is in the gallery"):
-        data.check_matches(query, split_of((0, 1), (3, 2)))
+        records.check_matches(query, split_of((0, 1), (3, 2)))
 
 
 def test_the_fingerprint_tells_pictures_apart_not_places(dataset, tmp_path):
-    split = data.read_split(dataset, "query")
-    moved = data.read_pictures(shutil.copytree(dataset / "query", tmp_path / "elsewhere"), "query")
+    split = records.read_split(dataset, "query")
+    moved = records.read_pictures(
+        shutil.copytree(dataset / "query", tmp_path / "elsewhere"), "query"
+    )
     assert moved.fingerprint() == split.fingerprint()
     assert moved.only([False] + [True] * 7).fingerprint() != split.fingerprint()
-    relabelled = data.Record(moved.records[0].path, 99, 1)
-    assert data.Split((relabelled, *moved.records[1:]), 0, 0).fingerprint() != split.fingerprint()
+    relabelled = records.Record(moved.records[0].path, 99, 1)
+    assert (
+        records.Split((relabelled, *moved.records[1:]), 0, 0).fingerprint() != split.fingerprint()
+    )
     Path(moved.paths[0]).write_bytes(b"another picture")
     assert moved.fingerprint() != split.fingerprint()
 
 
 def test_what_is_no_folder_and_no_list_is_refused(tmp_path):
     (tmp_path / "notes.txt").touch()
-    with pytest.raises(InputError, match=r"notes\.txt: neither a folder of pictures nor a \.csv list"):
-        data.read_pictures(tmp_path / "notes.txt", "query")
+    with pytest.raises(
+        InputError, match=r"notes\.txt: neither a folder of pictures nor a \.csv list"
+    ):
+        records.read_pictures(tmp_path / "notes.txt", "query")
 
 
 def test_every_picture_under_a_folder(tmp_path):
     (tmp_path / "sub").mkdir()
     for name in ("b.JPG", "0002_c3s1_000001_00.png", "sub/a.bmp", "notes.txt"):
         (tmp_path / name).touch()
-    split = data.picture_files(tmp_path)
+    split = records.picture_files(tmp_path)
     found = [(Path(r.path).name, r.person, r.camera) for r in split.records]
     assert found == [("0002_c3s1_000001_00.png", 2, 3), ("b.JPG", -2, -2), ("a.bmp", -2, -2)]
-    assert split.ignored == 1 and len(data.picture_files(tmp_path / "b.JPG").records) == 1
+    assert split.ignored == 1 and len(records.picture_files(tmp_path / "b.JPG").records) == 1
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="no picture in it"):
-        data.picture_files(tmp_path / "empty")
+        records.picture_files(tmp_path / "empty")

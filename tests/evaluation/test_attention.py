@@ -8,11 +8,13 @@ import pytest
 import tensorflow.compat.v1 as tf
 from conftest import relative
 
-from mgn import attention, checkpoints
-from mgn.images import normalise, resize
+from mgn.data.images import normalise, resize
+from mgn.evaluation import attention
 from mgn.inference import load_embedder
-from mgn.network import HEADS, Mode, seen_by_heads
-from mgn.session import new_session
+from mgn.network import HEADS
+from mgn.network.architecture import Mode, seen_by_heads
+from mgn.system.session import new_session
+from mgn.weights import checkpoints
 
 
 def test_places_add_up_to_the_squared_feature(small_checkpoint, small_arrays):

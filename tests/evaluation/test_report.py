@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from conftest import mean_colour
 
-from mgn import evaluation, page, report
-from mgn.data import read_split
-from mgn.embedding import Embedded, embed_query_and_gallery
-from mgn.images import PictureReader
+from mgn.data.reading import PictureReader
+from mgn.data.records import read_split
+from mgn.evaluation import page, report, scoring
+from mgn.evaluation.embedding import Embedded, embed_query_and_gallery
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,9 @@ def examined(dataset):
     embedded = embed_query_and_gallery(
         mean_colour, read_split(dataset, "query"), read_split(dataset, "gallery")
     )
-    return report.examine(evaluation.score(embedded, rerank=True), embedded, "models/<best>", str(dataset))
+    return report.examine(
+        scoring.score(embedded, rerank=True), embedded, "models/<best>", str(dataset)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +47,9 @@ def test_the_record_holds_every_figure(examined, written):
     worst = [query["average_precision"] for query in stored["worst_queries"]]
     assert worst == sorted(worst) and len(worst) == 8
     plain = examined.scores.plain
-    assert stored["worst_queries"][0]["first_match_rank"] == plain.first_match[examined.worst[0]] + 1
+    assert (
+        stored["worst_queries"][0]["first_match_rank"] == plain.first_match[examined.worst[0]] + 1
+    )
 
 
 def test_the_pictures_are_drawn(written):
@@ -80,9 +84,11 @@ def test_the_terminal_says_all_of_it(examined):
     assert f"distance below {verified['threshold']:.4f}" in text
     assert f"{verified['tpr@fpr=1e-2']:.1%} at 1e-2, {verified['tpr@fpr=1e-3']:.1%} at 1e-3" in text
     assert f"equal error rate {verified['eer']:.2%}" in text
-    assert evaluation.camera_table(examined.camera_pairs) in text
+    assert scoring.camera_table(examined.camera_pairs) in text
     for worst in stored["worst_queries"]:
-        assert re.search(rf"^{worst['average_precision']:.4f} .*{worst['query']}$", text, re.MULTILINE)
+        assert re.search(
+            rf"^{worst['average_precision']:.4f} .*{worst['query']}$", text, re.MULTILINE
+        )
 
 
 def test_one_person_has_scores_but_no_threshold(examined, tmp_path):
@@ -90,9 +96,12 @@ def test_one_person_has_scores_but_no_threshold(examined, tmp_path):
     e = examined.embedded
     one = [[r.person == 9 for r in split.records] for split in (e.query, e.gallery)]
     alone = Embedded(
-        e.query.only(one[0]), e.gallery.only(one[1]), e.query_features[one[0]], e.gallery_features[one[1]]
+        e.query.only(one[0]),
+        e.gallery.only(one[1]),
+        e.query_features[one[0]],
+        e.gallery_features[one[1]],
     )
-    result = report.examine(evaluation.score(alone), alone, "m", "d")
+    result = report.examine(scoring.score(alone), alone, "m", "d")
     assert result.verified is None and report.as_dict(result)["verification"] is None
     assert "same or different" not in report.as_text(result)
     with closing(PictureReader()) as read:
@@ -116,7 +125,10 @@ def test_the_page_stands_alone(examined, written):
     embedded = re.findall(r'alt="(\S+)" src="data:image/(png|jpeg);base64,([^"]+)"', text)
     assert [name for name, *_ in embedded] == ["cmc", "distances", "roc", "worst-1", "sample-1"]
     for _, _, data in embedded:
-        assert cv2.imdecode(np.frombuffer(base64.b64decode(data), np.uint8), cv2.IMREAD_COLOR) is not None
+        assert (
+            cv2.imdecode(np.frombuffer(base64.b64decode(data), np.uint8), cv2.IMREAD_COLOR)
+            is not None
+        )
 
 
 def browser():
@@ -124,7 +136,9 @@ def browser():
     return next((found for name in names if (found := shutil.which(name))), None)
 
 
-@pytest.mark.skipif(browser() is None, reason="no Chromium or Chrome installed to look at the page with")
+@pytest.mark.skipif(
+    browser() is None, reason="no Chromium or Chrome installed to look at the page with"
+)
 def test_a_browser_shows_the_page(written, tmp_path):
     """In a window of 1200x3000: the heading's ink at the top, both curves side by side, a sheet below."""
     shot = tmp_path / "page.png"
@@ -136,7 +150,11 @@ def test_a_browser_shows_the_page(written, tmp_path):
         "--hide-scrollbars",
         "--window-size=1200,3000",
     ]
-    arguments = [f"--user-data-dir={tmp_path / 'profile'}", f"--screenshot={shot}", written[-1].as_uri()]
+    arguments = [
+        f"--user-data-dir={tmp_path / 'profile'}",
+        f"--screenshot={shot}",
+        written[-1].as_uri(),
+    ]
     subprocess.run([*command, *arguments], check=True, capture_output=True, timeout=120)
     seen = cv2.imread(str(shot))
     assert seen.shape == (3000, 1200, 3)

@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 from conftest import mean_colour
 
-from mgn import evaluation, featurefile, metrics
-from mgn.data import read_split
-from mgn.embedding import embed_query_and_gallery, embed_split
-from mgn.errors import InputError
-from mgn.images import PictureReader
+from mgn import metrics
+from mgn.data.reading import PictureReader
+from mgn.data.records import read_split
+from mgn.evaluation import embedding, scoring
+from mgn.evaluation.embedding import embed_query_and_gallery, embed_split
+from mgn.metrics import ranking
+from mgn.system.errors import InputError
 
 
 @pytest.fixture
@@ -35,58 +37,66 @@ def test_every_row_is_its_picture(dataset):
 
 
 def test_scores_are_those_of_the_features(dataset, embedded):
-    scores = evaluation.score(embedded, rerank=True)
+    scores = scoring.score(embedded, rerank=True)
     query, gallery = read_split(dataset, "query"), read_split(dataset, "gallery")
     features = embedded.query_features, embedded.gallery_features
     labels = query.persons, gallery.persons, query.cameras, gallery.cameras
     assert scores.plain.summary() == metrics.evaluate(*features, *labels).summary()
-    distances = metrics.rerank(*features)
+    distances = ranking.rerank(*features)
     assert scores.reranked.summary() == metrics.evaluate_distances(distances, *labels).summary()
     assert scores.plain.mAP > 0.9  # people differ by colour in this set
-    assert evaluation.evaluate(mean_colour, dataset).plain.summary() == scores.plain.summary()
+    assert scoring.evaluate(mean_colour, dataset).plain.summary() == scores.plain.summary()
 
-    text = evaluation.table(scores)
+    text = scoring.table(scores)
     assert re.search(rf"mAP +{scores.plain.mAP:.4f} +{scores.reranked.mAP:.4f} +step AP", text)
     assert "8 queries, 25 gallery pictures" in text
-    assert evaluation.summary_line(scores).startswith(f"mAP {scores.plain.mAP:.4f}  rank@1 ")
+    assert scoring.summary_line(scores).startswith(f"mAP {scores.plain.mAP:.4f}  rank@1 ")
 
 
 def test_queries_without_a_match_are_said(dataset, tmp_path):
     root = shutil.copytree(dataset, tmp_path / "copy")
     for path in (root / "bounding_box_test").glob("0009_c1*"):
         path.unlink()  # what camera 2 saw of person 9 has nothing to be found in another camera
-    scores = evaluation.evaluate(mean_colour, root)
+    scores = scoring.evaluate(mean_colour, root)
     assert (scores.queries, scores.plain.valid_queries) == (8, 7)
-    assert "1 queries without a match in another camera are not counted" in evaluation.table(scores)
-    worst = evaluation.worst_queries(scores, 8)
+    assert "1 queries without a match in another camera are not counted" in scoring.table(scores)
+    worst = scoring.worst_queries(scores, 8)
     assert len(worst) == 7  # the one without a match is not among them
     precision = scores.plain.average_precision[worst]
-    assert (np.diff(precision) >= 0).all() and precision[0] == np.nanmin(scores.plain.average_precision)
+    assert (np.diff(precision) >= 0).all() and precision[0] == np.nanmin(
+        scores.plain.average_precision
+    )
 
 
 def test_camera_pairs_are_scores_of_a_part(embedded):
     """Against the whole evaluation with the gallery cut down to one camera by hand."""
-    pairs = evaluation.score_camera_pairs(embedded)
+    pairs = scoring.score_camera_pairs(embedded)
     assert [(p.query_camera, p.gallery_camera) for p in pairs] == [(1, 2), (2, 1)]
     for pair in pairs:
         queries = [i for i, r in enumerate(embedded.query.records) if r.camera == pair.query_camera]
-        entries = [i for i, r in enumerate(embedded.gallery.records) if r.camera == pair.gallery_camera]
-        labels = [x[i] for x, i in zip(embedded.labels, (queries, entries, queries, entries), strict=True)]
+        entries = [
+            i for i, r in enumerate(embedded.gallery.records) if r.camera == pair.gallery_camera
+        ]
+        labels = [
+            x[i] for x, i in zip(embedded.labels, (queries, entries, queries, entries), strict=True)
+        ]
         features = embedded.query_features[queries], embedded.gallery_features[entries]
         expected = metrics.evaluate(*features, *labels)
         assert (pair.mAP, pair.rank1, pair.valid_queries) == (expected.mAP, expected.cmc[0], 4)
-    text = evaluation.camera_table(pairs)
+    text = scoring.camera_table(pairs)
     assert re.search(rf"cam\. 1 +- +{pairs[0].mAP:.3f} / {pairs[0].rank1:.3f}$", text, re.MULTILINE)
 
 
 def test_a_camera_pair_without_a_match_has_no_score(embedded):
-    records = [dataclasses.replace(r, camera=9) if r.person == 0 else r for r in embedded.gallery.records]
+    records = [
+        dataclasses.replace(r, camera=9) if r.person == 0 else r for r in embedded.gallery.records
+    ]
     alone = dataclasses.replace(
         embedded, gallery=dataclasses.replace(embedded.gallery, records=tuple(records))
     )
-    pairs = {(p.query_camera, p.gallery_camera): p for p in evaluation.score_camera_pairs(alone)}
+    pairs = {(p.query_camera, p.gallery_camera): p for p in scoring.score_camera_pairs(alone)}
     assert pairs[1, 9].valid_queries == 0 and np.isnan(pairs[1, 9].mAP)
-    assert re.search(r"cam\. 1 .* -$", evaluation.camera_table(list(pairs.values())), re.MULTILINE)
+    assert re.search(r"cam\. 1 .* -$", scoring.camera_table(list(pairs.values())), re.MULTILINE)
 
 
 @pytest.fixture
@@ -98,13 +108,13 @@ def damaged(dataset, tmp_path):
 
 def test_an_unreadable_picture_is_named_or_left_out_and_counted(damaged):
     with pytest.raises(InputError, match=r"0010_c1s1_000000_00\.jpg: not a whole JPEG"):
-        evaluation.evaluate(mean_colour, damaged)
+        scoring.evaluate(mean_colour, damaged)
     query, gallery = read_split(damaged, "query"), read_split(damaged, "gallery")
     embedded = embed_query_and_gallery(mean_colour, query, gallery, skip_unreadable=True)
     assert [len(x) for x in (embedded.query_features, embedded.query.records)] == [7, 7]
-    scores = evaluation.score(embedded)
+    scores = scoring.score(embedded)
     assert scores.as_dict()["skipped"] == [str(damaged / "query" / "0010_c1s1_000000_00.jpg")]
-    assert "1 unreadable pictures are left out" in evaluation.table(scores)
+    assert "1 unreadable pictures are left out" in scoring.table(scores)
 
 
 def test_a_split_without_a_readable_picture_is_refused(damaged):
@@ -121,35 +131,37 @@ def test_a_picture_whose_embedding_is_not_finite_is_named(dataset):
         features[1] = np.nan
         return features
 
-    with pytest.raises(InputError, match=r"0009_c2s1_000000_00\.jpg: .* NaN or infinite \(1 of 8 pictures\)"):
-        evaluation.evaluate(broken, dataset)
+    with pytest.raises(
+        InputError, match=r"0009_c2s1_000000_00\.jpg: .* NaN or infinite \(1 of 8 pictures\)"
+    ):
+        scoring.evaluate(broken, dataset)
 
 
 def test_features_in_a_file_score_the_same_and_only_with_their_pictures(damaged, tmp_path):
     query, gallery = read_split(damaged, "query"), read_split(damaged, "gallery")
     embedded = embed_query_and_gallery(mean_colour, query, gallery, skip_unreadable=True)
     path = tmp_path / "features.npz"
-    featurefile.save_features(path, embedded, (query, gallery), "abc")
+    embedding.save_features(path, embedded, (query, gallery), "abc")
     for model in ("abc", None):
-        loaded = featurefile.load_features(path, query, gallery, model)
+        loaded = embedding.load_features(path, query, gallery, model)
         assert (loaded.query, loaded.gallery, loaded.skipped) == (
             embedded.query,
             embedded.gallery,
             embedded.skipped,
         )
-        assert evaluation.score(loaded).plain.summary() == evaluation.score(embedded).plain.summary()
+        assert scoring.score(loaded).plain.summary() == scoring.score(embedded).plain.summary()
     with pytest.raises(InputError, match="made by another model"):
-        featurefile.load_features(path, query, gallery, "abd")
+        embedding.load_features(path, query, gallery, "abd")
     with pytest.raises(InputError, match="made with the mirror image"):
-        featurefile.load_features(path, query, gallery, "abc", flip=False)
+        embedding.load_features(path, query, gallery, "abc", flip=False)
     (damaged / "query" / "0012_c1s1_000000_00.jpg").write_bytes(b"the same name")
     with pytest.raises(InputError, match="made of other query pictures"):
-        featurefile.load_features(path, read_split(damaged, "query"), gallery, "abc")
+        embedding.load_features(path, read_split(damaged, "query"), gallery, "abc")
     with pytest.raises(InputError, match="exists"):
-        featurefile.save_features(path, embedded, (query, gallery), "abc")
+        embedding.save_features(path, embedded, (query, gallery), "abc")
     array = io.BytesIO()
     np.save(array, np.zeros(3))
     for contents in (path.read_bytes()[:500], b"", b"hello", array.getvalue()):
         (tmp_path / "bad.npz").write_bytes(contents)
         with pytest.raises(InputError, match=r"bad\.npz: not a whole feature file"):
-            featurefile.load_features(tmp_path / "bad.npz", query, gallery, None)
+            embedding.load_features(tmp_path / "bad.npz", query, gallery, None)

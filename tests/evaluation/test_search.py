@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from conftest import refused, run
 
-from mgn import search
-from mgn.data import picture_files
-from mgn.images import PictureReader
-from mgn.inference import PRE_POST, load_embedder
+from mgn.data.reading import PictureReader
+from mgn.data.records import picture_files
+from mgn.evaluation import search
+from mgn.inference import load_embedder
+from mgn.inference.graph import PRE_POST
 
 
 def test_the_nearest_are_printed_and_drawn(

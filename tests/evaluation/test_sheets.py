@@ -4,10 +4,11 @@ import cv2
 import numpy as np
 import pytest
 
-from mgn import sheets
-from mgn.data import Record
-from mgn.errors import InputError
-from mgn.sheets import IGNORED, RIGHT, UNKNOWN, WRONG, Row
+from mgn.data.records import Record
+from mgn.evaluation import sheets
+from mgn.evaluation.sheets import IGNORED, RIGHT, UNKNOWN, WRONG, Row
+from mgn.metrics import distances as distances_module
+from mgn.system.errors import InputError
 
 GREEN, RED, GREY, DARK = (14, 124, 74), (205, 43, 49), (110, 117, 124), (31, 41, 55)
 
@@ -15,12 +16,14 @@ GREEN, RED, GREY, DARK = (14, 124, 74), (205, 43, 49), (110, 117, 124), (31, 41,
 def brute_force(query, gallery, count):
     """Differences of all pairs in float64, sorted by (distance, index)."""
     squares = ((query.astype(float)[:, None] - gallery.astype(float)) ** 2).sum(axis=2)
-    order = [sorted(range(len(gallery)), key=lambda i, row=row: (row[i], i))[:count] for row in squares]
+    order = [
+        sorted(range(len(gallery)), key=lambda i, row=row: (row[i], i))[:count] for row in squares
+    ]
     return np.array(order), np.sqrt(np.take_along_axis(squares, np.array(order), axis=1))
 
 
 def check_nearest(query, gallery, count):
-    indices, distances = sheets.nearest(query, gallery, count)
+    indices, distances = distances_module.nearest(query, gallery, count)
     expected = brute_force(query, gallery, count)
     assert (indices.dtype, distances.dtype) == (np.int64, np.float32)
     np.testing.assert_array_equal(indices, expected[0])
@@ -29,37 +32,48 @@ def check_nearest(query, gallery, count):
 
 @pytest.fixture(params=[1, 3, 7, 64, 2048])
 def block(request, monkeypatch):
-    monkeypatch.setattr(sheets, "_BLOCK", request.param)
+    monkeypatch.setattr(distances_module, "_BLOCK", request.param)
 
 
 @pytest.mark.usefixtures("block")
 def test_nearest_is_brute_force():
     rng = np.random.default_rng(0)
-    query, gallery = rng.normal(size=(5, 24)).astype(np.float32), rng.normal(size=(64, 24)).astype(np.float32)
+    query, gallery = (
+        rng.normal(size=(5, 24)).astype(np.float32),
+        rng.normal(size=(64, 24)).astype(np.float32),
+    )
     for count in (1, 10, 64, 100):  # 100: more than there are, so all
         check_nearest(query, gallery, count)
-    assert sheets.nearest(query, gallery, 100)[0].shape == (5, 64)
+    assert distances_module.nearest(query, gallery, 100)[0].shape == (5, 64)
 
 
 @pytest.mark.usefixtures("block")
 def test_ties_rank_by_index_and_copies_are_at_distance_0():
     rng = np.random.default_rng(1)
-    gallery = rng.integers(-1, 2, (60, 4)).astype(np.float32)  # 81 points that differ, so most are shared
+    gallery = rng.integers(-1, 2, (60, 4)).astype(
+        np.float32
+    )  # 81 points that differ, so most are shared
     check_nearest(gallery[:20], gallery, 12)
-    real = rng.normal(size=(6, 512)).astype(np.float32)  # equal rows whose matrix products may not be equal
+    real = rng.normal(size=(6, 512)).astype(
+        np.float32
+    )  # equal rows whose matrix products may not be equal
     gallery = real[rng.integers(0, 6, 50)]
     check_nearest(real, gallery, 20)
-    indices, distances = sheets.nearest(gallery[:1], gallery, 50)
+    indices, distances = distances_module.nearest(gallery[:1], gallery, 50)
     copies = np.flatnonzero((gallery == gallery[0]).all(axis=1))
     np.testing.assert_array_equal(indices[0, : len(copies)], copies)
     assert (distances[0, : len(copies)] == 0).all() and (distances[0, len(copies) :] > 0).all()
-    check_nearest(np.ones((2, 8), np.float32), np.ones((30, 8), np.float32), 5)  # a collapsed network
+    check_nearest(
+        np.ones((2, 8), np.float32), np.ones((30, 8), np.float32), 5
+    )  # a collapsed network
 
 
 @pytest.mark.usefixtures("block")
 def test_near_copies_far_from_the_origin_keep_their_order():
     rng = np.random.default_rng(2)
-    gallery = 1e4 + rng.permutation(40)[:, None] * np.full(16, 1e-9)  # float64: 1e-9 is 550 units in the last
+    gallery = 1e4 + rng.permutation(40)[:, None] * np.full(
+        16, 1e-9
+    )  # float64: 1e-9 is 550 units in the last
     gallery[0] = 0  # far from all others, whose order is below the rounding of a matrix product
     for count in (1, 5, 40):
         check_nearest(gallery[:3], gallery, count)
@@ -132,12 +146,21 @@ def test_every_picture_is_at_its_place_in_a_frame_of_its_colour(tmp_path):
     expected = [[DARK, GREEN, RED, GREY, GREY, RED], [DARK, GREEN]]
     places = []
     for row, frames in zip(rows, expected, strict=True):
-        for record, frame in zip([row.query, *(entry for entry, _ in row.entries)], frames, strict=True):
+        for record, frame in zip(
+            [row.query, *(entry for entry, _ in row.entries)], frames, strict=True
+        ):
             top, bottom, left, right = box(drawn, [int(c) for c in record.path.split("_")[1:]])
-            assert (bottom - top + 1, right - left + 1) == (192, 96)  # all are 1 : 2, and fill their cells
+            assert (bottom - top + 1, right - left + 1) == (
+                192,
+                96,
+            )  # all are 1 : 2, and fill their cells
             for depth in (1, 4):  # pixels outside of the picture
-                assert (drawn[top - depth : bottom + depth + 1, [left - depth, right + depth]] == frame).all()
-                assert (drawn[[top - depth, bottom + depth], left - depth : right + depth + 1] == frame).all()
+                assert (
+                    drawn[top - depth : bottom + depth + 1, [left - depth, right + depth]] == frame
+                ).all()
+                assert (
+                    drawn[[top - depth, bottom + depth], left - depth : right + depth + 1] == frame
+                ).all()
             assert (drawn[top - 5, left - 5 : right + 6] == 255).all()
             assert (drawn[top - 5 : bottom + 6, [left - 5, right + 5]] == 255).all()
             places.append((top, left))
@@ -217,18 +240,24 @@ def test_long_file_names_lose_their_middle(tmp_path, texts):
     folder = "/data/market/query/"
     for name in ("0025_c1s1_002500_00.jpg", "an_uncommonly_long_name_of_a_file_0001.jpg"):
         row = Row(Record(folder + name, 1, 1), 1.0, [])
-        sheets.draw_sheet([row], "t", tmp_path / "s.png", lambda path: paint(f"64x128_{len(path)}_1_1"))
+        sheets.draw_sheet(
+            [row], "t", tmp_path / "s.png", lambda path: paint(f"64x128_{len(path)}_1_1")
+        )
     assert "0025_c1s1_002500_00.jpg" in texts  # Market-1501's are not
     assert texts[-1] == "an_uncommon…le_0001.jpg"
 
 
 def test_an_unreadable_picture_is_a_grey_box_and_the_others_are_drawn(tmp_path):
     entries = [(Record("missing", 25, 2), 0.1), (Record("64x128_70_80_90", 26, 2), 0.2)]
-    sheets.draw_sheet([Row(Record("missing", 25, 1), 0.1, entries)], "t", tmp_path / "sheet.png", paint)
+    sheets.draw_sheet(
+        [Row(Record("missing", 25, 1), 0.1, entries)], "t", tmp_path / "sheet.png", paint
+    )
     drawn = read_back(tmp_path / "sheet.png")
     top, bottom, left, _ = box(drawn, (70, 80, 90))
     before = drawn[top : bottom + 1, left - 116 : left - 116 + 96]
-    assert (np.median(before, axis=(0, 1)) == (232, 235, 238)).all() and before.std() > 1  # the word
+    assert (
+        np.median(before, axis=(0, 1)) == (232, 235, 238)
+    ).all() and before.std() > 1  # the word
     assert (drawn[top - 2, left - 116 : left - 116 + 96] == GREEN).all()
 
 
@@ -259,8 +288,12 @@ def test_more_answers_than_ten_and_a_users_matplotlibrc(tmp_path):
     import matplotlib
 
     entries = [(Record(f"64x128_{n}_7_7", 2, 1), float(n)) for n in range(14)]
-    with matplotlib.rc_context({"savefig.bbox": "tight", "font.family": "cursive", "figure.dpi": 50}):
-        sheets.draw_sheet([Row(Record("64x128_9_9_9", 1, 1), 0.0, entries)], "t", tmp_path / "s.png", paint)
+    with matplotlib.rc_context(
+        {"savefig.bbox": "tight", "font.family": "cursive", "figure.dpi": 50}
+    ):
+        sheets.draw_sheet(
+            [Row(Record("64x128_9_9_9", 1, 1), 0.0, entries)], "t", tmp_path / "s.png", paint
+        )
     drawn = read_back(tmp_path / "s.png")
     lefts = [box(drawn, (n, 7, 7))[2] for n in range(14)]
     assert lefts == sorted(lefts) and drawn.shape[1] - (lefts[-1] + 96) > 24

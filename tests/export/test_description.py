@@ -6,9 +6,11 @@ import pytest
 import tensorflow.compat.v1 as tf
 from conftest import refused, run
 
-from mgn import artefact, export, serving
-from mgn.errors import InputError
-from mgn.inference import PLAIN, PRE_POST
+from mgn.export import __main__ as export
+from mgn.export import description
+from mgn.inference.graph import PLAIN, PRE_POST
+from mgn.serving import saved_model
+from mgn.system.errors import InputError
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +49,7 @@ def convolutions_by_hand(height, width, classes=False):
 
 
 def test_a_frozen_graph_is_described(pb, capsys):
-    found = artefact.describe(pb)
+    found = description.describe(pb)
     assert (found.kind, found.form) == ("frozen graph", "pre_post")
     assert found.inputs == {"image_tensor": "uint8 [N, any, any, 3]"}
     assert found.outputs == {"result_embedding": "float32 [N, 2048]"}
@@ -59,15 +61,17 @@ def test_a_frozen_graph_is_described(pb, capsys):
     assert run(export, pb) == 0
     text = capsys.readouterr().out
     assert "input   image_tensor: uint8 [N, any, any, 3]" in text
-    assert "network 96×32 pictures, avg pooling, relu heads, 10 classes in training, float32" in text
+    assert (
+        "network 96×32 pictures, avg pooling, relu heads, 10 classes in training, float32" in text
+    )
     assert "order   fg_p1 fg_p2 fg_p3 f0_p2 f1_p2 f0_p3 f1_p3 f2_p3" in text
     assert run(export, pb, "--json") == 0
     assert json.loads(capsys.readouterr().out)["description"]["embedding_order"][3] == "f0_p2"
 
 
 def test_a_saved_model_is_described(pb, tmp_path):
-    serving.export_saved_model(pb, tmp_path / "served", PRE_POST)
-    found = artefact.describe(tmp_path / "served")
+    saved_model.export_saved_model(pb, tmp_path / "served", PRE_POST)
+    found = description.describe(tmp_path / "served")
     assert (found.kind, found.path.name) == ("SavedModel", "1")
     assert found.inputs == {"input_image": "uint8 [N, any, any, 3]"}
     assert found.outputs == {"reid_embedding": "float32 [N, 2048]"}
@@ -78,11 +82,11 @@ def test_files_of_others_and_no_files(tmp_path, capsys):
     x = tf.placeholder(tf.float32, [None, 96, 32, 3], name="image_tensor")
     tf.reduce_mean(x, axis=[1, 2], name="person_embedding")
     (tmp_path / "theirs.pb").write_bytes(tf.get_default_graph().as_graph_def().SerializeToString())
-    found = artefact.describe(tmp_path / "theirs.pb")
+    found = description.describe(tmp_path / "theirs.pb")
     assert (found.form, found.description) == (PLAIN, {})
-    assert "no description inside: made by another program" in artefact.as_text(found)
+    assert "no description inside: made by another program" in description.as_text(found)
     (tmp_path / "text.pb").write_text("hello")
     with pytest.raises(InputError, match="not a frozen graph"):
-        artefact.describe(tmp_path / "text.pb")
+        description.describe(tmp_path / "text.pb")
     assert "no such file" in refused(capsys, export, tmp_path / "none.pb")
     assert "a folder without a SavedModel" in refused(capsys, export, tmp_path)

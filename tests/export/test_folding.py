@@ -11,10 +11,13 @@ import tensorflow.compat.v1 as tf
 from conftest import relative
 from tensorflow.python.framework import tensor_util
 
-from mgn import checkpoints, folding, freezing, frozen, network
-from mgn.comparison import compare
-from mgn.errors import CheckError
-from mgn.inference import PLAIN, PRE_POST, load_embedder
+from mgn.export import folding, freezing
+from mgn.export.comparison import compare
+from mgn.inference import exported, load_embedder
+from mgn.inference.graph import PLAIN, PRE_POST
+from mgn.network.architecture import DTYPES
+from mgn.system.errors import CheckError
+from mgn.weights import checkpoints
 
 
 def constants(graph_def):
@@ -67,10 +70,12 @@ def test_a_batch_norm_that_feeds_two_and_a_kernel_of_its_own():
         given = rng.standard_normal((1, 2, 2, 3)).astype(np.float32)
         expected = session.run("embedding:0", {"images:0": given})
         made = folding.fold_batch_norms(graph.as_graph_def())
-    with frozen.session_of(made, "folded", rewrite=False) as session:
+    with exported.session_of(made, "folded", rewrite=False) as session:
         assert relative(session.run("embedding:0", {"images:0": given}), expected) <= 1e-6
     by_hand = given
-    for kernel, (weight, bias, mean, variance) in zip(kernels, statistics.astype(np.float64), strict=True):
+    for kernel, (weight, bias, mean, variance) in zip(
+        kernels, statistics.astype(np.float64), strict=True
+    ):
         y = (by_hand @ kernel[0, 0] - mean) / np.sqrt(variance + 1e-3) * weight + bias
         by_hand = np.maximum(y, 0) + y
     assert relative(expected, by_hand) <= 1e-6
@@ -81,13 +86,17 @@ def test_smaller_types_are_half_as_large_and_near(small_checkpoint, tmp_path, pr
     found = freezing.export_pb(small_checkpoint, tmp_path / "x.pb", PLAIN, precision=precision)
     print(f"{precision}: {found}")
     assert found.cosine >= 0.999 and 1e-5 < found.difference < 0.05 and found.distance_change < 0.05
-    graph_def = frozen.read_graph_def(tmp_path / "x.pb")
+    graph_def = exported.read_graph_def(tmp_path / "x.pb")
     assert (tmp_path / "x.pb").stat().st_size / 1e6 == pytest.approx(megabytes, abs=1)
-    assert frozen.metadata_of(graph_def)["precision"] == precision
-    kind = network.DTYPES[precision].as_datatype_enum
-    assert {n.attr["T"].type for n in graph_def.node if n.op in ("Conv2D", "BiasAdd", "Relu")} == {kind}
-    with frozen.session_of(graph_def, "", rewrite=False) as session:
-        tensors = [session.graph.get_tensor_by_name(f"{n}:0") for n in ("image_tensor", "person_embedding")]
+    assert exported.metadata_of(graph_def)["precision"] == precision
+    kind = DTYPES[precision].as_datatype_enum
+    assert {n.attr["T"].type for n in graph_def.node if n.op in ("Conv2D", "BiasAdd", "Relu")} == {
+        kind
+    }
+    with exported.session_of(graph_def, "", rewrite=False) as session:
+        tensors = [
+            session.graph.get_tensor_by_name(f"{n}:0") for n in ("image_tensor", "person_embedding")
+        ]
         assert [tensor.dtype for tensor in tensors] == [tf.float32, tf.float32]
 
 
@@ -140,17 +149,20 @@ def test_what_a_comparison_says():
 
 SAME_BYTES = """
 import sys
-from mgn import checkpoints, freezing
+from mgn.export import freezing
+from mgn.weights import checkpoints
 made = freezing.freeze(checkpoints.find(sys.argv[1]), sys.argv[2], "jpeg", "bfloat16", winograd=True)
 open(sys.argv[3], "wb").write(made.SerializeToString(deterministic=True))
 """
 
 
 def test_the_same_bytes_from_two_fresh_processes(small_checkpoint, tmp_path):
-    root = Path(__file__).parent.parent
+    root = Path(__file__).parents[2]
     for name in ("a", "b"):
         command = [sys.executable, "-c", SAME_BYTES, small_checkpoint, PRE_POST, tmp_path / name]
         subprocess.run(command, cwd=root, check=True)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
     with load_embedder(small_checkpoint)._session as session:
-        assert len(session.graph.get_operations()) > 1000  # the source is another graph than what is compared
+        assert (
+            len(session.graph.get_operations()) > 1000
+        )  # the source is another graph than what is compared

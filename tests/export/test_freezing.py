@@ -14,11 +14,15 @@ import pytest
 import tensorflow.compat.v1 as tf
 from conftest import REFERENCE, relative, seeded_variables, write_checkpoint
 
-from mgn import checkpoints, freezing, frozen, inference, serving
+from mgn import inference
 from mgn.config import NetworkOptions
-from mgn.errors import CheckError, InputError
-from mgn.images import PictureReader
-from mgn.inference import PLAIN, PRE_POST, load_embedder
+from mgn.data.reading import PictureReader
+from mgn.export import freezing
+from mgn.inference import exported, load_embedder
+from mgn.inference.graph import OUTPUTS, PLAIN, PRE_POST
+from mgn.serving import saved_model
+from mgn.system.errors import CheckError, InputError
+from mgn.weights import checkpoints
 
 STRANGER = """
 import sys
@@ -37,7 +41,15 @@ assert not any(name.split(".")[0] == "mgn" for name in sys.modules)
 def run_as_stranger(tmp_path, pb, fetch, **inputs):
     """Feed arrays to a pb in a process that knows nothing of this package."""
     np.savez(tmp_path / "arrays.npz", **inputs)
-    command = [sys.executable, "-c", STRANGER, str(pb), "image_tensor:0", f"{fetch}:0", "arrays.npz"]
+    command = [
+        sys.executable,
+        "-c",
+        STRANGER,
+        str(pb),
+        "image_tensor:0",
+        f"{fetch}:0",
+        "arrays.npz",
+    ]
     subprocess.run(command, cwd=tmp_path, check=True)
     return np.load(tmp_path / "arrays.npz")
 
@@ -53,16 +65,22 @@ def full_checkpoint(tmp_path_factory):
 def pictures():
     rng = np.random.default_rng(3)
     return [
-        rng.integers(0, 256, (*size, 3), np.uint8) for size in ((128, 64), (128, 64), (301, 99), (40, 200))
+        rng.integers(0, 256, (*size, 3), np.uint8)
+        for size in ((128, 64), (128, 64), (301, 99), (40, 200))
     ]
 
 
 def test_a_plain_pb_alone_gives_the_published_embedding(tmp_path, full_checkpoint):
     freezing.export_pb(full_checkpoint, tmp_path / "mgn.pb", PLAIN)
     batch = (
-        np.random.RandomState(7).standard_normal((2, 3, 384, 128)).astype(np.float32).transpose(0, 2, 3, 1)
+        np.random.RandomState(7)
+        .standard_normal((2, 3, 384, 128))
+        .astype(np.float32)
+        .transpose(0, 2, 3, 1)
     )
-    got = run_as_stranger(tmp_path, tmp_path / "mgn.pb", "person_embedding", one=batch[:1], both=batch)
+    got = run_as_stranger(
+        tmp_path, tmp_path / "mgn.pb", "person_embedding", one=batch[:1], both=batch
+    )
     expected = np.load(REFERENCE / "forward_seathiefwang_avg.npz")["embedding"]
     print(f"plain pb: {relative(got['both'], expected):.1e}")
     assert relative(got["one"], expected[:1]) <= 1e-5
@@ -72,7 +90,12 @@ def test_a_plain_pb_alone_gives_the_published_embedding(tmp_path, full_checkpoin
 
 def test_a_pre_post_pb_alone_gives_its_sources_embedding(tmp_path, small_graphs, small_checkpoint):
     batch = np.stack(pictures()[:2])
-    sizes = {"one": batch[:1], "both": batch, "odd": pictures()[2][None], "wide": pictures()[3][None]}
+    sizes = {
+        "one": batch[:1],
+        "both": batch,
+        "odd": pictures()[2][None],
+        "wide": pictures()[3][None],
+    }
     got = run_as_stranger(tmp_path, small_graphs(PRE_POST), "result_embedding", **sizes)
     source = load_embedder(small_checkpoint)
     for name, arrays in sizes.items():
@@ -83,7 +106,7 @@ def test_a_pre_post_pb_alone_gives_its_sources_embedding(tmp_path, small_graphs,
 
 
 def test_every_kind_of_file_embeds_alike(tmp_path, small_checkpoint, small_graphs):
-    served, _ = serving.export_saved_model(small_graphs(PLAIN), tmp_path / "served", PLAIN)
+    served, _ = saved_model.export_saved_model(small_graphs(PLAIN), tmp_path / "served", PLAIN)
     source = load_embedder(small_checkpoint)
     expected, unflipped = source(pictures()), source(pictures(), flip=False)
     assert relative(unflipped, expected) > 1e-3
@@ -94,7 +117,9 @@ def test_every_kind_of_file_embeds_alike(tmp_path, small_checkpoint, small_graph
 
 
 def test_inner_tensors_of_the_pre_post_graph(small_graphs):
-    with frozen.session_of(frozen.read_graph_def(small_graphs(PRE_POST)), "pre_post.pb") as session:
+    with exported.session_of(
+        exported.read_graph_def(small_graphs(PRE_POST)), "pre_post.pb"
+    ) as session:
         names = [f"{name}_embedding:0" for name in ("original", "flip", "result")]
         batch = np.stack(pictures()[:2]).astype(np.float32)
         original, flip, result = session.run(names, {"image_tensor:0": batch})
@@ -105,28 +130,43 @@ def test_inner_tensors_of_the_pre_post_graph(small_graphs):
 
 
 @pytest.mark.parametrize("form", [PLAIN, PRE_POST])
-def test_the_graph_holds_what_inference_needs_and_its_description(small_graphs, small_checkpoint, form):
-    graph_def = frozen.read_graph_def(small_graphs(form))
+def test_the_graph_holds_what_inference_needs_and_its_description(
+    small_graphs, small_checkpoint, form
+):
+    graph_def = exported.read_graph_def(small_graphs(form))
     nodes = {node.name: node for node in graph_def.node}
-    reached, queue = set(), [inference.OUTPUTS[form]]
+    reached, queue = set(), [OUTPUTS[form]]
     while queue:
         name = queue.pop()
         if name not in reached:
             reached.add(name)
             queue += [i.split(":")[0].lstrip("^") for i in nodes[name].input]
-    assert set(nodes) - reached == {frozen.METADATA}
+    assert set(nodes) - reached == {exported.METADATA}
     kinds = {node.op for node in graph_def.node}
     assert not [
-        k for k in kinds if "Variable" in k or "Grad" in k or k.startswith(("Assign", "Save", "Restore"))
+        k
+        for k in kinds
+        if "Variable" in k or "Grad" in k or k.startswith(("Assign", "Save", "Restore"))
     ]
     assert not any(name.startswith("fc_id") for name in nodes)
     assert "FusedBatchNormV3" not in kinds
     identities = {name for name, node in nodes.items() if node.op == "Identity"}
-    names = "original_embedding", "flip_embedding", "resize_image", "person_embedding", "network/embedding"
+    names = (
+        "original_embedding",
+        "flip_embedding",
+        "resize_image",
+        "person_embedding",
+        "network/embedding",
+    )
     assert identities <= {*names}
     assert "StridedSlice" not in kinds
-    described = frozen.metadata_of(graph_def)
-    assert (described["form"], described["num_classes"], described["height"], described["width"]) == (
+    described = exported.metadata_of(graph_def)
+    assert (
+        described["form"],
+        described["num_classes"],
+        described["height"],
+        described["width"],
+    ) == (
         form,
         10,
         96,
@@ -139,10 +179,12 @@ def test_the_graph_holds_what_inference_needs_and_its_description(small_graphs, 
 
 def test_saved_model_signatures(tmp_path, small_graphs):
     (tmp_path / "served" / "6").mkdir(parents=True)  # an earlier version, which stays as it is
-    made, found = serving.export_saved_model(small_graphs(PRE_POST), tmp_path / "served", PRE_POST)
+    made, found = saved_model.export_saved_model(
+        small_graphs(PRE_POST), tmp_path / "served", PRE_POST
+    )
     assert made == tmp_path / "served" / "7" and found.difference <= 1e-5
-    assert serving.next_version(tmp_path / "served") == 8
-    assert serving.next_version(tmp_path / "new") == 1
+    assert saved_model.next_version(tmp_path / "served") == 8
+    assert saved_model.next_version(tmp_path / "new") == 1
     with tf.Session(graph=tf.Graph()) as session:
         loaded = tf.saved_model.loader.load(session, ["serve"], str(made))
         batch = np.stack(pictures()[:2]).astype(np.float32)
@@ -157,16 +199,18 @@ def test_saved_model_signatures(tmp_path, small_graphs):
             rows.append(session.run(made_tensor, {given: batch}))
     assert rows[0].shape == (2, 2048)  # one row a picture: the reproduced repository's gave two
     assert np.array_equal(rows[0], rows[1])
-    with frozen.session_of(frozen.read_graph_def(small_graphs(PRE_POST)), PRE_POST) as session:
+    with exported.session_of(exported.read_graph_def(small_graphs(PRE_POST)), PRE_POST) as session:
         assert (
-            relative(rows[0], session.run(f"{inference.OUTPUTS[PRE_POST]}:0", {"image_tensor:0": batch}))
+            relative(rows[0], session.run(f"{OUTPUTS[PRE_POST]}:0", {"image_tensor:0": batch}))
             <= 1e-5
         )
 
 
 def opencv_difference(pb, expected):
     network = cv2.dnn.readNetFromTensorflow(str(pb))
-    network.setInput(np.random.RandomState(7).standard_normal((2, 3, 384, 128)).astype(np.float32))  # NCHW
+    network.setInput(
+        np.random.RandomState(7).standard_normal((2, 3, 384, 128)).astype(np.float32)
+    )  # NCHW
     difference = relative(network.forward(), np.load(REFERENCE / f"{expected}.npz")["embedding"])
     print(f"OpenCV {expected}: {difference:.1e}")
     return difference
@@ -202,7 +246,7 @@ def test_wrong_input(tmp_path, small_checkpoint, small_graphs):
     with pytest.raises(InputError, match="exists"):
         freezing.export_pb(small_checkpoint, small_graphs(PLAIN), PLAIN)
     with pytest.raises(InputError, match=r"a plain graph; use export_tf_serving_model\.py"):
-        serving.export_saved_model(small_graphs(PLAIN), tmp_path / "served", PRE_POST)
+        saved_model.export_saved_model(small_graphs(PLAIN), tmp_path / "served", PRE_POST)
     (tmp_path / "cut.pb").write_bytes(small_graphs(PLAIN).read_bytes()[:5_000_000])
     (tmp_path / "text.pb").write_text("hello")
     (tmp_path / "empty.pb").touch()
@@ -210,7 +254,7 @@ def test_wrong_input(tmp_path, small_checkpoint, small_graphs):
         with pytest.raises(InputError, match=rf"{name}\.pb"):
             load_embedder(tmp_path / f"{name}.pb")
         with pytest.raises(InputError, match=rf"{name}\.pb"):
-            serving.export_saved_model(tmp_path / f"{name}.pb", tmp_path / "served", PLAIN)
+            saved_model.export_saved_model(tmp_path / f"{name}.pb", tmp_path / "served", PLAIN)
     tf.constant(1.0, name="something")
     (tmp_path / "other.pb").write_bytes(tf.get_default_graph().as_graph_def().SerializeToString())
     with pytest.raises(InputError, match="no tensor image_tensor"):
@@ -224,7 +268,7 @@ def test_wrong_input(tmp_path, small_checkpoint, small_graphs):
 
 def test_the_example_of_the_readme(tmp_path, small_graphs, small_checkpoint):
     """Its ten lines, run in a process without this package on two pictures of our own."""
-    readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
     (code,) = re.findall(r"<!-- embed -->\n```python\n(.*?)```", readme, re.DOTALL)
     names = [tmp_path / name for name in re.findall(r'"(runs/\S+\.jpg)"', code)]
     names[0].parent.mkdir(parents=True)

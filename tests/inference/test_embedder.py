@@ -10,10 +10,10 @@ from conftest import relative, run, seeded_variables
 
 import evaluate
 from mgn import weights
-from mgn.frozen import read_graph_def, session_of
-from mgn.inference import open_exported
+from mgn.inference.embedder import open_exported
+from mgn.inference.exported import read_graph_def, session_of
 from mgn.network import mgn
-from mgn.session import new_session
+from mgn.system.session import new_session
 
 
 def freeze(path, arrays, build, output):
@@ -21,7 +21,9 @@ def freeze(path, arrays, build, output):
     with tf.Graph().as_default() as graph, new_session(graph, rewrite=False) as session:
         build(tf.placeholder(tf.float32, [None, None, None, 3], name="image_tensor"))
         weights.assign(session, arrays)
-        frozen = tf.graph_util.convert_variables_to_constants(session, graph.as_graph_def(), [output])
+        frozen = tf.graph_util.convert_variables_to_constants(
+            session, graph.as_graph_def(), [output]
+        )
     path.write_bytes(frozen.SerializeToString())
 
 
@@ -29,7 +31,9 @@ def as_mgn_reid_did(images):
     """Its preprocessing (TensorFlow's old bilinear), both halves of one batch, its names."""
     resized = tf.identity(tf.image.resize_images(images, [384, 128]), "resize_image")
     normal = tf.div(resized / 255 - [0.485, 0.456, 0.406], [0.229, 0.224, 0.225], name="image_norm")
-    both = mgn(tf.concat([normal, tf.image.flip_left_right(normal)], 0), 10, False, "avg", "prelu").embedding
+    both = mgn(
+        tf.concat([normal, tf.image.flip_left_right(normal)], 0), 10, False, "avg", "prelu"
+    ).embedding
     both = tf.identity(both, "person_embedding")
     count = tf.shape(both)[0] // 2
     original = tf.identity(both[:count, :], "original_embedding")
@@ -58,9 +62,16 @@ def test_mgn_reids_graph_with_pre_and_post_embeds_as_it_is(theirs, dataset, tmp_
     assert relative(embed([picture]), expected) <= 1e-6
     assert relative(embed.original([picture]), plain) <= 1e-6
     for name, folder in (("query", "query"), ("gallery", "bounding_box_test")):
-        rows = [f"{dataset}/{folder}/00{p:02}_c{c}s1_000000_00.jpg,{p},{c}" for p in (9, 10) for c in (1, 2)]
+        rows = [
+            f"{dataset}/{folder}/00{p:02}_c{c}s1_000000_00.jpg,{p},{c}"
+            for p in (9, 10)
+            for c in (1, 2)
+        ]
         (tmp_path / f"{name}.csv").write_text("\n".join(["path,person,camera", *rows]))
-    assert run(evaluate, "--dataset", tmp_path, "--model", theirs, "--output_dir", tmp_path / "scores") == 0
+    assert (
+        run(evaluate, "--dataset", tmp_path, "--model", theirs, "--output_dir", tmp_path / "scores")
+        == 0
+    )
     told = json.loads((tmp_path / "scores" / "metrics.json").read_text())
     assert told["queries"] == 4 and 0 < told["mAP"] <= 1
 
@@ -75,4 +86,7 @@ def test_its_plain_graph_of_any_size_gets_our_preprocessing(tmp_path):
     with session_of(read_graph_def(tmp_path / "model.pb"), "", rewrite=False) as session:
         normal = (picture / np.float32(255) - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
         expected = session.run("person_embedding:0", {"image_tensor:0": normal[None]})
-    assert relative(open_exported(tmp_path / "model.pb", rewrite=False).original([picture]), expected) <= 1e-5
+    assert (
+        relative(open_exported(tmp_path / "model.pb", rewrite=False).original([picture]), expected)
+        <= 1e-5
+    )

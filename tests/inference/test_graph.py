@@ -18,10 +18,14 @@ from mutated import mutate, png
 
 import evaluate
 import export_pb_with_pre_post
-from mgn import artefact, encoded, freezing, frozen, images, inference
-from mgn.config import EXPORT_MAX_PIXELS
-from mgn.errors import PictureError
-from mgn.inference import load_embedder, open_exported
+from mgn.config.options import EXPORT_MAX_PIXELS
+from mgn.data import images, reading
+from mgn.export import description, freezing
+from mgn.inference import embedder, exported, load_embedder
+from mgn.inference import graph as graph_module
+from mgn.inference.embedder import open_exported
+from mgn.inference.graph import PRE_POST, build
+from mgn.system.errors import PictureError
 
 
 def coloured(height, width, seed=0):
@@ -79,7 +83,7 @@ def decoder():
     """Contents of files to float32 [N, 96, 32, 3]; the session is one for all tests."""
     with tf.Graph().as_default() as graph:
         contents = tf.placeholder(tf.string, [None])
-        made = encoded.decode_and_resize(contents, 96, 32)
+        made = graph_module.decode_and_resize(contents, 96, 32)
     with tf.Session(graph=graph) as session:
         yield lambda *files: session.run(made, {contents: np.array(files, object)})
 
@@ -95,13 +99,15 @@ def pb(small_checkpoint, tmp_path_factory):
 @pytest.fixture(scope="module")
 def embed_files(pb):
     """Contents of files to embeddings, by the graph alone."""
-    with frozen.session_of(frozen.read_graph_def(pb), pb, rewrite=False) as session:
-        yield lambda *files: session.run("result_embedding:0", {"image_tensor:0": np.array(files, object)})
+    with exported.session_of(exported.read_graph_def(pb), pb, rewrite=False) as session:
+        yield lambda *files: session.run(
+            "result_embedding:0", {"image_tensor:0": np.array(files, object)}
+        )
 
 
 def read_all(tmp_path):
     """What the package's own reader makes of `FILES`."""
-    with closing(images.PictureReader()) as read:
+    with closing(reading.PictureReader()) as read:
         for i, contents in enumerate(FILES.values()):
             (tmp_path / str(i)).write_bytes(contents)
         return [read(tmp_path / str(i)) for i in range(len(FILES))]
@@ -111,7 +117,9 @@ def test_every_kind_of_file_in_one_batch_decodes_as_the_reader_does(decoder, tmp
     got, expected = decoder(*FILES.values()), read_all(tmp_path)
     with tf.Session() as session:
         for name, made, picture in zip(FILES, got, expected, strict=True):
-            assert np.array_equal(made, session.run(images.resize(tf.constant(picture), 96, 32))), name
+            assert np.array_equal(made, session.run(images.resize(tf.constant(picture), 96, 32))), (
+                name
+            )
 
 
 def test_grey_and_cmyk_are_what_pillow_makes_of_them(tmp_path):
@@ -124,7 +132,9 @@ def test_grey_and_cmyk_are_what_pillow_makes_of_them(tmp_path):
 @pytest.mark.parametrize("kind", ["market", "cuhk", "large"])
 def test_resizing_inside_the_graph_is_pillows(kind):
     stored = np.load(REFERENCE / "preprocess.npz")
-    made = encoded.decode_and_resize(tf.constant([saved(stored[f"{kind}_rgb"], "PNG")]), 384, 128)
+    made = graph_module.decode_and_resize(
+        tf.constant([saved(stored[f"{kind}_rgb"], "PNG")]), 384, 128
+    )
     with tf.Session() as session:
         difference = np.abs(session.run(made)[0] - stored[f"{kind}_pil_bicubic_384x128"])
     assert difference.mean() < 0.4 and np.mean(difference <= 2) > 0.998
@@ -132,7 +142,10 @@ def test_resizing_inside_the_graph_is_pillows(kind):
 
 def test_files_and_pictures_give_one_vector(pb, embed_files, small_checkpoint, tmp_path):
     pictures = read_all(tmp_path)
-    with closing(load_embedder(small_checkpoint)) as source, closing(open_exported(pb, False)) as embed:
+    with (
+        closing(load_embedder(small_checkpoint)) as source,
+        closing(open_exported(pb, False)) as embed,
+    ):
         expected = source(pictures)
         assert relative(embed_files(*FILES.values()), expected) <= 1e-5
         assert relative(embed(pictures), expected) <= 1e-5
@@ -140,25 +153,29 @@ def test_files_and_pictures_give_one_vector(pb, embed_files, small_checkpoint, t
 
 
 def test_it_says_what_it_is(pb):
-    found = artefact.describe(pb)
+    found = description.describe(pb)
     assert found.inputs == {"image_tensor": "string [N]"} and found.description["input"] == "jpeg"
     assert found.operations["DecodeJpeg"] == 1 and found.operations["Conv2D"] == 111
     assert 2.7 < found.gigaflops < 3.2  # twice 24 GFLOP, by (96 × 32) / (384 × 128)
-    text = artefact.as_text(found)
+    text = description.as_text(found)
     assert "input   image_tensor: string [N]" in text and "decoder libjpeg's accurate" in text
 
 
 def test_functions_are_numbered_by_the_graph_not_by_the_process():
     def one():
         with tf.Graph().as_default() as graph:
-            encoded.decode_and_resize(tf.placeholder(tf.string, [None]), 96, 32)
+            graph_module.decode_and_resize(tf.placeholder(tf.string, [None]), 96, 32)
         return graph.as_graph_def()
 
     first, second = one(), one()
-    assert first.SerializeToString(deterministic=True) != second.SerializeToString(deterministic=True)
+    assert first.SerializeToString(deterministic=True) != second.SerializeToString(
+        deterministic=True
+    )
     for graph_def in (first, second):
         freezing.rename_functions(graph_def)
-    assert first.SerializeToString(deterministic=True) == second.SerializeToString(deterministic=True)
+    assert first.SerializeToString(deterministic=True) == second.SerializeToString(
+        deterministic=True
+    )
     kinds = Counter(node.op for f in first.library.function for node in f.node_def)
     assert kinds["DecodeJpeg"] == 1 and "StridedSlice" not in kinds
 
@@ -174,7 +191,9 @@ WRONG_HEADERS = {
 def without_pixels(jpeg):
     """The same file, its frame header (baseline or progressive) with a height of 0."""
     at = next(
-        jpeg.index(marker) for marker in (b"\xff\xc0\x00\x11\x08", b"\xff\xc2\x00\x11\x08") if marker in jpeg
+        jpeg.index(marker)
+        for marker in (b"\xff\xc0\x00\x11\x08", b"\xff\xc2\x00\x11\x08")
+        if marker in jpeg
     )
     return jpeg[: at + 5] + b"\0\0" + jpeg[at + 7 :]
 
@@ -216,10 +235,14 @@ def test_a_png_bomb_is_refused_before_it_fills_the_memory(tmp_path):
     """In a process of its own, whose memory is not yet large."""
     bomb = WRONG_HEADERS[f"larger than {EXPORT_MAX_PIXELS} pixels"]
     assert len(bomb) < 100_000
-    for name, contents in (("0", FILES["png"]), ("1", bomb), ("2", png(4000, 4000, bytes(4000 * 501)))):
+    for name, contents in (
+        ("0", FILES["png"]),
+        ("1", bomb),
+        ("2", png(4000, 4000, bytes(4000 * 501))),
+    ):
         (tmp_path / name).write_bytes(contents)
     command = [sys.executable, "-c", MEMORY, *(tmp_path / name for name in "012")]
-    root = Path(__file__).parent.parent
+    root = Path(__file__).parents[2]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
     refused, kilobytes, allowed, more = done.stdout.split()
     assert (refused, allowed) == ("refused", "decoded")
@@ -268,7 +291,7 @@ def test_damaged_jpegs_give_an_error_or_a_vector(embed_files):
 def test_an_empty_batch_and_a_wrong_rank(embed_files, pb):
     with pytest.raises(tf.errors.InvalidArgumentError, match="no pictures, or none with pixels"):
         embed_files()
-    with frozen.session_of(frozen.read_graph_def(pb), pb, rewrite=False) as session:
+    with exported.session_of(exported.read_graph_def(pb), pb, rewrite=False) as session:
         for files in (FILES["png"], [[FILES["png"]]]):
             with pytest.raises(ValueError, match="Cannot feed value of shape"):
                 session.run("result_embedding:0", {"image_tensor:0": np.array(files, object)})
@@ -277,12 +300,12 @@ def test_an_empty_batch_and_a_wrong_rank(embed_files, pb):
 @pytest.mark.parametrize("input_type", ["float32", "uint8"])
 def test_hostile_pixels(input_type):
     """A graph whose network is a mean: what happens before and after it is the same for every network."""
-    options = inference.NetworkOptions(10, height=96, width=32)
+    options = embedder.NetworkOptions(10, height=96, width=32)
 
     def network(pictures):
         return tf.tile(tf.nn.relu(tf.reduce_mean(pictures, axis=[1, 2])), [1, 4])
 
-    result = inference.build(inference.PRE_POST, options, input_type, network)
+    result = build(PRE_POST, options, input_type, network)
     given = tf.get_default_graph().get_tensor_by_name("image_tensor:0")
     batch = np.stack([coloured(50, 30, seed) for seed in range(3)]).astype(input_type)
     with tf.Session() as session:
@@ -290,7 +313,9 @@ def test_hostile_pixels(input_type):
         assert np.linalg.norm(expected, axis=1) == pytest.approx(1, abs=1e-5)
         assert session.run(result, {given: batch[:, :1, :1]}).shape == (3, 12)
         for empty in (batch[:0], batch[:, :0], batch[:, :, :0]):
-            with pytest.raises(tf.errors.InvalidArgumentError, match="no pictures, or none with pixels"):
+            with pytest.raises(
+                tf.errors.InvalidArgumentError, match="no pictures, or none with pixels"
+            ):
                 session.run(result, {given: empty})
         with pytest.raises(ValueError, match="Cannot feed value of shape"):
             session.run(result, {given: batch[0]})
@@ -318,5 +343,8 @@ def test_evaluate_names_the_file_that_is_too_large_for_the_model(pb, dataset, tm
         capsys, evaluate, "--dataset", tmp_path, "--model", pb, "--output_dir", tmp_path / "scores"
     )
     (tmp_path / "large.jpg").write_bytes(FILES["jpeg"])
-    assert run(evaluate, "--dataset", tmp_path, "--model", pb, "--output_dir", tmp_path / "scores") == 0
+    assert (
+        run(evaluate, "--dataset", tmp_path, "--model", pb, "--output_dir", tmp_path / "scores")
+        == 0
+    )
     assert json.loads((tmp_path / "scores" / "metrics.json").read_text())["queries"] == 2

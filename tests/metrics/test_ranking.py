@@ -5,10 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mgn import metrics, reranking
-from mgn.errors import InputError
+from mgn import metrics
+from mgn.metrics import ranking as ranking_module
+from mgn.metrics import reranking
+from mgn.system.errors import InputError
 
-REFERENCE = Path(__file__).parent / "reference"
+REFERENCE = Path(__file__).parents[1] / "reference"
 LABELS = ("query_ids", "gallery_ids", "query_cameras", "gallery_cameras")
 
 
@@ -55,15 +57,17 @@ def test_scores_do_not_depend_on_scale_or_offset(published, scale, offset):
 @pytest.mark.parametrize("tile", [2048, 64])  # one tile, and many
 def test_reranked_distances_equal_published_code(published, key, options, tile, monkeypatch):
     monkeypatch.setattr(reranking, "_TILE", tile)
-    distances = metrics.rerank(*features_of(published), *options)
+    distances = ranking_module.rerank(*features_of(published), *options)
     assert distances.dtype == np.float32
     np.testing.assert_allclose(distances, published[key], rtol=0, atol=1e-5)
 
 
 def test_reranked_map_equals_published_code(published):
-    distances = metrics.rerank(*features_of(published))
+    distances = ranking_module.rerank(*features_of(published))
     result = metrics.evaluate_distances(distances, *labels_of(published))
-    np.testing.assert_allclose(result.mAP, published["map_reranked_seathiefwang"], rtol=0, atol=1e-6)
+    np.testing.assert_allclose(
+        result.mAP, published["map_reranked_seathiefwang"], rtol=0, atol=1e-6
+    )
 
 
 # 2. Plain loops
@@ -106,7 +110,12 @@ def random_case(seed, queries=25, entries=60):
     query_cameras, gallery_cameras = rng.integers(1, 4, queries), rng.integers(1, 4, entries)
     query_cameras[query_ids == 1] = gallery_cameras[gallery_ids == 1] = 2  # seen by one camera only
     gallery_ids[np.flatnonzero(gallery_ids == 2)[1:]] = 0  # at most one picture
-    query_ids[0], gallery_ids[0], query_cameras[0], gallery_cameras[0] = 3, 3, 1, 2  # one match for certain
+    query_ids[0], gallery_ids[0], query_cameras[0], gallery_cameras[0] = (
+        3,
+        3,
+        1,
+        2,
+    )  # one match for certain
     return distances, query_ids, gallery_ids, query_cameras, gallery_cameras
 
 
@@ -118,7 +127,11 @@ def test_scores_equal_plain_loops(seed):
     found = np.array([row is not None for row in plain])
     expected = np.array([row or (np.nan,) * 3 + (-1,) for row in plain])
     assert 0 < found.sum() < len(plain)
-    got = (result.average_precision, result.average_precision_official, result.inverse_negative_penalty)
+    got = (
+        result.average_precision,
+        result.average_precision_official,
+        result.inverse_negative_penalty,
+    )
     np.testing.assert_allclose(np.stack(got, axis=1), expected[:, :3], rtol=0, atol=1e-12)
     np.testing.assert_array_equal(result.first_match, expected[:, 3])
     means = (result.mAP, result.mAP_official, result.mINP)
@@ -130,12 +143,15 @@ def test_scores_equal_plain_loops(seed):
 
 
 def test_features_rank_as_their_distances(monkeypatch):
-    monkeypatch.setattr(metrics, "_HELD", 7 * 60)
+    monkeypatch.setattr(ranking_module, "_HELD", 7 * 60)
     rng = np.random.default_rng(3)
     query, gallery = rng.standard_normal((25, 5)), rng.standard_normal((60, 5))
     distances = np.linalg.norm(query[:, None] - gallery, axis=2)
     labels = random_case(3)[1:]
-    got, expected = metrics.evaluate(query, gallery, *labels), metrics.evaluate_distances(distances, *labels)
+    got, expected = (
+        metrics.evaluate(query, gallery, *labels),
+        metrics.evaluate_distances(distances, *labels),
+    )
     np.testing.assert_array_equal(got.average_precision, expected.average_precision)
     np.testing.assert_array_equal(got.cmc, expected.cmc)
 
@@ -165,13 +181,21 @@ def test_ties_of_small_whole_numbers_rank_by_index(size):
 def test_a_dead_network_ranks_by_index(monkeypatch, many):
     """All embeddings alike but for a few: measured pair by pair or all at once."""
     rng = np.random.default_rng(1)
-    monkeypatch.setattr(metrics, "_MANY", many)
+    monkeypatch.setattr(ranking_module, "_MANY", many)
     gallery = np.ones((300, 32), np.float32)
     gallery[::7, 0] += rng.integers(0, 3, 43) * 1e-6
-    labels = rng.integers(1, 6, 10), rng.integers(0, 6, 300), rng.integers(1, 4, 10), rng.integers(1, 4, 300)
+    labels = (
+        rng.integers(1, 6, 10),
+        rng.integers(0, 6, 300),
+        rng.integers(1, 4, 10),
+        rng.integers(1, 4, 300),
+    )
     query = gallery[:10] + np.float32(0.5)
     distances = np.array([[np.square(g.astype(float) - q).sum() for g in gallery] for q in query])
-    got, expected = metrics.evaluate(query, gallery, *labels), metrics.evaluate_distances(distances, *labels)
+    got, expected = (
+        metrics.evaluate(query, gallery, *labels),
+        metrics.evaluate_distances(distances, *labels),
+    )
     np.testing.assert_array_equal(got.average_precision, expected.average_precision)
 
 
@@ -187,8 +211,8 @@ def test_equal_pictures_rank_by_index_whatever_the_blocks(monkeypatch, rows, hel
     labels = rng.integers(1, 6, 20), ids, rng.integers(1, 4, 20), cameras
     distances = np.array([[np.square(g.astype(float) - q).sum() for g in gallery] for q in query])
     expected = metrics.evaluate_distances(distances, *labels)
-    monkeypatch.setattr(metrics, "ROWS", rows)
-    monkeypatch.setattr(metrics, "_HELD", held)
+    monkeypatch.setattr(ranking_module, "ROWS", rows)
+    monkeypatch.setattr(ranking_module, "_HELD", held)
     got = metrics.evaluate(query, gallery, *labels)
     np.testing.assert_array_equal(got.average_precision, expected.average_precision)
     np.testing.assert_array_equal(got.first_match, expected.first_match)
@@ -291,9 +315,11 @@ def test_bad_input_is_one_clear_line(position, value, message):
     arguments = [*GOOD[:position], value, *GOOD[position + 1 :]]
     calls = [metrics.evaluate]
     if position < 2:
-        calls.append(lambda *all_arguments: metrics.rerank(*all_arguments[:2]))
+        calls.append(lambda *all_arguments: ranking_module.rerank(*all_arguments[:2]))
     else:
-        calls.append(lambda *all_arguments: metrics.evaluate_distances(np.ones((2, 3)), *all_arguments[2:]))
+        calls.append(
+            lambda *all_arguments: metrics.evaluate_distances(np.ones((2, 3)), *all_arguments[2:])
+        )
     for call in calls:
         with pytest.raises(InputError) as error:
             call(*arguments)
@@ -301,7 +327,9 @@ def test_bad_input_is_one_clear_line(position, value, message):
         assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("distances", [np.ones((2, 2)), np.ones((0, 3)), [[1, 2, 3], [1, np.nan, 3]]])
+@pytest.mark.parametrize(
+    "distances", [np.ones((2, 2)), np.ones((0, 3)), [[1, 2, 3], [1, np.nan, 3]]]
+)
 def test_bad_distances(distances):
     with pytest.raises(InputError):
         metrics.evaluate_distances(distances, *GOOD[2:])
@@ -312,7 +340,7 @@ def test_bad_distances(distances):
 )
 def test_bad_options(options):
     with pytest.raises(InputError, match=next(iter(options))):
-        metrics.rerank(*GOOD[:2], **options)
+        ranking_module.rerank(*GOOD[:2], **options)
 
 
 # 5. Re-ranking as the paper has it
@@ -323,28 +351,38 @@ def dense_rerank(query, gallery, k1, k2, lambda_value):
     features = np.concatenate([query, gallery]).astype(np.float64)
     total = len(features)
     distances = ((features[:, None] - features) ** 2).sum(axis=2)
-    order = [sorted(range(total), key=lambda j, i=i: (j != i, distances[i, j], j)) for i in range(total)]
+    order = [
+        sorted(range(total), key=lambda j, i=i: (j != i, distances[i, j], j)) for i in range(total)
+    ]
     place = np.argsort(order, axis=1)  # place[j, i]: where i stands in j's list
     distances = distances / np.maximum(distances.max(axis=1, keepdims=True), 1e-300)
 
-    def reciprocal(i, k):  # R(i, k), equation 3; a list has the picture itself before its k neighbours
+    def reciprocal(
+        i, k
+    ):  # R(i, k), equation 3; a list has the picture itself before its k neighbours
         return {j for j in order[i][: k + 1] if place[j, i] <= k}
 
     encodings = np.zeros((total, total))
     for i in range(total):
         members = reciprocal(i, k1)
-        for j in reciprocal(i, k1):  # R*, equation 5; > as in the authors' code, where the paper has >=
+        for j in reciprocal(
+            i, k1
+        ):  # R*, equation 5; > as in the authors' code, where the paper has >=
             closer = reciprocal(j, round(k1 / 2))
             if 3 * len(reciprocal(i, k1) & closer) > 2 * len(closer):
                 members |= closer
         for j in members:  # equation 7
             encodings[i, j] = np.exp(-distances[i, j])
     encodings /= encodings.sum(axis=1, keepdims=True)
-    encodings = np.stack([encodings[order[i][:k2]].mean(axis=0) for i in range(total)])  # equation 11
+    encodings = np.stack(
+        [encodings[order[i][:k2]].mean(axis=0) for i in range(total)]
+    )  # equation 11
     least = np.minimum(encodings[: len(query), None], encodings[None, len(query) :]).sum(axis=2)
     most = np.maximum(encodings[: len(query), None], encodings[None, len(query) :]).sum(axis=2)
     jaccard = 1 - least / most  # equation 10
-    return (1 - lambda_value) * jaccard + lambda_value * distances[: len(query), len(query) :]  # equation 12
+    return (1 - lambda_value) * jaccard + lambda_value * distances[
+        : len(query), len(query) :
+    ]  # equation 12
 
 
 @pytest.mark.parametrize(
@@ -355,9 +393,13 @@ def test_reranking_equals_the_paper(k1, k2, lambda_value, tile, monkeypatch):
     monkeypatch.setattr(reranking, "_TILE", tile)
     rng = np.random.default_rng(k1)
     people = rng.standard_normal((12, 8))
-    query, gallery = (people[rng.integers(0, 12, n)] + 0.7 * rng.standard_normal((n, 8)) for n in (17, 90))
-    got = metrics.rerank(query, gallery, k1, k2, lambda_value)
-    np.testing.assert_allclose(got, dense_rerank(query, gallery, k1, k2, lambda_value), rtol=0, atol=1e-5)
+    query, gallery = (
+        people[rng.integers(0, 12, n)] + 0.7 * rng.standard_normal((n, 8)) for n in (17, 90)
+    )
+    got = ranking_module.rerank(query, gallery, k1, k2, lambda_value)
+    np.testing.assert_allclose(
+        got, dense_rerank(query, gallery, k1, k2, lambda_value), rtol=0, atol=1e-5
+    )
 
 
 @pytest.mark.parametrize("tile", [2048, 16])
@@ -369,7 +411,10 @@ def test_reranking_breaks_ties_by_index(tile, monkeypatch):
     )  # whole numbers of mean 0: float32 has no rounding, and ties are exact
     query, gallery = rng.integers(-2, 3, (15, 3)), np.concatenate([half, -half])
     np.testing.assert_allclose(
-        metrics.rerank(query, gallery, 8, 4), dense_rerank(query, gallery, 8, 4, 0.3), rtol=0, atol=1e-5
+        ranking_module.rerank(query, gallery, 8, 4),
+        dense_rerank(query, gallery, 8, 4, 0.3),
+        rtol=0,
+        atol=1e-5,
     )
 
 
@@ -377,8 +422,10 @@ def test_reranking_breaks_ties_by_index(tile, monkeypatch):
 def test_reranking_pictures_that_are_all_alike(dtype):
     picture = np.random.default_rng(0).standard_normal(64).astype(dtype)
     query, gallery = np.tile(picture, (3, 1)), np.tile(picture, (30, 1))
-    distances = metrics.rerank(query, gallery, 5, 3)
+    distances = ranking_module.rerank(query, gallery, 5, 3)
     if dtype == np.float32:  # float64's mean is rounded, which mixes the order of these copies
-        np.testing.assert_allclose(distances, dense_rerank(query, gallery, 5, 3, 0.3), rtol=0, atol=1e-5)
+        np.testing.assert_allclose(
+            distances, dense_rerank(query, gallery, 5, 3, 0.3), rtol=0, atol=1e-5
+        )
     assert distances.min() >= -1e-5
     assert distances.max() <= 1 + 1e-5

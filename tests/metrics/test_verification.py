@@ -6,8 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
-from mgn import plots, verification
-from mgn.errors import InputError
+from mgn.evaluation import plots
+from mgn.metrics import verification
+from mgn.system.errors import InputError
 
 WIDTH = 1e-4  # of a bin
 ROUNDING = 2e-6  # what float32 may do to a distance above 0.1
@@ -47,7 +48,8 @@ def random_case(seed, queries=17, entries=45, noise=0.6):
     query_cameras[query_ids == 6] = gallery_cameras[gallery_ids == 6] = 3
     people = rng.standard_normal((10, 6))
     query, gallery = (
-        unit(people[ids] + noise * rng.standard_normal((len(ids), 6))) for ids in (query_ids, gallery_ids)
+        unit(people[ids] + noise * rng.standard_normal((len(ids), 6)))
+        for ids in (query_ids, gallery_ids)
     )
     return query, gallery, query_ids, gallery_ids, query_cameras, gallery_cameras
 
@@ -92,7 +94,9 @@ def test_counts_and_rates_equal_plain_loops(seed, monkeypatch):
 def test_fine_bins_hold_what_plain_loops_find(seed):
     case = random_case(seed)
     result = verification.verify(*case)
-    for counts, distances in zip((result.same, result.different), plain_distances(*case), strict=True):
+    for counts, distances in zip(
+        (result.same, result.different), plain_distances(*case), strict=True
+    ):
         below = np.append(0, np.cumsum(counts))
         assert (np.searchsorted(distances, result.edges - ROUNDING) <= below).all()
         assert (below[:-1] <= np.searchsorted(distances, result.edges[:-1] + ROUNDING)).all()
@@ -133,7 +137,9 @@ def test_the_roc_holds_the_rates_of_the_thresholds(tmp_path):
 def test_lists_and_wider_types_will_do():
     query, gallery, *labels = random_case(1)
     expected = verification.verify(query, gallery, *labels)
-    got = verification.verify(np.float64(query), gallery.tolist(), *(array.tolist() for array in labels))
+    got = verification.verify(
+        np.float64(query), gallery.tolist(), *(array.tolist() for array in labels)
+    )
     np.testing.assert_array_equal(got.same, expected.same)
     np.testing.assert_array_equal(got.different, expected.different)
 
@@ -195,7 +201,10 @@ def test_people_who_are_well_apart():
     # Same at 0.6180, different from 1.4142 on: no mistake is made anywhere between.
     case = circle(0, 0), circle(36, 90, 120), [1, 1], [1, 2, 2], [1, 1], [2, 2, 2]
     result = verification.verify(*case)
-    assert (result.eer, result.eer_threshold) == (0.0, pytest.approx((0.6180 + 1.4142) / 2, abs=WIDTH))
+    assert (result.eer, result.eer_threshold) == (
+        0.0,
+        pytest.approx((0.6180 + 1.4142) / 2, abs=WIDTH),
+    )
     assert result.true_positive_rates == {1e-2: 1.0, 1e-3: 1.0, 1e-4: 1.0}
     assert result.threshold == 1.4142  # the largest that lets nobody in
     assert result.false_positive_rate == result.false_negative_rate == 0.0
@@ -268,8 +277,16 @@ GOOD = (circle(0, 90), circle(10, 100, 200), [1, 2], [1, 2, 3], [1, 1], [2, 2, 2
 @pytest.mark.parametrize(
     "position, value, message",
     [
-        (0, 3 * circle(0, 90), "query features: the embedding must be normalised; 2 rows not of length 1"),
-        (1, circle(10, 100, 200) * [[1], [1], [1.002]], "gallery features: the embedding must be normalised"),
+        (
+            0,
+            3 * circle(0, 90),
+            "query features: the embedding must be normalised; 2 rows not of length 1",
+        ),
+        (
+            1,
+            circle(10, 100, 200) * [[1], [1], [1.002]],
+            "gallery features: the embedding must be normalised",
+        ),
         (
             1,
             [[1, 0], [0, 0], [1, 0]],
@@ -315,7 +332,11 @@ def test_distances_are_drawn_green_and_red(tmp_path):
     blue, green, red = np.moveaxis(picture, 2, 0)
     greens, reds, blacks = (
         np.flatnonzero(mask.sum(axis=0) > 3)
-        for mask in (green > red + 60, red > np.maximum(green, blue) + 60, (picture[:250] < 30).all(axis=2))
+        for mask in (
+            green > red + 60,
+            red > np.maximum(green, blue) + 60,
+            (picture[:250] < 30).all(axis=2),
+        )
     )
     assert greens.max() < reds.min()  # same people are nearer
     line = [x for x in blacks if greens.max() < x < reds.min()]

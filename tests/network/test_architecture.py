@@ -5,8 +5,12 @@ import pytest
 import tensorflow.compat.v1 as tf
 from conftest import REFERENCE, relative, seeded_variables
 
-from mgn import families, layers, network, weights
-from mgn.session import new_session
+from mgn import network, weights
+from mgn.network import layers
+from mgn.network.architecture import Mode, backbone, branch
+from mgn.system.session import new_session
+from mgn.weights import families
+from mgn.weights.variables import variable_shapes
 
 
 @pytest.mark.parametrize(
@@ -20,7 +24,10 @@ from mgn.session import new_session
 def test_forward_is_mgn_pytorchs(keys, pool, reduction, expected):
     arrays = seeded_variables(keys)
     pictures = (
-        np.random.RandomState(7).standard_normal((2, 3, 384, 128)).astype(np.float32).transpose(0, 2, 3, 1)
+        np.random.RandomState(7)
+        .standard_normal((2, 3, 384, 128))
+        .astype(np.float32)
+        .transpose(0, 2, 3, 1)
     )
     images = tf.placeholder(tf.float32, [None, 384, 128, 3])
     outputs = network.mgn(images, 751, False, pool, reduction)
@@ -49,7 +56,7 @@ def test_forward_is_mgn_pytorchs(keys, pool, reduction, expected):
 )
 def test_variables(reduction, count, values):
     """Values: every variable of `keys_*.txt` (running statistics included, counters not)."""
-    shapes = weights.variable_shapes(751, reduction)
+    shapes = variable_shapes(751, reduction)
     keys = REFERENCE / f"keys_{'seathiefwang' if reduction == 'relu' else 'lwplw_prelu'}.txt"
     listed = dict(line.split("\t") for line in keys.read_text().splitlines())
     wanted = {key for key in listed if not key.endswith("num_batches_tracked")}
@@ -59,7 +66,7 @@ def test_variables(reduction, count, values):
 
 
 def test_names_that_checkpoints_rely_on():
-    shapes = weights.variable_shapes(10, "prelu")
+    shapes = variable_shapes(10, "prelu")
     assert shapes["backbone/conv1/weight"] == (7, 7, 3, 64)
     assert shapes["backbone/layer1/0/downsample/0/weight"] == (1, 1, 64, 256)
     assert shapes["backbone/layer3/0/bn2/running_var"] == (256,)
@@ -95,20 +102,26 @@ def tf_match(pattern, name):
 @pytest.mark.parametrize(("height", "width"), [(96, 32), (192, 64), (384, 128)])
 def test_shapes_of_the_maps(height, width):
     images = tf.placeholder(tf.float32, [None, height, width, 3])
-    trunk = network.backbone(images, network.Mode(training=False))
+    trunk = backbone(images, Mode(training=False))
     assert trunk.shape.as_list() == [None, height // 16, width // 16, 1024]
-    sizes = [network.branch(trunk, b, network.Mode(training=False)).shape.as_list() for b in network.BRANCHES]
+    sizes = [branch(trunk, b, Mode(training=False)).shape.as_list() for b in network.BRANCHES]
     assert sizes == [[None, height // s, width // s, 2048] for s in (32, 16, 16)]
 
 
 def test_blocks_start_as_the_identity_when_asked():
     images = tf.placeholder(tf.float32, [None, 96, 32, 3])
     network.mgn(images, 10, True, zero_init_residual=True)
-    scales = {v.op.name: v for v in tf.global_variables() if v.op.name.endswith(("bn3/weight", "bn2/weight"))}
+    scales = {
+        v.op.name: v
+        for v in tf.global_variables()
+        if v.op.name.endswith(("bn3/weight", "bn2/weight"))
+    }
     with new_session(images.graph, rewrite=False) as session:
         session.run([v.initializer for v in scales.values()])
         values = session.run(scales)
-    assert all(np.all(value == (0 if name.endswith("bn3/weight") else 1)) for name, value in values.items())
+    assert all(
+        np.all(value == (0 if name.endswith("bn3/weight") else 1)) for name, value in values.items()
+    )
 
 
 @pytest.mark.parametrize("size", [1, 3])
@@ -125,7 +138,9 @@ def test_the_gradient_of_a_kernel_in_bfloat16_is_that_of_float32(size):
             gradients = tf.gradients(tf.reduce_sum(tf.cast(y, tf.float32) * upstream), [weight, x])
             session.run(weight.initializer, {weight.initial_value: kernel})
             made[dtype] = session.run(gradients)
-            usual = any(operation.type == "Conv2DBackpropFilter" for operation in graph.get_operations())
+            usual = any(
+                operation.type == "Conv2DBackpropFilter" for operation in graph.get_operations()
+            )
             assert usual == (dtype == tf.float32)
     for exact, rounded in zip(made[tf.float32], made[tf.bfloat16], strict=True):
         assert relative(rounded, exact) < 0.02

@@ -5,13 +5,14 @@ import pytest
 import tensorflow.compat.v1 as tf
 from conftest import relative
 
-from mgn import replicas, training
 from mgn.config import TrainConfig
-from mgn.distribution import place
-from mgn.errors import InputError
-from mgn.layers import batch_norm, conv2d, linear
 from mgn.losses import total_loss
-from mgn.optimizers import apply, make_optimizer
+from mgn.network import replicas
+from mgn.network.layers import batch_norm, conv2d, linear
+from mgn.system.errors import InputError
+from mgn.training import graph as graph_module
+from mgn.training.distribution import place
+from mgn.training.optimizers import apply, make_optimizer
 
 PARTS = [3, 5]  # pictures of each replica: people are not always divided evenly
 CONFIG = TrainConfig(optimizer="sgd", learning_rate=0.1, average_decay=0.5)
@@ -31,14 +32,18 @@ def run_on(count, values, make, steps=1):
             return make(*(tf.constant(v[ends[index] - sizes[index] : ends[index]]) for v in values))
 
         results = placement.strategy.run(own_rows)
-        local = {name: placement.strategy.experimental_local_results(x) for name, x in results.items()}
+        local = {
+            name: placement.strategy.experimental_local_results(x) for name, x in results.items()
+        }
         variables = tf.global_variables()
         starts = [v.initializer for v in variables]
     with tf.Session(graph=graph, config=placement.config) as session:
         session.run(starts)
         for _ in range(steps):
             got = session.run(local)
-        return got, {v.name: value for v, value in zip(variables, session.run(variables), strict=True)}
+        return got, {
+            v.name: value for v, value in zip(variables, session.run(variables), strict=True)
+        }
 
 
 def test_sums_and_rows_of_all():
@@ -69,7 +74,7 @@ def small_network(x, y):
     optimizer = make_optimizer(CONFIG, tf.constant(0.1), step)
     figures = {"loss": losses.total, "norm": tf.global_norm(gradients), **losses.mining._asdict()}
     with tf.control_dependencies([*figures.values(), *tf.get_collection(tf.GraphKeys.UPDATE_OPS)]):
-        train = training.averaged(apply(optimizer, gradients, variables, step), CONFIG, step)
+        train = graph_module.averaged(apply(optimizer, gradients, variables, step), CONFIG, step)
     with tf.control_dependencies([train]):
         return {name: tf.identity(value) for name, value in figures.items()}
 
@@ -107,7 +112,10 @@ def test_placements_that_cannot_be(monkeypatch):
         ("{", "cannot be used"),
         ("[]", "cannot be used"),
         (f'{{{workers}, "task": {{"type": "worker", "index": 7}}}}', "cannot be used"),
-        (f'{{{workers}, "task": {{"type": "ps", "index": 0}}}}', "must be one of the cluster's workers"),
+        (
+            f'{{{workers}, "task": {{"type": "ps", "index": 0}}}}',
+            "must be one of the cluster's workers",
+        ),
         (f"{{{workers}}}", "must be one of the cluster's workers"),
     ):
         monkeypatch.setenv("TF_CONFIG", text)

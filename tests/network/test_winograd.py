@@ -9,9 +9,10 @@ import tensorflow.compat.v1 as tf
 from conftest import relative, run
 
 import export_pb
-from mgn import artefact, folding, frozen, winograd
-from mgn.inference import load_embedder
-from mgn.session import new_session
+from mgn.export import description, folding
+from mgn.inference import exported, load_embedder
+from mgn.network import winograd
+from mgn.system.session import new_session
 
 
 def one_convolution(height, width, kernel, **options):
@@ -27,7 +28,11 @@ def by_numpy(x, kernel):
     """Nine products of shifted maps, float64."""
     padded = np.pad(x.astype(np.float64), [[0, 0], [1, 1], [1, 1], [0, 0]])
     _, height, width, _ = x.shape
-    shifted = ((padded[:, i : i + height, j : j + width] @ kernel[i, j]) for i in range(3) for j in range(3))
+    shifted = (
+        (padded[:, i : i + height, j : j + width] @ kernel[i, j])
+        for i in range(3)
+        for j in range(3)
+    )
     return np.maximum(sum(shifted), 0)
 
 
@@ -40,7 +45,7 @@ def test_it_computes_the_convolution(height, width):
     kernel = rng.standard_normal((3, 3, 256, 16)).astype(np.float32) / 48
     made = folding.with_winograd(one_convolution(height, width, kernel))
     assert "Conv2D" not in {node.op for node in made.node}
-    with frozen.session_of(made, "", rewrite=False) as session:
+    with exported.session_of(made, "", rewrite=False) as session:
         for pictures in (1, 3):
             x = rng.standard_normal((pictures, height, width, 256)).astype(np.float32)
             got, expected = session.run("embedding:0", {"x:0": x}), by_numpy(x, kernel)
@@ -59,7 +64,8 @@ def test_result_and_gradients_are_those_of_the_plain_convolution(height, width, 
     """Of map and kernel, which here have another number of channels on each side."""
     rng = np.random.default_rng(0)
     pictures, upstream = (
-        rng.standard_normal((3, height, width, channels)).astype(np.float32) for channels in (64, 32)
+        rng.standard_normal((3, height, width, channels)).astype(np.float32)
+        for channels in (64, 32)
     )
     kernel, made = tf.constant(rng.standard_normal((3, 3, 64, 32)).astype(np.float32) / 24), []
     for convolve, kind in (
@@ -72,7 +78,9 @@ def test_result_and_gradients_are_those_of_the_plain_convolution(height, width, 
         given = tf.constant(upstream, kind)
         made.append([tf.cast(y, tf.float32), *tf.gradients(y, [x, kernel], given)])
     with new_session(tf.get_default_graph(), rewrite=False) as session:
-        for name, got, expected in zip(["result", "map", "kernel"], *session.run(made), strict=True):
+        for name, got, expected in zip(
+            ["result", "map", "kernel"], *session.run(made), strict=True
+        ):
             print(f"{name}, {dtype.name}: {relative(got, expected):.1e}")
             assert got.dtype == np.float32 and relative(got, expected) <= bound
 
@@ -103,12 +111,12 @@ def expected(small_checkpoint):
 
 
 def embed(graph_def, images):
-    with frozen.session_of(graph_def, "", rewrite=False) as session:
+    with exported.session_of(graph_def, "", rewrite=False) as session:
         return session.run("person_embedding:0", {"image_tensor:0": images})
 
 
 def test_the_whole_network_embeds_as_its_checkpoint(small_graphs, expected):
-    made = frozen.read_graph_def(small_graphs(winograd=True))
+    made = exported.read_graph_def(small_graphs(winograd=True))
     kinds = Counter(node.op for node in made.node)
     assert kinds["Conv2D"] == 111 - 23  # 3 x 5 of 256 channels, 2 + 3 + 3 of 512
     assert not kinds.keys() & {"StridedSlice", "Shape", "Pack"}
@@ -123,9 +131,9 @@ def test_the_script_makes_it_in_a_smaller_type_and_the_file_says_so(
     path = tmp_path / "x.pb"
     arguments = ["--checkpoint", small_checkpoint, "--pb_path", path, "--precision", "bfloat16"]
     assert run(export_pb, *arguments, "--winograd") == 0
-    said = artefact.describe(path)
-    assert said.description["winograd"] and "bfloat16, Winograd" in artefact.as_text(said)
-    got, source = embed(frozen.read_graph_def(path), expected[0]), expected[1]
+    said = description.describe(path)
+    assert said.description["winograd"] and "bfloat16, Winograd" in description.as_text(said)
+    got, source = embed(exported.read_graph_def(path), expected[0]), expected[1]
     lengths = np.linalg.norm(got, axis=1) * np.linalg.norm(source, axis=1)
     cosine = ((got * source).sum(axis=1) / lengths).min()
     print(f"bfloat16: cosine {cosine:.5f}; {capsys.readouterr().out}")

@@ -17,11 +17,13 @@ from conftest import relative
 from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_serving.apis import prediction_log_pb2
 
-from mgn import frozen, serving
-from mgn.demo import draw_picture
-from mgn.inference import PLAIN, PRE_POST, load_embedder, open_exported
+from mgn.data.demo import draw_picture
+from mgn.inference import exported, load_embedder
+from mgn.inference.embedder import open_exported
+from mgn.inference.graph import PLAIN, PRE_POST
+from mgn.serving import saved_model
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 INPUTS = {"plain": (PLAIN, "float32"), "jpeg": (PRE_POST, "jpeg")}
 PEOPLE = [draw_picture(0, person, 1, 0) for person in (1, 2, 3)]
 
@@ -37,7 +39,7 @@ def served(request, small_graphs, tmp_path_factory):
     """A SavedModel of each input."""
     folder = tmp_path_factory.mktemp(request.param)
     path = small_graphs(*INPUTS[request.param])
-    made, found = serving.export_saved_model(path, folder / "served", INPUTS[request.param][0])
+    made, found = saved_model.export_saved_model(path, folder / "served", INPUTS[request.param][0])
     assert found.difference <= 1e-5
     yield made
     shutil.rmtree(folder)
@@ -62,7 +64,9 @@ def requests_of(served):
 
 def expected_of(source, served):
     """What the checkpoint makes of `PEOPLE`, as this SavedModel gives it."""
-    return source.original(PEOPLE) if served.parent.parent.name.startswith("plain") else source(PEOPLE)
+    return (
+        source.original(PEOPLE) if served.parent.parent.name.startswith("plain") else source(PEOPLE)
+    )
 
 
 def test_the_c_loader_gives_the_checkpoints_values(in_c, served, source):
@@ -98,7 +102,7 @@ def test_the_description_lies_beside_the_graph(served):
     (meta_graph,) = saved_model_pb2.SavedModel.FromString(
         (served / "saved_model.pb").read_bytes()
     ).meta_graphs
-    assert described == frozen.metadata_of(meta_graph.graph_def)
+    assert described == exported.metadata_of(meta_graph.graph_def)
     assert described["num_classes"] == 10 and described["embedding_order"][0] == "fg_p1"
 
 
@@ -120,16 +124,28 @@ def test_saved_model_cli(served, source, tmp_path):
     """TensorFlow's own tool shows it and runs it; it rewrites the graph first, so once is enough."""
     cli = [sys.executable, "-m", "tensorflow.python.tools.saved_model_cli"]
     named = ["--dir", served, "--tag_set", "serve", "--signature_def", "reid_mgn_serving"]
-    shown = subprocess.run([*cli, "show", *named], capture_output=True, text=True, check=True).stdout
+    shown = subprocess.run(
+        [*cli, "show", *named], capture_output=True, text=True, check=True
+    ).stdout
     assert "inputs['input_image']" in shown and "outputs['reid_embedding']" in shown
     assert "Method name is: tensorflow/serving/predict" in shown
     batch = batch_for(served, PEOPLE[:1])
     if batch.dtype != object:
         return
     np.save(tmp_path / "x.npy", np.array([*batch]))
-    running = [*cli, "run", *named, "--outdir", tmp_path, "--inputs", f"input_image={tmp_path / 'x.npy'}"]
+    running = [
+        *cli,
+        "run",
+        *named,
+        "--outdir",
+        tmp_path,
+        "--inputs",
+        f"input_image={tmp_path / 'x.npy'}",
+    ]
     subprocess.run(running, capture_output=True, text=True, check=True)
-    assert relative(np.load(tmp_path / "reid_embedding.npy"), expected_of(source, served)[:1]) <= 1e-5
+    assert (
+        relative(np.load(tmp_path / "reid_embedding.npy"), expected_of(source, served)[:1]) <= 1e-5
+    )
 
 
 def test_a_saved_model_without_our_signature(tmp_path):
@@ -139,7 +155,9 @@ def test_a_saved_model_without_our_signature(tmp_path):
         builder = tf.saved_model.Builder(str(tmp_path / "other"))
         builder.add_meta_graph_and_variables(session, ["serve"], {"serving_default": signature})
         builder.save()
-    with pytest.raises(frozen.InputError, match="has no signature reid_mgn_serving from input_image"):
+    with pytest.raises(
+        exported.InputError, match="has no signature reid_mgn_serving from input_image"
+    ):
         load_embedder(tmp_path / "other")
     with pytest.raises(CError, match="Could not find SavedModel"):
         SavedModel(tmp_path)
@@ -159,7 +177,9 @@ def test_files_of_many_sizes_in_one_request(in_c, source):
 def test_the_c_program_of_the_document(served, source, tmp_path):
     if not shutil.which("cc"):
         pytest.skip("this machine has no C compiler")
-    (code,) = re.findall(r"```c\n(.*?)```", (ROOT / "doc" / "export.md").read_text("utf-8"), re.DOTALL)
+    (code,) = re.findall(
+        r"```c\n(.*?)```", (ROOT / "doc" / "export.md").read_text("utf-8"), re.DOTALL
+    )
     assert code.count("384, 128") == 1 and code.count("384 * 128") == 1
     code = code.replace("384, 128", "96, 32").replace("384 * 128", "96 * 32")
     (tmp_path / "embed.c").write_text(code)
@@ -167,10 +187,20 @@ def test_the_c_program_of_the_document(served, source, tmp_path):
     (tmp_path / "served" / "1").symlink_to(served)
     folder = tf.sysconfig.get_lib()
     libraries = "-l:libtensorflow_cc.so.2", "-l:libtensorflow_framework.so.2"
-    built = "cc", f"-I{folder}/include", "embed.c", "-o", "embed", f"-L{folder}", f"-Wl,-rpath,{folder}"
+    built = (
+        "cc",
+        f"-I{folder}/include",
+        "embed.c",
+        "-o",
+        "embed",
+        f"-L{folder}",
+        f"-Wl,-rpath,{folder}",
+    )
     subprocess.run([*built, *libraries], cwd=tmp_path, check=True)
     images = np.stack(source.prepare(PEOPLE[:2])).astype(np.float32)
-    done = subprocess.run("./embed", cwd=tmp_path, input=images.tobytes(), capture_output=True, check=True)
+    done = subprocess.run(
+        "./embed", cwd=tmp_path, input=images.tobytes(), capture_output=True, check=True
+    )
     made = np.frombuffer(done.stdout, np.float32).reshape(2, 2048)
     print(f"C program: {relative(made, source.original(PEOPLE[:2])):.1e}")
     assert relative(made, source.original(PEOPLE[:2])) <= 1e-5

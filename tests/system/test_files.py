@@ -6,8 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from mgn.errors import InputError
-from mgn.files import filling, held, is_unused, next_free, not_written, read_json, replacing, write_json
+from mgn.system.errors import InputError
+from mgn.system.files import (
+    filling,
+    held,
+    is_unused,
+    next_free,
+    not_written,
+    read_json,
+    replacing,
+    write_json,
+)
 
 
 def test_a_failed_body_leaves_nothing(tmp_path):
@@ -54,7 +63,10 @@ def test_a_folder_that_cannot_be_replaced_stays(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="disk error"), replacing(target, overwrite=True) as temporary:
         temporary.mkdir()
     assert [p.name for p in target.iterdir()] == ["old"]
-    with pytest.raises(InputError, match="a folder a file"), replacing(target, overwrite=True) as temporary:
+    with (
+        pytest.raises(InputError, match="a folder a file"),
+        replacing(target, overwrite=True) as temporary,
+    ):
         temporary.touch()
     assert [p.name for p in target.iterdir()] == ["old"]
 
@@ -119,15 +131,17 @@ def test_why_an_output_could_not_be_written():
         wrapped.__context__ = inner
         for error in (inner, wrapped):
             assert str(not_written("x", error)) == said
-    in_a_graph = (
-        "Graph execution error:\n\nDetected at node\nNode: 'save'\nx.tempstate1; Disk on fire\n\t [[more]]"
-    )
+    in_a_graph = "Graph execution error:\n\nDetected at node\nNode: 'save'\nx.tempstate1; Disk on fire\n\t [[more]]"
     told = not_written("x", RuntimeError(in_a_graph))
     assert str(told) == "x: could not be written (x.tempstate1; Disk on fire)"
 
 
 def test_a_folder_is_held_by_one(tmp_path):
-    with held(tmp_path), pytest.raises(InputError, match="another process is at work"), held(tmp_path):
+    with (
+        held(tmp_path),
+        pytest.raises(InputError, match="another process is at work"),
+        held(tmp_path),
+    ):
         pass
     with held(tmp_path):  # freed in the end
         assert is_unused(tmp_path)

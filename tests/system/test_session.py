@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from mgn.session import describe_devices, new_session, session_config
+from mgn.system.session import describe_devices, new_session, session_config
 
 
 def test_gpu_memory_grows():
@@ -27,9 +27,17 @@ def test_on_a_cpu_convolution_bias_and_relu_become_one(monkeypatch):
 
 
 def test_devices_are_named_and_without_a_gpu_the_remedy(monkeypatch):
-    found = [SimpleNamespace(name="/physical_device:GPU:0"), SimpleNamespace(name="/physical_device:GPU:1")]
-    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: found if kind == "GPU" else [])
-    details = {"/physical_device:GPU:0": {"device_name": "NVIDIA H100"}, "/physical_device:GPU:1": {}}
+    found = [
+        SimpleNamespace(name="/physical_device:GPU:0"),
+        SimpleNamespace(name="/physical_device:GPU:1"),
+    ]
+    monkeypatch.setattr(
+        tf.config, "list_physical_devices", lambda kind: found if kind == "GPU" else []
+    )
+    details = {
+        "/physical_device:GPU:0": {"device_name": "NVIDIA H100"},
+        "/physical_device:GPU:1": {},
+    }
     monkeypatch.setattr(tf.config.experimental, "get_device_details", lambda gpu: details[gpu.name])
     assert describe_devices() == "devices: 2 GPU (NVIDIA H100, /physical_device:GPU:1)"
     found.clear()

@@ -5,8 +5,8 @@ import signal
 
 import pytest
 
-from mgn.errors import Stopped
-from mgn.stopping import ended_at_once, stop_request
+from mgn.system.errors import Stopped
+from mgn.system.signals import ended_at_once, stop_request
 
 BOTH = (signal.SIGINT, signal.SIGTERM)
 

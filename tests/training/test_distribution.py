@@ -13,9 +13,9 @@ import pytest
 from conftest import run
 
 import train
-from mgn import checkpoints
+from mgn.weights import checkpoints
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 OPTIONS = [
     *("--recipe", "scratch", "--batch_ids", 4, "--batch_images", 2, "--triplet_start_step", 0),
     *("--optimizer", "sgd", "--momentum", 0, "--learning_rate", 1e-3, "--random_erasing", 0),
@@ -60,11 +60,15 @@ def test_two_processes_one_is_killed_and_the_run_goes_on(alone, tmp_path):
     check_figures(lines(folder)[0], first)
     assert workers[0].returncode == 1
     last = error.strip().splitlines()[-1]
-    assert last.startswith(f"error: the worker at localhost:{ports[1]} is gone; start all workers again")
+    assert last.startswith(
+        f"error: the worker at localhost:{ports[1]} is gone; start all workers again"
+    )
     saved = checkpoints.step_of(checkpoints.newest(folder))
     assert saved >= 1
     check_resumes(folder, ports, saved + 1)
-    assert run(train, "--train_dir", folder, "--resume", "--max_steps", saved + 2) == 0  # alone, this time
+    assert (
+        run(train, "--train_dir", folder, "--resume", "--max_steps", saved + 2) == 0
+    )  # alone, this time
     assert [line["step"] for line in lines(folder)] == list(range(1, saved + 3))
 
 
@@ -114,7 +118,11 @@ def wait_for(condition, processes, seconds=240):
 @pytest.mark.parametrize(
     ("flags", "config", "expected"),
     [
-        (["--replicas", "3", "--batch_ids", "3"], "", "last batch has 2 people, too few for 3 replicas"),
+        (
+            ["--replicas", "3", "--batch_ids", "3"],
+            "",
+            "last batch has 2 people, too few for 3 replicas",
+        ),
         (["--replicas", "2"], "{", "TF_CONFIG: cannot be used"),
     ],
 )

@@ -9,12 +9,16 @@ import torch
 from conftest import REFERENCE, relative
 
 from mgn import training, weights
-from mgn.batches import training_dataset
 from mgn.config import RECIPES, TrainConfig
-from mgn.data import labels_of, pk_batches, read_split
-from mgn.images import PictureReader, normalise, resize
-from mgn.optimizers import apply, make_optimizer
-from mgn.session import new_session
+from mgn.data.images import normalise, resize
+from mgn.data.reading import PictureReader, training_dataset
+from mgn.data.records import read_split
+from mgn.data.sampling import labels_of, pk_batches
+from mgn.system.session import new_session
+from mgn.training import graph as graph_module
+from mgn.training.graph import learning_rate_at
+from mgn.training.optimizers import apply, make_optimizer
+from mgn.weights.variables import assign_some, model_variables
 
 
 @pytest.mark.parametrize("name", ["sgd", "adam"])
@@ -28,18 +32,23 @@ def test_four_steps_are_mgn_pytorchs(name, small_arrays):
     images = tf.placeholder(tf.float32, [None, 384, 128, 3])
     labels = tf.constant(np.repeat(np.arange(4), 4))
     ops = training.build_train_graph(config, images, labels, 10)
-    variables = {v.op.name: v for v in weights.model_variables()}
+    variables = {v.op.name: v for v in model_variables()}
     rng = np.random.RandomState(11)
     with new_session(tf.get_default_graph(), rewrite=False) as session:
         session.run([v.initializer for v in tf.global_variables()])
         weights.assign(session, small_arrays)
         for step in range(4):
             batch = rng.standard_normal((16, 3, 384, 128)).astype(np.float32).transpose(0, 2, 3, 1)
-            parts = {part: getattr(ops, part) for part in ("cross_entropy", "triplet", "total", "grad_norm")}
+            parts = {
+                part: getattr(ops, part)
+                for part in ("cross_entropy", "triplet", "total", "grad_norm")
+            }
             got, _ = session.run([parts, ops.train_op], {images: batch})
             for part, value in got.items():
                 tolerance = 1e-3 if part == "grad_norm" else 2e-4
-                assert value == pytest.approx(stored[part][step], rel=tolerance), f"{part} of step {step}"
+                assert value == pytest.approx(stored[part][step], rel=tolerance), (
+                    f"{part} of step {step}"
+                )
         mean, variance, after = session.run(
             [
                 variables[f"backbone/{leaf}"]
@@ -67,14 +76,20 @@ def test_four_steps_are_mgn_pytorchs(name, small_arrays):
             lambda p: torch.optim.SGD(p, 0.05, momentum=0.9, weight_decay=0.01, nesterov=True),
         ),
         ({"optimizer": "adam"}, lambda p: torch.optim.Adam(p, 0.05, weight_decay=0.01)),
-        ({"optimizer": "amsgrad"}, lambda p: torch.optim.Adam(p, 0.05, weight_decay=0.01, amsgrad=True)),
+        (
+            {"optimizer": "amsgrad"},
+            lambda p: torch.optim.Adam(p, 0.05, weight_decay=0.01, amsgrad=True),
+        ),
     ],
     ids=["sgd", "nesterov", "adam", "amsgrad"],
 )
 def test_optimisers_follow_pytorchs_for_20_steps(options, theirs):
     """Least squares whose target moves, so that second moments shrink and AMSGrad differs from Adam."""
     rng = np.random.default_rng(0)
-    start, matrix = rng.normal(size=6).astype(np.float32), rng.normal(size=(8, 6)).astype(np.float32)
+    start, matrix = (
+        rng.normal(size=6).astype(np.float32),
+        rng.normal(size=(8, 6)).astype(np.float32),
+    )
     targets = (rng.normal(size=(20, 8)) * np.geomspace(3, 1e-3, 20)[:, None]).astype(np.float32)
     parameter = torch.nn.Parameter(torch.from_numpy(start.copy()))
     optimizer = theirs([parameter])
@@ -89,7 +104,9 @@ def test_optimisers_follow_pytorchs_for_20_steps(options, theirs):
         session.run([v.initializer for v in tf.global_variables()])
         for value in targets:
             optimizer.zero_grad()
-            torch.sum((torch.from_numpy(matrix) @ parameter - torch.from_numpy(value)) ** 2).backward()
+            torch.sum(
+                (torch.from_numpy(matrix) @ parameter - torch.from_numpy(value)) ** 2
+            ).backward()
             optimizer.step()
             session.run(ours, {target: value})
             assert relative(session.run(x), parameter.detach().numpy()) <= 1e-6
@@ -98,7 +115,7 @@ def test_optimisers_follow_pytorchs_for_20_steps(options, theirs):
 def test_learning_rate_by_hand():
     config = TrainConfig(learning_rate=1.0, milestones=(2, 3), gamma=0.1, warmup_steps=4)
     step = tf.placeholder(tf.int64, [])
-    rate = training.learning_rate_at(step, config, per_epoch=5)
+    rate = learning_rate_at(step, config, per_epoch=5)
     with tf.Session() as session:
         got = [session.run(rate, {step: i}) for i in (0, 1, 3, 4, 9, 10, 14, 15, 100)]
     assert got == pytest.approx([0.25, 0.5, 1, 1, 1, 0.1, 0.1, 0.01, 0.01])
@@ -108,7 +125,7 @@ def test_cosine_by_hand():
     options = {"schedule": "cosine", "cosine_start": 2, "epochs": 6, "final_learning_rate": 0.1}
     config = TrainConfig(learning_rate=1.0, warmup_steps=4, warmup_factor=0.5, **options)
     step = tf.placeholder(tf.int64, [])
-    rate = training.learning_rate_at(step, config, per_epoch=5)
+    rate = learning_rate_at(step, config, per_epoch=5)
     with tf.Session() as session:
         got = [session.run(rate, {step: i}) for i in (0, 1, 3, 10, 15, 20, 25, 30, 99)]
     # from 0.1 to 1 along half a cosine between steps 10 and 30; warm-up from half the rate in steps of 1/8
@@ -118,12 +135,14 @@ def test_cosine_by_hand():
 
 def test_the_moving_average_against_a_loop():
     """Least squares by SGD: the average is that of the weights after each step, short at first."""
-    x = tf.get_variable("backbone/conv1/weight", initializer=np.float32([1.0, -2.0]), use_resource=True)
+    x = tf.get_variable(
+        "backbone/conv1/weight", initializer=np.float32([1.0, -2.0]), use_resource=True
+    )
     step = tf.train.get_or_create_global_step()
     config = TrainConfig(optimizer="sgd", learning_rate=0.1, momentum=0.0, average_decay=0.5)
     optimizer = make_optimizer(config, tf.constant(0.1), step)
     moved = apply(optimizer, [2.0 * x], [x], step)
-    train = training.averaged(moved, config, step)
+    train = graph_module.averaged(moved, config, step)
     (average,) = [v for v in tf.global_variables() if v.op.name == "backbone/conv1/weight/average"]
     expected, weights_now = np.zeros(2), np.array([1.0, -2.0])
     with tf.Session() as session:
@@ -161,12 +180,19 @@ def test_loss_scaling_skips_what_overflows_and_goes_on():
 def test_a_step_in_a_smaller_type_is_the_float32_step_but_for_rounding():
     shallow = {"zero_init_residual": True}  # rounding is magnified by depth and a batch of four
     exact = one_small_step(**shallow)
-    for precision, scale, bound in (("bfloat16", 1, 0.95), ("float16", 2**15, 0.99)):  # 8 and 11 bits
+    for precision, scale, bound in (
+        ("bfloat16", 1, 0.95),
+        ("float16", 2**15, 0.99),
+    ):  # 8 and 11 bits
         rounded = one_small_step(**shallow, precision=precision)
         for name in ("cross_entropy", "triplet", "grad_norm"):
-            assert getattr(rounded[2], name) == pytest.approx(getattr(exact[2], name), rel=0.03), name
+            assert getattr(rounded[2], name) == pytest.approx(getattr(exact[2], name), rel=0.03), (
+                name
+            )
         assert rounded[2].loss_scale == scale
-        assert all(value.dtype == np.float32 for value in rounded[1].values())  # master weights, statistics
+        assert all(
+            value.dtype == np.float32 for value in rounded[1].values()
+        )  # master weights, statistics
         cosine = cosine_of_updates(rounded, exact)
         print(f"{precision}: the whole update has cosine {cosine:.4f} with float32's")
         assert cosine > bound
@@ -177,7 +203,9 @@ def test_a_step_with_winograds_convolutions_is_the_same_step():
     exact, made = one_small_step(), one_small_step(winograd=True)
     for name in ("cross_entropy", "triplet", "grad_norm"):
         assert getattr(made[2], name) == pytest.approx(getattr(exact[2], name), rel=1e-4), name
-    assert not np.array_equal(made[1]["p2/layer4/1/conv2/weight"], exact[1]["p2/layer4/1/conv2/weight"])
+    assert not np.array_equal(
+        made[1]["p2/layer4/1/conv2/weight"], exact[1]["p2/layer4/1/conv2/weight"]
+    )
     cosine = cosine_of_updates(made, exact)
     print(f"Winograd: the whole update has cosine {cosine:.6f} with the plain one")
     assert cosine > 0.9999
@@ -204,12 +232,14 @@ def one_small_step(**options):
         tf.set_random_seed(0)
         images = tf.constant(rng.normal(size=(4, 96, 32, 3)).astype(np.float32))
         ops = training.build_train_graph(config, images, tf.constant([0, 0, 1, 1]), 2)
-        variables = {v.op.name: v for v in weights.model_variables()}
+        variables = {v.op.name: v for v in model_variables()}
         with new_session(graph, rewrite=False) as session:  # as a run's on a CPU
             session.run([v.initializer for v in tf.global_variables()])
             biases = {name: v for name, v in variables.items() if name.endswith("/bias")}
-            weights.assign_some(  # they start at zero, where L2 would not show
-                session, biases.values(), {n: np.full(v.shape.as_list(), 0.5, "f") for n, v in biases.items()}
+            assign_some(  # they start at zero, where L2 would not show
+                session,
+                biases.values(),
+                {n: np.full(v.shape.as_list(), 0.5, "f") for n, v in biases.items()},
             )
             before = session.run(variables)
             figures = ops._replace(train_op=ops.total)
@@ -239,7 +269,9 @@ def test_l2_reaches_every_parameter_and_the_triplet_joins_at_its_step():
 def test_batches_hold_the_pictures_of_pk_batches(dataset):
     split = read_split(dataset, "train")
     labels = labels_of(split.persons)
-    config = dataclasses.replace(RECIPES["scratch"], batch_ids=4, batch_images=3, seed=5, random_erasing=0.0)
+    config = dataclasses.replace(
+        RECIPES["scratch"], batch_ids=4, batch_images=3, seed=5, random_erasing=0.0
+    )
     made = list(run_dataset(config, split.paths, labels, 0, 5))
     planned = [b for epoch in range(3) for b in pk_batches(labels, 4, 3, 5, epoch)][:5]
     read = PictureReader()
@@ -247,7 +279,9 @@ def test_batches_hold_the_pictures_of_pk_batches(dataset):
     prepared = normalise(tf.round(resize(picture, config.height, config.width)))
     with tf.Session() as session:
         for (images, got_labels, indices), expected in zip(made, planned, strict=True):
-            assert np.array_equal(indices, expected) and np.array_equal(got_labels, labels[expected])
+            assert np.array_equal(indices, expected) and np.array_equal(
+                got_labels, labels[expected]
+            )
             for image, index in zip(images, indices, strict=True):
                 plain = session.run(prepared, {picture: read(split.paths[index])})
                 assert any(np.allclose(image, p, atol=1e-5) for p in (plain, plain[:, ::-1]))
@@ -265,7 +299,9 @@ def test_a_batch_does_not_depend_on_where_training_started(dataset):
 
 def run_dataset(config, paths, labels, start, stop):
     with tf.Graph().as_default():
-        iterator = tf.data.make_initializable_iterator(training_dataset(config, paths, labels, start, stop))
+        iterator = tf.data.make_initializable_iterator(
+            training_dataset(config, paths, labels, start, stop)
+        )
         following = iterator.get_next()
         with tf.Session() as session:
             session.run(iterator.initializer)

@@ -18,8 +18,8 @@ from conftest import run
 from tensorflow.python.framework.config import disable_op_determinism
 
 import train
-from mgn import checkpoints
-from mgn.inference import session_of_checkpoint
+from mgn.inference.embedder import session_of_checkpoint
+from mgn.weights import checkpoints
 
 STEPS = 9  # epochs of three steps: 8 people, three at a time
 OPTIONS = [
@@ -120,7 +120,9 @@ def test_a_full_disk_ends_the_run_and_leaves_the_last_checkpoint(whole, tmp_path
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     error = capsys.readouterr().err.strip().splitlines()[-1]
-    assert status == 1 and error.startswith(f"error: {folder}/model.ckpt-{STEPS + 1}: could not be written")
+    assert status == 1 and error.startswith(
+        f"error: {folder}/model.ckpt-{STEPS + 1}: could not be written"
+    )
     assert error.endswith(f"; go on with: python train.py --train_dir {folder} --resume")
     assert checkpoints.step_of(checkpoints.newest(folder)) == STEPS
     assert soak_kills.weights_of(folder) == before

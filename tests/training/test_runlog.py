@@ -2,7 +2,7 @@
 
 import json
 
-from mgn import runlog
+from mgn.training import runlog
 
 
 def strict(line):

@@ -11,21 +11,28 @@ from types import SimpleNamespace
 import pytest
 import tensorflow.compat.v1 as tf
 
-from mgn.checkpoints import DATA
 from mgn.config import RECIPES
-from mgn.data import read_split
-from mgn.distribution import one_device
-from mgn.errors import CheckError, InputError, Stopped
-from mgn.trainer import Trainer
+from mgn.data.records import read_split
+from mgn.data.sampling import planned_steps
+from mgn.system.errors import CheckError, InputError, Stopped
+from mgn.training.distribution import one_device
+from mgn.training.run import describe
+from mgn.training.trainer import Trainer
+from mgn.weights.checkpoints import DATA
 
 
 def test_the_plan_counts_steps_pictures_and_passes(dataset, tmp_path):
-    config = dataclasses.replace(RECIPES["scratch"], batch_ids=3, batch_images=2, epochs=10, milestones=(6,))
-    plan = Trainer(config, read_split(dataset, "train"), tmp_path).plan()
+    config = dataclasses.replace(
+        RECIPES["scratch"], batch_ids=3, batch_images=2, epochs=10, milestones=(6,)
+    )
+    split = read_split(dataset, "train")
+    plan = describe(config, split, 8, planned_steps(config, 8), 1)
     assert "8 people, 48 pictures (0 junk and 1 other files left out)" in plan
     # 8 people, 3 at a time, are 3 steps; 10 epochs of 8 x 2 pictures are 160, of 48
     assert "30 steps of 3 people x 2 pictures" in plan and "every person once, is 3 steps" in plan
-    assert "160 pictures in all, 3.3 passes over the set; learning rate: x0.1 after steps 18\n" in plan
+    assert (
+        "160 pictures in all, 3.3 passes over the set; learning rate: x0.1 after steps 18\n" in plan
+    )
 
 
 def test_one_person_is_refused(dataset, tmp_path):
@@ -43,7 +50,10 @@ def test_workers_that_were_started_differently_are_refused(dataset, tmp_path):
         config = dataclasses.replace(RECIPES["scratch"], **options)
         cluster = one_device()._replace(addresses=("localhost:1", "localhost:2"))
         trainer = Trainer(config, read_split(dataset, "train"), tmp_path, cluster)
-        trainer.step, trainer._stepper = step, SimpleNamespace(agreed=marks.append)  # None: not agreed
+        trainer.step, trainer._stepper = (
+            step,
+            SimpleNamespace(agreed=marks.append),
+        )  # None: not agreed
         with pytest.raises(InputError, match=f"at step {step} this worker and the others differ"):
             trainer._meet()
         return marks.pop()

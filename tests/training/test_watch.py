@@ -5,8 +5,8 @@ import logging
 import pytest
 
 from mgn.config import TrainConfig
-from mgn.errors import CheckError
-from mgn.health import BAD_BATCH, Health
+from mgn.system.errors import CheckError
+from mgn.training.watch import BAD_BATCH, Health
 
 FINE = {"cross_entropy": 1.0, "triplet": 0.5, "grad_norm": 3.0, "loss_scale": 1.0}
 
@@ -16,7 +16,9 @@ def test_a_figure_that_is_not_finite_names_part_step_and_batch(tmp_path, part):
     health = Health(TrainConfig(), tmp_path)
     health.check(3, FINE, ["a.jpg"])
     pictures = [f"{i}.jpg" for i in range(8)]
-    with pytest.raises(CheckError, match=rf"step 4: {part} is nan, in the batch of 0.jpg, 1.jpg, 2.jpg and"):
+    with pytest.raises(
+        CheckError, match=rf"step 4: {part} is nan, in the batch of 0.jpg, 1.jpg, 2.jpg and"
+    ):
         health.check(4, {**FINE, part: float("nan")}, pictures)
     assert (tmp_path / BAD_BATCH).read_text().split() == pictures
 

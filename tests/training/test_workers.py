@@ -7,9 +7,9 @@ import threading
 import pytest
 import tensorflow.compat.v1 as tf
 
-from mgn import peers
-from mgn.errors import CheckError, InputError
-from mgn.peers import Peers
+from mgn.system.errors import CheckError, InputError
+from mgn.training import workers
+from mgn.training.workers import Peers
 
 
 @pytest.fixture
@@ -21,8 +21,8 @@ def ends(monkeypatch):
         statuses.append(status)
         ended.set()
 
-    monkeypatch.setattr(peers, "_SECONDS_BETWEEN_LOOKS", 0.05)
-    monkeypatch.setattr(peers.os, "_exit", end)
+    monkeypatch.setattr(workers, "_SECONDS_BETWEEN_LOOKS", 0.05)
+    monkeypatch.setattr(workers.os, "_exit", end)
     return ended, statuses
 
 
@@ -69,7 +69,9 @@ def test_why_something_failed():
     with listening() as port:
         of_two = Peers(["localhost:1", f"localhost:{port}"], 0, "python train.py")
         of_two.check()
-    with pytest.raises(CheckError, match=rf"localhost:{port} is gone; start all .* again: python train\.py"):
+    with pytest.raises(
+        CheckError, match=rf"localhost:{port} is gone; start all .* again: python train\.py"
+    ):
         of_two.check()
 
 

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-from mgn import checkpoints, saving
 from mgn.config import NetworkOptions
-from mgn.errors import CheckError, InputError
-from mgn.inference import load_embedder, session_of_checkpoint
+from mgn.inference import load_embedder
+from mgn.inference.embedder import session_of_checkpoint
 from mgn.network import mgn
-from mgn.session import new_session
+from mgn.system.errors import CheckError, InputError
+from mgn.system.session import new_session
+from mgn.weights import checkpoints, saving
 
 DATA = ".data-00000-of-00001"
 
@@ -45,7 +46,9 @@ def test_the_newest_complete_checkpoint_of_a_folder(tiny, tmp_path):
     for step in (9, 100, 20):
         tiny(f"model.ckpt-{step}", step)
     assert checkpoints.newest(tmp_path).name == "model.ckpt-100"
-    (tmp_path / f"model.ckpt-100{DATA}").unlink()  # a save that was killed, or a copy that was cut off
+    (
+        tmp_path / f"model.ckpt-100{DATA}"
+    ).unlink()  # a save that was killed, or a copy that was cut off
     assert checkpoints.newest(tmp_path).name == "model.ckpt-20"
     for stranger in ("model.ckpt-best.index", "model.ckpt-500-old.index"):
         (tmp_path / stranger).touch()
@@ -88,7 +91,9 @@ def test_a_failed_rename_leaves_what_was_there(tiny, tmp_path, monkeypatch, mome
     kept = json.loads((tmp_path / "x.json").read_text())["value"]
     tiny.session.run(tiny.variable.initializer)
     checkpoints.restore(
-        tiny.session, checkpoints.Checkpoint(tmp_path / "x", "mgn", NetworkOptions(2)), [tiny.variable]
+        tiny.session,
+        checkpoints.Checkpoint(tmp_path / "x", "mgn", NetworkOptions(2)),
+        [tiny.variable],
     )
     assert tiny.session.run(tiny.variable) == kept == 1.0
     assert sorted(p.name for p in tmp_path.iterdir()) == [f"x{DATA}", "x.index", "x.json"]
@@ -105,7 +110,9 @@ def test_other_peoples_files_are_not_replaced(tiny, tmp_path):
     with pytest.raises(InputError, match=r"any of \* \? \[ \]"):
         tiny("a[1]", 1.0)
     (tmp_path / "x.pt").write_text("mine")
-    with pytest.raises(InputError, match=r"x\.pt: is a file, which a checkpoint of that name would hide"):
+    with pytest.raises(
+        InputError, match=r"x\.pt: is a file, which a checkpoint of that name would hide"
+    ):
         tiny("x.pt", 1.0, overwrite=True)
 
 
@@ -139,7 +146,9 @@ def test_a_contradiction_is_refused(small_checkpoint):
         checkpoints.find(small_checkpoint, pool="max")
 
 
-@pytest.mark.parametrize(("name", "value", "held"), [("num_classes", 0, 10), ("reduction", "prelu", "relu")])
+@pytest.mark.parametrize(
+    ("name", "value", "held"), [("num_classes", 0, 10), ("reduction", "prelu", "relu")]
+)
 def test_a_json_that_is_not_these_weights(small_checkpoint, tmp_path, name, value, held):
     """With 0 classes, the way back to PyTorch would leave out the classifiers without a word."""
     prefix = copy(small_checkpoint, tmp_path, "x", (".index", ".json"))
@@ -167,7 +176,9 @@ def test_another_class_count_and_damage_are_named(small_checkpoint, tmp_path):
     found = checkpoints.find(small_checkpoint)
     with new_session(tf.get_default_graph(), rewrite=False) as session:
         mgn(tf.placeholder(tf.float32, [None, 96, 32, 3]), 11, False)
-        with pytest.raises(InputError, match=r"fc_id_2048_0/weight \[256, 10\] instead of \[256, 11\]"):
+        with pytest.raises(
+            InputError, match=r"fc_id_2048_0/weight \[256, 10\] instead of \[256, 11\]"
+        ):
             checkpoints.restore(session, found, tf.global_variables())
     other = found._replace(options=NetworkOptions(10, "avg", "prelu", 96, 32))
     with pytest.raises(InputError, match=r"8 variables missing, such as reduction_0/2/weight"):

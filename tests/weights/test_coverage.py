@@ -4,19 +4,20 @@ import numpy as np
 import pytest
 from test_families import respelled, shaped, under_base
 
-from mgn import covertable, weights
-from mgn.coverage import cover, options_in
-from mgn.errors import CheckError
-from mgn.families import recognise
+from mgn.conversion import report
+from mgn.system.errors import CheckError
+from mgn.weights.coverage import cover, options_in
+from mgn.weights.families import recognise
+from mgn.weights.variables import variable_shapes
 
 
 def covered(state_dict, **allowed):
     family = recognise(state_dict)
-    return cover(state_dict, family, weights.variable_shapes(**options_in(state_dict, family)), **allowed)
+    return cover(state_dict, family, variable_shapes(**options_in(state_dict, family)), **allowed)
 
 
 def test_all_parts_of_a_whole_network():
-    groups = covertable.groups(covered(shaped("lwplw_prelu")))
+    groups = report.groups(covered(shaped("lwplw_prelu")))
     counts = {group.name: group.tensors for group in groups}
     assert counts.pop("stem") == 140 and sum(group.values for group in groups) == 70_486_840
     assert all(counts.pop(branch) == 125 for branch in ("p1", "p2", "p3"))
@@ -27,25 +28,36 @@ def test_all_parts_of_a_whole_network():
 
 
 def test_the_table_ends_with_its_total():
-    lines = covertable.table(covered(shaped("gnayuohz"))).splitlines()
+    lines = report.table(covered(shaped("gnayuohz"))).splitlines()
     assert lines[0].split() == ["part", "tensors", "values", "largest", "from"]
-    assert lines[13].split() == ["total", "571", "70,484,792", "536", "tensors", "of", "the", "file"]
+    assert lines[13].split() == [
+        "total",
+        "571",
+        "70,484,792",
+        "536",
+        "tensors",
+        "of",
+        "the",
+        "file",
+    ]
     assert lines[14].startswith("passed over, counters of batches: 104 (")
 
 
 def test_a_resnet_says_what_is_passed_over():
     found = covered(under_base())
     found.check()
-    assert covertable.groups(found)[0].sources[:2] == ["base.conv1.*", "base.bn1.*"]
+    assert report.groups(found)[0].sources[:2] == ["base.conv1.*", "base.bn1.*"]
     found = covered({**shaped("torchvision_resnet50"), "bottleneck.weight": np.ones(2048, "f")})
     found.check()
     assert found.passed_over["a classifier of other classes"] == ["fc.bias", "fc.weight"]
     assert found.passed_over["a neck"] == ["bottleneck.weight"]
-    assert [group.name for group in covertable.groups(found)] == ["stem", "p1", "p2", "p3"]
+    assert [group.name for group in report.groups(found)] == ["stem", "p1", "p2", "p3"]
 
 
 def test_what_may_be_missing_and_left_over():
-    broken = {key: v for key, v in shaped("seathiefwang").items() if not key.startswith("reduction_7.1.")}
+    broken = {
+        key: v for key, v in shaped("seathiefwang").items() if not key.startswith("reduction_7.1.")
+    }
     broken |= {"ema.decay": np.zeros(1, "f"), "center.weight": np.zeros((2, 2), "f")}
     with pytest.raises(
         CheckError, match=r"4 missing \(reduction_7\.1\.bias.*; 2 left over \(center\.weight, ema"
@@ -60,20 +72,26 @@ def test_what_may_be_missing_and_left_over():
     assert found.initial == [
         f"reduction_7/1/{leaf}" for leaf in ("weight", "bias", "running_mean", "running_var")
     ]
-    text = covertable.table(found)
+    text = report.table(found)
     assert "left over, as allowed: 2 (center.weight, ema.decay)" in text
     assert "at initial values, or without classifiers: 4 (reduction_7.1.bias" in text
 
 
 def test_without_classifiers_only_if_allowed():
-    bare = {key: value for key, value in shaped("seathiefwang").items() if not key.startswith("fc_")}
+    bare = {
+        key: value for key, value in shaped("seathiefwang").items() if not key.startswith("fc_")
+    }
     with pytest.raises(CheckError, match=r"16 missing \(fc_id_2048_0\.bias"):
         covered(bare).check()
     found = covered(bare, allow_missing=["fc_id_*"])
     found.check()
     assert len(found.keys) == 555 and not found.initial
-    assert "without classifiers: 16 (fc_id_2048_0.bias" in covertable.table(found)
-    some = {key: value for key, value in shaped("seathiefwang").items() if not key.startswith("fc_id_256_1")}
+    assert "without classifiers: 16 (fc_id_2048_0.bias" in report.table(found)
+    some = {
+        key: value
+        for key, value in shaped("seathiefwang").items()
+        if not key.startswith("fc_id_256_1")
+    }
     found = covered(some, allow_missing=["fc_*"])
     found.check()
     assert len(found.keys) == 567 and len(found.initial) == 4
@@ -93,7 +111,9 @@ def test_classifiers_of_pooled_maps_are_dropped_and_named(make):
 
 def test_one_wide_classifier_is_a_wrong_shape():
     damaged = {**shaped("seathiefwang"), "fc_id_2048_0.weight": np.zeros((751, 2048), "f")}
-    with pytest.raises(CheckError, match=r"fc_id_2048_0\.weight \(751, 2048\) instead of \(751, 256\)"):
+    with pytest.raises(
+        CheckError, match=r"fc_id_2048_0\.weight \(751, 2048\) instead of \(751, 256\)"
+    ):
         covered(damaged).check()
 
 
@@ -116,7 +136,8 @@ def test_shapes_are_told_with_the_networks():
 def test_nan_and_infinity_are_named_by_key():
     whole = shaped("seathiefwang")
     broken = {
-        key: whole[key].copy() for key in ("reduction_2.1.bias", "p1.1.2.bn3.weight", "fc_id_2048_0.bias")
+        key: whole[key].copy()
+        for key in ("reduction_2.1.bias", "p1.1.2.bn3.weight", "fc_id_2048_0.bias")
     }
     broken["reduction_2.1.bias"][:] = np.nan
     broken["p1.1.2.bn3.weight"][7] = -np.inf
@@ -124,12 +145,18 @@ def test_nan_and_infinity_are_named_by_key():
     found = covered({**whole, **broken, **counter})
     said = ["p1.1.2.bn3.weight (1 of 2048)", "reduction_2.1.bias (256 of 256)"]
     assert sorted(found.not_finite) == said
-    with pytest.raises(CheckError, match=r"^2 weights hold NaN or infinity: .*; their training diverged$"):
+    with pytest.raises(
+        CheckError, match=r"^2 weights hold NaN or infinity: .*; their training diverged$"
+    ):
         found.check()
-    assert "with NaN or infinity: 2 (" in covertable.table(found)
+    assert "with NaN or infinity: 2 (" in report.table(found)
     covered({**whole, **counter}).check()
 
 
 def test_totals_are_those_of_the_table():
     found = covered(shaped("gnayuohz"))
-    assert covertable.totals(found) == {"tensors": 571, "values": 70_484_792, "tensors_of_the_file": 536}
+    assert report.totals(found) == {
+        "tensors": 571,
+        "values": 70_484_792,
+        "tensors_of_the_file": 536,
+    }

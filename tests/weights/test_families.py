@@ -10,29 +10,37 @@ from conftest import REFERENCE, relative, seeded
 from seeded import read_keys
 from torch.nn import functional
 
-from mgn import families, weights
-from mgn.errors import InputError
+from mgn import weights
 from mgn.network import HEADS, mgn
-from mgn.session import new_session
+from mgn.system.errors import InputError
+from mgn.system.session import new_session
+from mgn.weights import families
+from mgn.weights.variables import assign_some, model_variables, variable_shapes
 
 
 def shaped(keys):
     """A family's state dict of zeros, which take no memory."""
     return {
-        key: np.broadcast_to(np.float32(0), shape) for key, shape in read_keys(REFERENCE / f"keys_{keys}.txt")
+        key: np.broadcast_to(np.float32(0), shape)
+        for key, shape in read_keys(REFERENCE / f"keys_{keys}.txt")
     }
 
 
 def respelled():
     """MGN-pytorch's checkpoint with its trunk spelled `backbone`."""
-    return {key.replace("backone.", "backbone."): value for key, value in shaped("seathiefwang").items()}
+    return {
+        key.replace("backone.", "backbone."): value for key, value in shaped("seathiefwang").items()
+    }
 
 
 def under_base():
     """A ResNet-50 as reid-strong-baseline saves it, with its neck and classifier."""
     whole = shaped("torchvision_resnet50").items()
     body = {f"base.{key}": value for key, value in whole if not key.startswith("fc.")}
-    return body | {"bottleneck.weight": np.ones(2048, "f"), "classifier.weight": np.ones((5, 2048), "f")}
+    return body | {
+        "bottleneck.weight": np.ones(2048, "f"),
+        "classifier.weight": np.ones((5, 2048), "f"),
+    }
 
 
 @pytest.mark.parametrize(
@@ -42,7 +50,12 @@ def under_base():
         (lambda: shaped("lwplw_prelu"), "MGN-pytorch", "mgn", "avg"),
         (respelled, "MGN in levyfan's layout", "mgn", "max"),
         (lambda: shaped("gnayuohz"), "GNAYUOHZ's ReID-MGN", "mgn", "max"),
-        (lambda: shaped("torchvision_resnet50"), "ResNet-50 of torchvision or torchreid", "backbone", "avg"),
+        (
+            lambda: shaped("torchvision_resnet50"),
+            "ResNet-50 of torchvision or torchreid",
+            "backbone",
+            "avg",
+        ),
         (under_base, "ResNet-50 of reid-strong-baseline", "backbone", "avg"),
     ],
 )
@@ -61,7 +74,15 @@ def test_a_family_is_known_and_covered(make, name, kind, pool):
     [
         (
             "fastreid_HEAD",
-            ["IBN-a", "GeM", "cosine classifier", "without bias", "no ReLU", "stem pool", "stride 1"],
+            [
+                "IBN-a",
+                "GeM",
+                "cosine classifier",
+                "without bias",
+                "no ReLU",
+                "stem pool",
+                "stride 1",
+            ],
             ["BNNeck", "pixel_mean"],
         ),
         ("fastreid_ea06ead", ["IBN-a", "GeM", "no ReLU", "own mean"], ["BNNeck", "LUPerson"]),
@@ -74,7 +95,9 @@ def test_a_family_is_known_and_covered(make, name, kind, pool):
     ],
 )
 def test_fast_reids_networks_are_refused_with_what_differs(keys, terms, absent):
-    with pytest.raises(InputError, match=r"^another network than this MGN; read from this file: ") as refused:
+    with pytest.raises(
+        InputError, match=r"^another network than this MGN; read from this file: "
+    ) as refused:
         families.recognise(shaped(keys))
     assert all(term in str(refused.value) for term in terms), refused.value
     assert not any(term in str(refused.value) for term in absent), refused.value
@@ -86,8 +109,12 @@ def test_fast_reids_networks_are_refused_with_what_differs(keys, terms, absent):
 
 def test_ibn_and_strangers_are_refused():
     with pytest.raises(InputError, match="IBN-a"):
-        families.recognise({**shaped("torchvision_resnet50"), "layer1.0.bn1.IN.weight": np.zeros(32)})
-    with pytest.raises(InputError, match=r"it looks like a VGG or AlexNet: keys begin features\.0\.weight"):
+        families.recognise(
+            {**shaped("torchvision_resnet50"), "layer1.0.bn1.IN.weight": np.zeros(32)}
+        )
+    with pytest.raises(
+        InputError, match=r"it looks like a VGG or AlexNet: keys begin features\.0\.weight"
+    ):
         families.recognise({"features.0.weight": np.zeros(3)})
     small = {f"layer{i}.0.conv{j}.weight": np.zeros(1) for i in (1, 2, 3, 4) for j in (1, 2)}
     with pytest.raises(InputError, match="it looks like a ResNet-18 or ResNet-34"):
@@ -96,7 +123,9 @@ def test_ibn_and_strangers_are_refused():
 
 def test_two_families_mixed_are_named():
     for other, name in ((respelled(), "levyfan"), (shaped("torchvision_resnet50"), "torchvision")):
-        with pytest.raises(InputError, match=rf"keys of two families mixed, MGN-pytorch \(.*{name}"):
+        with pytest.raises(
+            InputError, match=rf"keys of two families mixed, MGN-pytorch \(.*{name}"
+        ):
             families.recognise({**shaped("seathiefwang"), **other})
 
 
@@ -105,7 +134,7 @@ def test_mgn_reids_variables_are_found_by_rule():
     (family,) = (f for f in families.FAMILIES if "MGN-ReId" in f.name)
     listed = mgn_reid.variables(751)
     assert len(listed) == 579
-    ours = weights.variable_shapes(751, "prelu")
+    ours = variable_shapes(751, "prelu")
     for order in ("mgn-reid", "pytorch"):
         found = {family.key(name, order): shape for name, shape in ours.items()}
         assert found == listed
@@ -163,7 +192,9 @@ def resnet50(state_dict, images):
         for i in range(blocks):
             name, stride = f"layer{layer}.{i}", 2 if layer > 1 and i == 0 else 1
             inner = convolved(x, f"{name}.conv1", f"{name}.bn1").relu()
-            inner = convolved(inner, f"{name}.conv2", f"{name}.bn2", stride=stride, padding=1).relu()
+            inner = convolved(
+                inner, f"{name}.conv2", f"{name}.bn2", stride=stride, padding=1
+            ).relu()
             inner = convolved(inner, f"{name}.conv3", f"{name}.bn3")
             if i == 0:
                 x = convolved(x, f"{name}.downsample.0", f"{name}.downsample.1", stride=stride)
@@ -177,10 +208,10 @@ def test_a_resnet_gives_p1_the_map_that_it_gives_by_itself():
     images = np.random.default_rng(0).standard_normal((2, 3, 96, 64)).astype(np.float32)
     given = tf.placeholder(tf.float32, [None, 96, 64, 3])
     mgn(given, 0, False)
-    variables = weights.model_variables()
+    variables = model_variables()
     maps = tf.get_default_graph().get_tensor_by_name("p1/layer4/2/Relu_2:0")
     with new_session(tf.get_default_graph(), rewrite=False) as session:
         arrays = weights.from_pytorch(state_dict)
-        weights.assign_some(session, [v for v in variables if v.op.name in arrays], arrays)
+        assign_some(session, [v for v in variables if v.op.name in arrays], arrays)
         got = session.run(maps, {given: images.transpose(0, 2, 3, 1)})
     assert relative(got.transpose(0, 3, 1, 2), resnet50(state_dict, images)) <= 1e-5

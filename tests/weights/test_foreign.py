@@ -5,7 +5,7 @@ import pytest
 from conftest import REFERENCE
 from seeded import read_keys
 
-from mgn import foreign
+from mgn.weights import foreign
 
 
 @pytest.mark.parametrize(
@@ -13,18 +13,27 @@ from mgn import foreign
     [
         (("features.0.weight", "classifier.6.weight"), "VGG"),
         (("cls_token", "blocks.0.attn.qkv.weight"), "vision transformer"),
-        (("base.patch_embed.proj.weight", "base.blocks.0.attn.qkv.weight", "b1.0.norm1.weight"), "TransReID"),
+        (
+            ("base.patch_embed.proj.weight", "base.blocks.0.attn.qkv.weight", "b1.0.norm1.weight"),
+            "TransReID",
+        ),
         (("vit.encoder.layer.0.attention.output.dense.weight",), "vision transformer"),
         (("layers.0.blocks.0.attn.qkv.weight",), "Swin"),
         (("base.stages.0.blocks.0.attn.w_msa.qkv.weight",), "SOLIDER"),
         (("image_encoder.transformer.resblocks.0.attn.in_proj_weight",), "CLIP"),
-        (("bert.embeddings.word_embeddings.weight", "bert.encoder.layer.0.output.dense.bias"), "language"),
+        (
+            ("bert.embeddings.word_embeddings.weight", "bert.encoder.layer.0.output.dense.bias"),
+            "language",
+        ),
         (("conv1.conv.weight", "conv2.0.conv1.conv.weight"), "OSNet"),
         (("features.denseblock1.denselayer1.norm1.weight",), "DenseNet"),
         (("features.1.conv.0.0.weight",), "MobileNet"),
         (("layer1.0.conv1.weight", "layer1.0.conv2.weight", "conv1.weight"), "ResNet-18"),
         (("encoder.layer1.0.conv2.weight", "encoder.conv1.weight"), "ResNet-18"),
-        (("encoder.layer4.0.conv2.weight", "encoder.layer4.0.conv3.weight"), "a ResNet with other keys"),
+        (
+            ("encoder.layer4.0.conv2.weight", "encoder.layer4.0.conv3.weight"),
+            "a ResNet with other keys",
+        ),
         (("stages.0.0.gamma",), "ConvNeXt"),
         (("something.else",), "nothing known"),
     ],
@@ -52,14 +61,22 @@ def test_differences_are_named_by_their_terms(key, term):
 
 
 def test_what_is_read_from_the_file_is_told_apart_from_what_is_known_of_the_program():
-    heads = {"b1_head.bottleneck.0.weight": np.zeros((256, 2048, 1, 1)), "b1_head.weight": np.zeros((9, 256))}
+    heads = {
+        "b1_head.bottleneck.0.weight": np.zeros((256, 2048, 1, 1)),
+        "b1_head.weight": np.zeros((9, 256)),
+    }
     found = {d.term: d.key for d in foreign.differences(heads)}
     assert found.pop("classifiers without bias") == "b1_head.weight"
-    assert len(found) == 5 and set(found.values()) == {None}  # nothing in these weights tells any of them
+    assert len(found) == 5 and set(found.values()) == {
+        None
+    }  # nothing in these weights tells any of them
     told = foreign.described(foreign.differences(heads))
     read, known = told.split("; known of fast-reid's MGN")
     assert read == "read from this file: classifiers without bias at b1_head.weight"
-    assert all(term in known for term in ("cosine", "stem pooling", "stride 1", "no ReLU", "not to be read"))
+    assert all(
+        term in known
+        for term in ("cosine", "stem pooling", "stride 1", "no ReLU", "not to be read")
+    )
     found = {d.term: d.key for d in foreign.differences(heads | {"b1_head.bias": np.zeros(9)})}
     assert "classifiers without bias" not in found
     found = {d.term: d.key for d in foreign.differences(heads | {"pixel_mean": np.zeros(3)})}
@@ -89,7 +106,9 @@ def test_blocks_of_another_width_have_resnet50s_keys(prefix):
     assert told({inner[3]: (64, 4, 3, 3)}) == []  # one is damage, for the table of shapes
 
 
-@pytest.mark.parametrize("keys", ["seathiefwang", "lwplw_prelu", "gnayuohz", "torchvision_resnet50"])
+@pytest.mark.parametrize(
+    "keys", ["seathiefwang", "lwplw_prelu", "gnayuohz", "torchvision_resnet50"]
+)
 def test_our_own_families_show_none(keys):
     names = [key for key, _ in read_keys(REFERENCE / f"keys_{keys}.txt")]
     assert foreign.differences(dict.fromkeys(names, np.zeros(1))) == []

@@ -6,10 +6,12 @@ import tensorflow.compat.v1 as tf
 from conftest import REFERENCE, seeded
 from seeded import read_keys
 
-from mgn import families, weights
-from mgn.errors import CheckError, InputError
+from mgn import weights
 from mgn.network import mgn
-from mgn.session import new_session
+from mgn.system.errors import CheckError, InputError
+from mgn.system.session import new_session
+from mgn.weights import families
+from mgn.weights.variables import variable_shapes
 
 
 @pytest.mark.parametrize(
@@ -26,7 +28,11 @@ from mgn.session import new_session
         ("backbone/layer3/0/bn3/weight", "backone.6.bn3.weight", "layer3.0.bn3.weight"),
         ("p1/layer3/1/conv1/weight", "p1.0.0.conv1.weight", "layer3.1.conv1.weight"),
         ("p3/layer3/5/bn2/bias", "p3.0.4.bn2.bias", "layer3.5.bn2.bias"),
-        ("p2/layer4/0/downsample/0/weight", "p2.1.0.downsample.0.weight", "layer4.0.downsample.0.weight"),
+        (
+            "p2/layer4/0/downsample/0/weight",
+            "p2.1.0.downsample.0.weight",
+            "layer4.0.downsample.0.weight",
+        ),
         ("reduction_3/1/running_mean", "reduction_3.1.running_mean", None),
         ("fc_id_256_1_0/bias", "fc_id_256_1_0.bias", None),
     ],
@@ -52,7 +58,9 @@ def test_missing_left_over_and_wrong_shapes_are_named():
     state_dict = seeded("seathiefwang", 10)
     broken = dict(state_dict)
     broken["surprise.weight"] = broken.pop("p2.0.3.bn2.bias")
-    with pytest.raises(CheckError, match=r"1 missing \(p2.0.3.bn2.bias\); 1 left over \(surprise.weight\)"):
+    with pytest.raises(
+        CheckError, match=r"1 missing \(p2.0.3.bn2.bias\); 1 left over \(surprise.weight\)"
+    ):
         weights.from_pytorch(broken)
     narrow = {**state_dict, "p1.1.0.conv1.weight": state_dict["p1.1.0.conv1.weight"][:, :-1]}
     with pytest.raises(CheckError, match=r"p1.1.0.conv1.weight \(512, 1023, 1, 1\)"):
@@ -71,9 +79,13 @@ def test_key_lists_are_complete():
     """Our rules use every key of the published lists, but counters and ImageNet's classifier."""
     for keys, reduction in (("seathiefwang", "relu"), ("lwplw_prelu", "prelu")):
         listed = {
-            k for k, _ in read_keys(REFERENCE / f"keys_{keys}.txt") if not k.endswith("num_batches_tracked")
+            k
+            for k, _ in read_keys(REFERENCE / f"keys_{keys}.txt")
+            if not k.endswith("num_batches_tracked")
         }
-        assert {families.mgn_pytorch_key(name) for name in weights.variable_shapes(751, reduction)} == listed
+        assert {
+            families.mgn_pytorch_key(name) for name in variable_shapes(751, reduction)
+        } == listed
 
 
 def test_assign_is_strict(small_arrays):

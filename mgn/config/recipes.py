@@ -1,0 +1,73 @@
+"""Named sets of options, and what each aims at."""
+
+import dataclasses
+
+from mgn.config.options import TrainConfig
+
+_SEATHIEFWANG = TrainConfig()
+_SCRATCH = TrainConfig(
+    recipe="scratch",
+    optimizer="adam",
+    learning_rate=1.25e-3,
+    weight_decay=0.0,
+    triplet_weight=1.0,
+    triplet_start_step=100,
+    batch_ids=8,
+    epochs=80,
+    milestones=(60, 72),
+    zero_init_residual=True,
+    pretrained=False,
+    height=96,
+    width=32,
+)
+RECIPES = {
+    "demo": dataclasses.replace(
+        _SCRATCH,
+        recipe="demo",
+        epochs=27,
+        max_steps=80,
+        milestones=(24,),
+        learning_rate=5e-4,
+        triplet_start_step=20,
+        random_erasing=0.0,
+        evaluate_untrained=True,
+    ),
+    "scratch": _SCRATCH,
+    "paper": dataclasses.replace(
+        _SEATHIEFWANG,
+        recipe="paper",
+        optimizer="sgd",
+        learning_rate=1e-2,
+        triplet_weight=1.0,
+        random_erasing=0.0,
+        epochs=345,  # the paper's 80 passes over 12,936 pictures, in epochs of 751 people x 4 pictures
+        milestones=(172, 259),  # its 40 and 60
+        pool="max",
+    ),
+    "seathiefwang": _SEATHIEFWANG,
+    "lwplw": dataclasses.replace(_SEATHIEFWANG, recipe="lwplw", batch_ids=8, reduction="prelu"),
+    "strong": dataclasses.replace(
+        _SEATHIEFWANG,
+        recipe="strong",
+        learning_rate=3.5e-4,
+        margin=None,
+        triplet_weight=1.0,
+        label_smoothing=0.1,
+        crop_padding=10,
+        epochs=260,  # 12,220 steps of 64 pictures: fast-reid's 60 epochs are 12,120
+        schedule="cosine",
+        cosine_start=130,  # half of the run, as there
+        final_learning_rate=7e-7,
+        warmup_steps=2000,
+        warmup_factor=0.1,
+        average_decay=0.999,
+    ),
+}
+RECIPE_NOTES = {  # what each aims at on Market-1501, without re-ranking, and who published it
+    "demo": "minutes on two cores, on the embedded drawn set; no published figure",
+    "scratch": "no pretrained weights; small pictures; no published figure (doc/results.md has ours)",
+    "paper": "mAP 86.9, rank@1 95.7 (arXiv:1804.01438); re-implementations of it report less",
+    "seathiefwang": "re-ranked mAP 93.8, rank@1 95.8 (MGN-pytorch); lwplw's run, P=8: mAP 87.9, rank@1 94.9",
+    "lwplw": "re-ranked mAP 94.7, rank@1 96.1 (lwplw/reid-mgn, PReLU; without re-ranking not published)",
+    "strong": "fast-reid's settings on MGN's network; fast-reid's own (IBN-a, GeM): mAP 89.8, rank@1 95.8",
+}

@@ -1,0 +1,1 @@
+"""A checkpoint frozen into a file that describes itself."""

@@ -1,0 +1,5 @@
+"""Any model file as a function of pictures."""
+
+from mgn.inference.embedder import Embedder, load_embedder
+
+__all__ = ["Embedder", "load_embedder"]

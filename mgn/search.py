@@ -1,0 +1,103 @@
+"""The nearest pictures of a folder: `python -m mgn.search --model M --gallery DIR --query PICTURE_OR_DIR`."""
+
+import argparse
+import hashlib
+import re
+import sys
+from contextlib import closing
+from pathlib import Path
+
+from mgn.config import parsing
+from mgn.system import cli
+from mgn.system.files import filling, next_free, refuse_names
+
+OUTPUTS = ("search-*.png",)
+_OWN = re.compile(r"search-\d+\.png")  # no pictures of people
+
+
+def main(arguments: list[str]) -> int:
+    """Parse, embed what is new, print and draw the nearest."""
+    flags = parse(arguments)
+
+    from mgn.data.records import picture_files
+
+    gallery, query = picture_files(flags.gallery), picture_files(flags.query)
+    gallery = gallery.only([not _OWN.fullmatch(Path(path).name) for path in gallery.paths])
+    folder = flags.output_dir or next_free(Path("runs"), "search")
+    refuse_names(folder, OUTPUTS, flags.overwrite)
+
+    from mgn.data.reading import PictureReader
+    from mgn.evaluation.embedding import embed_split
+    from mgn.evaluation.search import embed_what_is_new, read_cache
+    from mgn.evaluation.sheets import ranked_rows, write_sheets
+    from mgn.inference import load_embedder
+    from mgn.inference.embedder import model_hash, resolve
+
+    options, model = parsing.network_options(flags), resolve(flags.model)
+    made_by = model_hash(model, **options)
+    cache = (
+        flags.cache or Path("runs") / "search_cache" / f"{_short_hash(made_by, flags.gallery)}.npz"
+    )
+    known = read_cache(cache, made_by)
+    with closing(load_embedder(model, **options)) as embed, closing(PictureReader()) as read:
+        gallery, features = embed_what_is_new(
+            embed, read, gallery, flags.gallery, known, (cache, made_by)
+        )
+        query, query_features, _ = embed_split(embed, query, read, "query")
+        rows = ranked_rows(query.records, query_features, gallery.records, features, flags.count)
+        for row in rows:
+            print(row.query.path)
+            for place, (entry, distance) in enumerate(row.entries, start=1):
+                print(f"  {place:>3}  {distance:.4f}  {entry.path}")
+        title = f"the nearest of {len(gallery.records)} pictures in {flags.gallery}"
+        with filling(folder, OUTPUTS, flags.overwrite) as making:
+            drawn = write_sheets(rows, title, making, "search", read)
+    print(f"written: {', '.join(str(folder / path.name) for path in drawn)}")
+    return cli.DONE
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    """Flags."""
+    what = "Find the pictures of a folder that show the person of a query picture."
+    parser = cli.Parser(what, prog="python -m mgn.search")
+    add = parser.add_argument
+    add(
+        "--model",
+        type=cli.model_path,
+        required=True,
+        help="train_dir, checkpoint, .pb, or SavedModel folder",
+    )
+    add(
+        "--gallery",
+        type=cli.existing_path,
+        required=True,
+        help="folder of pictures, any names, any depth; unreadable ones are left out",
+    )
+    add("--query", type=cli.existing_path, required=True, help="a picture, or a folder of them")
+    add(
+        "--count",
+        type=cli.positive_int,
+        default=10,
+        help="nearest pictures to show, 10 unless told",
+    )
+    add(
+        "--output_dir",
+        type=Path,
+        help="for the ranked sheets; omitted: the next free runs/search-N",
+    )
+    add(
+        "--cache",
+        type=Path,
+        help="file of the gallery's embeddings; omitted: one in runs/search_cache",
+    )
+    add("--overwrite", action="store_true", help="replace sheets in --output_dir")
+    parsing.add_network_options(parser)
+    return parser.parse_args(arguments)
+
+
+def _short_hash(model: str, gallery: Path) -> str:
+    return hashlib.sha256(f"{model} {gallery.resolve()}".encode()).hexdigest()[:16]
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run(main))

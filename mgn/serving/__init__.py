@@ -1,0 +1,1 @@
+"""TensorFlow Serving: the SavedModel it loads, and its client side."""

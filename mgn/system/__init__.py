@@ -1,0 +1,1 @@
+"""The process and its machine: exit statuses, safe files, progress, signals, sessions."""
