@@ -24,7 +24,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     """Parse, and check the flags themselves."""
     parser = cli.Parser(
         "Port PyTorch weights to a TensorFlow checkpoint, or back with --to_pytorch, and prove it with"
-        " pictures through both networks."
+        " images through both networks."
     )
     add = parser.add_argument
     add(
@@ -51,9 +51,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         const=True,
         default=False,
         type=cli.existing_path,
-        metavar="PICTURES",
-        help="judge the order of the reductions by a folder of pictures like those of the training; without"
-        " PICTURES by batch norms alone. The order that fits is taken; if --reduction_order says otherwise,"
+        metavar="IMAGES",
+        help="judge the order of the reductions by a folder of images like those of the training; without"
+        " IMAGES by batch norms alone. The order that fits is taken; if --reduction_order says otherwise,"
         " the exit status is 1. Where it cannot be told, that is said and the exit status is 0",
     )
     add("--reduction_order", choices=REDUCTION_ORDERS, help="how the file numbers its reductions")
@@ -145,7 +145,7 @@ def to_pytorch(flags: argparse.Namespace) -> int:
     print(parity.table(done.differences))
     kept = done.checkpoint.options
     print(
-        f"{flags.pt_model_path}: for {kept.height}×{kept.width} pictures, {kept.pool} pooling and"
+        f"{flags.pt_model_path}: for {kept.height}×{kept.width} images, {kept.pool} pooling and"
         f" {kept.reduction} heads, which it does not tell"
     )
     return cli.DONE

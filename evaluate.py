@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mgn.config import parsing
 from mgn.system import cli
-from mgn.system.files import filling, next_free, refuse_names
+from mgn.system.files import atomic_folder, next_free, refuse_names
 
 OUTPUTS = (  # metrics.json last: with it there, the others are
     *("cmc.png", "distances.png", "roc.png", "worst-*.png", "sample-*.png", "heads.png"),
@@ -23,7 +23,7 @@ def main(arguments: list[str]) -> int:
     refuse_names(output_dir, OUTPUTS, flags.overwrite)
     dataset, query, gallery = splits(flags)
 
-    from mgn.data.reading import PictureReader
+    from mgn.data.reading import ImageReader
     from mgn.evaluation import page, report, scoring
     from mgn.inference.embedder import checkpoint_at, resolve
 
@@ -36,7 +36,10 @@ def main(arguments: list[str]) -> int:
     examined = report.examine(scores, embedded, model or str(flags.features), dataset)
     print(report.as_text(examined), flush=True)
     checkpoint = checkpoint_at(model, **options) if model else None
-    with filling(output_dir, OUTPUTS, flags.overwrite) as folder, closing(PictureReader()) as read:
+    with (
+        atomic_folder(output_dir, OUTPUTS, flags.overwrite) as folder,
+        closing(ImageReader()) as read,
+    ):
         written = report.write(examined, folder, read, checkpoint)
         written.append(page.write_page(examined, folder, written))
     print(f"written: {', '.join(str(output_dir / path.name) for path in written)}")
@@ -55,7 +58,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         parser.add_argument(
             f"--{split}",
             type=cli.existing_path,
-            help=f"folder of pictures named as Market-1501's, or CSV list (path,person,camera), as {split}",
+            help=f"folder of images named as Market-1501's, or CSV list (path,person,camera), as {split}",
         )
     parser.add_argument(
         "--model",
@@ -71,10 +74,10 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         "--rerank", action="store_true", help="score k-reciprocal re-ranking too (arXiv:1701.08398)"
     )
     parser.add_argument(
-        "--no_flip", action="store_true", help="embed the picture alone, without its mirror image"
+        "--no_flip", action="store_true", help="embed the image alone, without its mirror image"
     )
     parser.add_argument(
-        "--skip_unreadable", action="store_true", help="leave damaged pictures out, and count them"
+        "--skip_unreadable", action="store_true", help="leave damaged images out, and count them"
     )
     parser.add_argument(
         "--output_dir", type=Path, help="for the results; omitted: the next free runs/evaluation-N"
@@ -94,13 +97,13 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 def splits(flags: argparse.Namespace) -> tuple:
     """What is evaluated on: its name, query split, gallery split."""
     from mgn.data.demo import checked_dataset
-    from mgn.data.records import check_matches, describe, read_pictures, read_split
+    from mgn.data.records import check_matches, describe, read_images, read_split
 
     if flags.query:
         dataset = f"{flags.query} in {flags.gallery}"
         query, gallery = (
-            read_pictures(flags.query, "query"),
-            read_pictures(flags.gallery, "gallery"),
+            read_images(flags.query, "query"),
+            read_images(flags.gallery, "gallery"),
         )
     else:
         dataset = checked_dataset(flags.dataset)

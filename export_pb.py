@@ -1,4 +1,4 @@
-"""Freeze a checkpoint into a .pb: normalised pictures to embeddings."""
+"""Freeze a checkpoint into a .pb: normalised images to embeddings."""
 
 import sys
 

@@ -84,7 +84,9 @@ def parse(arguments: list[str]) -> dict:
         help="prefix of converted ImageNet or MGN weights to start from",
     )
     run.add_argument(
-        "--fresh_classifier", action="store_true", help="leave its classifiers out: other people"
+        "--fresh_classifier",
+        action="store_true",
+        help="leave its classifiers out: other identities",
     )
     run.add_argument(
         "--config",

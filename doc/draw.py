@@ -1,6 +1,6 @@
-"""Draws the two pictures beside this file: `python doc/draw.py`.
+"""Draws the two images beside this file: `python doc/draw.py`.
 
-Lengths are pixels of the finished picture and y grows downwards, as in an image.
+Lengths are pixels of the finished image and y grows downwards, as in an image.
 """
 
 from pathlib import Path
@@ -41,7 +41,7 @@ HEADS = {  # name: (colour, y), in the order of the embedding
 
 
 def main() -> None:
-    """Rewrite both pictures."""
+    """Rewrite both images."""
     mpl.use("Agg")
     for draw, height in ((architecture, 1720), (preprocess_and_postprocess, 1070)):
         figure = plt.figure(figsize=(WIDTH / DPI, height / DPI), dpi=DPI)
@@ -49,16 +49,16 @@ def main() -> None:
         ax.axis("off")
         draw(ax)
         figure.canvas.draw()
-        picture = Image.fromarray(np.asarray(figure.canvas.buffer_rgba())).convert("RGB")
-        picture.quantize(256).save(Path(__file__).with_name(f"{draw.__name__}.png"), optimize=True)
+        image = Image.fromarray(np.asarray(figure.canvas.buffer_rgba())).convert("RGB")
+        image.quantize(256).save(Path(__file__).with_name(f"{draw.__name__}.png"), optimize=True)
         plt.close(figure)
 
 
 def architecture(ax: Axes) -> None:
-    """Draw `mgn/network.py`: from the picture to the maps, the heads, the losses and the embedding."""
+    """Draw `mgn/network.py`: from the image to the maps, the heads, the losses and the embedding."""
     text(ax, 40, 60, "Multiple Granularity Network", size=16, weight="bold", ha="left")
     columns = {
-        105: "picture",
+        105: "image",
         335: "shared trunk",
         605: "branches",
         805: "maps",
@@ -230,7 +230,7 @@ def arrow(ax: Axes, *points: tuple[float, float], color: str = LINE) -> None:
 def pedestrian(
     ax: Axes, x: float, y: float, width: float, height: float, mirrored: bool = False
 ) -> None:
-    """Draw a picture of somebody walking with a bag in one hand."""
+    """Draw an image of somebody walking with a bag in one hand."""
     box(ax, x, y, width, height, fill="#e3ebf4")
     side = -1 if mirrored else 1
     limbs = (  # colour, thickness, then the line, in hundredths of the height from the top's middle

@@ -1,4 +1,4 @@
-"""Embeds or compares pictures by a model server: `python -m mgn.client --server HOST:PORT PICTURES...`."""
+"""Embeds or compares images by a model server: `python -m mgn.client --server HOST:PORT IMAGES...`."""
 
 import argparse
 import json
@@ -10,13 +10,13 @@ from pathlib import Path
 
 from mgn.system import cli
 from mgn.system.errors import InputError
-from mgn.system.files import refuse_existing, replacing
+from mgn.system.files import atomic_write, refuse_existing
 
 _AT_ONCE = 8  # requests under way, which the server may join into a batch
 
 
 def main(arguments: list[str]) -> int:
-    """Parse, send each picture in a request of its own, print."""
+    """Parse, send each image in a request of its own, print."""
     flags = parse(arguments)
 
     import numpy as np
@@ -28,7 +28,7 @@ def main(arguments: list[str]) -> int:
     )
     with closing(remote.RemoteEmbedder(server)) as embed, ThreadPoolExecutor(_AT_ONCE) as pool:
         try:
-            rows = [*pool.map(embed, flags.pictures)]
+            rows = [*pool.map(embed, flags.images)]
         finally:
             pool.shutdown(cancel_futures=True)
     if flags.threshold is not None:
@@ -36,13 +36,14 @@ def main(arguments: list[str]) -> int:
         verdict = "same" if distance <= flags.threshold else "different"
         print(f"{verdict}: distance {distance:.4f}, threshold {flags.threshold:g}")
     elif flags.output:
-        with replacing(flags.output, flags.overwrite) as temporary, temporary.open("wb") as stream:
-            np.savez(
-                stream, pictures=[str(path) for path in flags.pictures], features=np.stack(rows)
-            )
+        with (
+            atomic_write(flags.output, flags.overwrite) as temporary,
+            temporary.open("wb") as stream,
+        ):
+            np.savez(stream, pictures=[str(path) for path in flags.images], features=np.stack(rows))
         print(f"{flags.output}: {len(rows)} embeddings")
     else:
-        for path, row in zip(flags.pictures, rows, strict=True):
+        for path, row in zip(flags.images, rows, strict=True):
             print(
                 json.dumps({"picture": str(path), "embedding": [round(float(x), 8) for x in row]})
             )
@@ -51,11 +52,11 @@ def main(arguments: list[str]) -> int:
 
 def parse(arguments: list[str]) -> argparse.Namespace:
     """Flags, checked as far as they can be without TensorFlow."""
-    what = "Embed pictures by a model server (TensorFlow Serving), or say whether two show the same person."
+    what = "Embed images by a model server (TensorFlow Serving), or say whether two show the same person."
     parser = cli.Parser(what, prog="python -m mgn.client")
     add = parser.add_argument
     add(
-        "pictures",
+        "images",
         nargs="+",
         type=cli.existing_path,
         help="files; a line of JSON for each, or see --output",
@@ -80,13 +81,13 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         "--threshold",
         type=_distance,
         metavar="DISTANCE",
-        help="of two pictures: up to it they show the same person; evaluate.py measures one",
+        help="of two images: up to it they show the same person; evaluate.py measures one",
     )
-    add("--output", type=Path, help="file (.npz) to make of the embeddings: pictures, features")
+    add("--output", type=Path, help="file (.npz) to make of the embeddings: images, features")
     add("--overwrite", action="store_true", help="replace --output")
     flags = parser.parse_args(arguments)
-    if flags.threshold is not None and (len(flags.pictures) != 2 or flags.output):
-        parser.error("--threshold compares two pictures, and makes no --output")
+    if flags.threshold is not None and (len(flags.images) != 2 or flags.output):
+        parser.error("--threshold compares two images, and makes no --output")
     if flags.output:
         refuse_existing(flags.output, flags.overwrite)
         if flags.output.suffix != ".npz":

@@ -14,7 +14,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument(
         "dataset", metavar="DIR", type=cli.existing_path, help="as --dataset of train.py"
     )
-    text = "K: pictures of each person in a training batch; omitted: %(default)s"
+    text = "K: images of each person in a training batch; omitted: %(default)s"
     parser.add_argument(
         "--batch_images", type=cli.positive_int, default=TrainConfig.batch_images, help=text
     )

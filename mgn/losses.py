@@ -19,7 +19,7 @@ class Mining(NamedTuple):
 
 
 class Losses(NamedTuple):
-    """Float32 scalars, over the pictures of all replicas; with one replica `objective` is `total`."""
+    """Float32 scalars, over the images of all replicas; with one replica `objective` is `total`."""
 
     cross_entropy: tf.Tensor  # mean over the heads
     triplet: tf.Tensor  # mean over the heads that have one, unweighted
@@ -36,7 +36,8 @@ def pairwise_distances(features: tf.Tensor) -> tf.Tensor:
     squared = (
         squares + tf.transpose(squares) - 2.0 * tf.matmul(features, features, transpose_b=True)
     )
-    # The root's gradient is infinite at 0, where the diagonal lies; clipping gives it gradient 0 there.
+    # The root's gradient is infinite at 0, where the diagonal lies; clipping gives it gradient 0
+    # there.
     return tf.sqrt(tf.maximum(squared, _TINY))
 
 
@@ -45,11 +46,12 @@ def batch_hard_triplet(features: tf.Tensor, labels: tf.Tensor, margin: float | N
 
     Args:
         features: float32 [B, D], any scale.
-        labels: integer [B]; at least two people, each at least twice.
+        labels: integer [B]; at least two identities, each at least twice.
         margin: in units of distance; None: the soft margin, softplus.
 
     Returns:
-        float32 [B], >= 0: distance to the hardest positive minus that to the hardest negative, plus margin.
+        float32 [B], >= 0: distance to the hardest positive minus that to the hardest negative, plus
+        margin.
     """
     positive, negative = hardest(features, labels)
     return _triplet(positive - negative, margin)
@@ -71,7 +73,7 @@ def _triplet(difference: tf.Tensor, margin: float | None) -> tf.Tensor:
 def softmax_cross_entropy(
     logits: tf.Tensor, labels: tf.Tensor, smoothing: float = 0.0
 ) -> tf.Tensor:
-    """Softmax loss, one value per picture.
+    """Softmax loss, one value per image.
 
     Args:
         logits: float32 [B, C].
@@ -99,12 +101,13 @@ def total_loss(
 ) -> Losses:
     """Weighted sum of the mean softmax loss of all heads and the mean triplet loss of whole-map heads.
 
-    Triplets are mined over the pictures of all replicas: each computes the same loss from all features.
+    Triplets are mined over the images of all replicas: each computes the same loss from all
+    features.
     """
     everybody = replicas.gather(labels)
-    pictures = tf.cast(tf.size(everybody), tf.float32)
+    images = tf.cast(tf.size(everybody), tf.float32)
     own = [tf.reduce_sum(softmax_cross_entropy(x, labels, label_smoothing)) for x in logits]
-    own_cross_entropy = tf.add_n(own) / pictures / len(logits)
+    own_cross_entropy = tf.add_n(own) / images / len(logits)
     (cross_entropy,) = replicas.sums([own_cross_entropy])
     pairs = [hardest(replicas.gather(x), everybody) for x in triplet_features]
     positives, negatives = (

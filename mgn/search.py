@@ -1,4 +1,4 @@
-"""The nearest pictures of a folder: `python -m mgn.search --model M --gallery DIR --query PICTURE_OR_DIR`."""
+"""The nearest images of a folder: `python -m mgn.search --model M --gallery DIR --query IMAGE_OR_DIR`."""
 
 import argparse
 import hashlib
@@ -9,24 +9,24 @@ from pathlib import Path
 
 from mgn.config import parsing
 from mgn.system import cli
-from mgn.system.files import filling, next_free, refuse_names
+from mgn.system.files import atomic_folder, next_free, refuse_names
 
 OUTPUTS = ("search-*.png",)
-_OWN = re.compile(r"search-\d+\.png")  # no pictures of people
+_OWN = re.compile(r"search-\d+\.png")  # drawn by this program
 
 
 def main(arguments: list[str]) -> int:
     """Parse, embed what is new, print and draw the nearest."""
     flags = parse(arguments)
 
-    from mgn.data.records import picture_files
+    from mgn.data.records import image_files
 
-    gallery, query = picture_files(flags.gallery), picture_files(flags.query)
+    gallery, query = image_files(flags.gallery), image_files(flags.query)
     gallery = gallery.only([not _OWN.fullmatch(Path(path).name) for path in gallery.paths])
     folder = flags.output_dir or next_free(Path("runs"), "search")
     refuse_names(folder, OUTPUTS, flags.overwrite)
 
-    from mgn.data.reading import PictureReader
+    from mgn.data.reading import ImageReader
     from mgn.evaluation.embedding import embed_split
     from mgn.evaluation.search import embed_what_is_new, read_cache
     from mgn.evaluation.sheets import ranked_rows, write_sheets
@@ -39,7 +39,7 @@ def main(arguments: list[str]) -> int:
         flags.cache or Path("runs") / "search_cache" / f"{_short_hash(made_by, flags.gallery)}.npz"
     )
     known = read_cache(cache, made_by)
-    with closing(load_embedder(model, **options)) as embed, closing(PictureReader()) as read:
+    with closing(load_embedder(model, **options)) as embed, closing(ImageReader()) as read:
         gallery, features = embed_what_is_new(
             embed, read, gallery, flags.gallery, known, (cache, made_by)
         )
@@ -49,8 +49,8 @@ def main(arguments: list[str]) -> int:
             print(row.query.path)
             for place, (entry, distance) in enumerate(row.entries, start=1):
                 print(f"  {place:>3}  {distance:.4f}  {entry.path}")
-        title = f"the nearest of {len(gallery.records)} pictures in {flags.gallery}"
-        with filling(folder, OUTPUTS, flags.overwrite) as making:
+        title = f"the nearest of {len(gallery.records)} images in {flags.gallery}"
+        with atomic_folder(folder, OUTPUTS, flags.overwrite) as making:
             drawn = write_sheets(rows, title, making, "search", read)
     print(f"written: {', '.join(str(folder / path.name) for path in drawn)}")
     return cli.DONE
@@ -58,7 +58,7 @@ def main(arguments: list[str]) -> int:
 
 def parse(arguments: list[str]) -> argparse.Namespace:
     """Flags."""
-    what = "Find the pictures of a folder that show the person of a query picture."
+    what = "Find the images of a folder that show the person of a query image."
     parser = cli.Parser(what, prog="python -m mgn.search")
     add = parser.add_argument
     add(
@@ -71,14 +71,14 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         "--gallery",
         type=cli.existing_path,
         required=True,
-        help="folder of pictures, any names, any depth; unreadable ones are left out",
+        help="folder of images, any names, any depth; unreadable ones are left out",
     )
-    add("--query", type=cli.existing_path, required=True, help="a picture, or a folder of them")
+    add("--query", type=cli.existing_path, required=True, help="an image, or a folder of them")
     add(
         "--count",
         type=cli.positive_int,
         default=10,
-        help="nearest pictures to show, 10 unless told",
+        help="nearest images to show, 10 unless told",
     )
     add(
         "--output_dir",

@@ -31,7 +31,13 @@ from mgn.weights import checkpoints, saving
 REFERENCE = Path(__file__).parent / "reference"
 LEFT = [3e9]  # bytes in memory after each collection
 # Minutes each: begun last, one of them would run alone.
-LONGEST = ["test_resume", "test_scripts", "test_training", "test_export", "test_distribution"]
+LONGEST = [
+    "training.test_run",
+    "test_scripts",
+    "training.test_graph",
+    "export.test_freezing",
+    "training.test_distribution",
+]
 gc.set_threshold(
     10_000
 )  # building graphs makes many objects, and collecting them took 7 % of the time
@@ -69,7 +75,7 @@ def resident_bytes():
 
 @pytest.fixture(scope="session")
 def dataset(tmp_path_factory):
-    """8 people x 2 cameras x 3 pictures to train on, 4 others to test on; junk, a distractor, Thumbs.db."""
+    """8 identities x 2 cameras x 3 images to train on, 4 others to test on; junk, a distractor, Thumbs.db."""
     root = tmp_path_factory.mktemp("market")
     rng = np.random.default_rng(0)
     folders = {
@@ -77,23 +83,23 @@ def dataset(tmp_path_factory):
         "bounding_box_test": range(9, 13),
         "query": range(9, 13),
     }
-    for folder, people in folders.items():
+    for folder, identities in folders.items():
         (root / folder).mkdir()
-        (root / folder / "Thumbs.db").write_bytes(b"not a picture")
-        for person in people:
+        (root / folder / "Thumbs.db").write_bytes(b"not an image")
+        for person in identities:
             for camera in (1, 2):
                 for frame in range(1 if folder == "query" else 3):
-                    write_picture(
+                    write_image(
                         root / folder / f"{person:04}_c{camera}s1_{frame:06}_00.jpg", person, rng
                     )
-    write_picture(root / "bounding_box_test" / "-1_c1s1_000001_00.jpg", 20, rng)
-    write_picture(root / "bounding_box_test" / "0000_c1s1_000001_00.jpg", 21, rng)
+    write_image(root / "bounding_box_test" / "-1_c1s1_000001_00.jpg", 20, rng)
+    write_image(root / "bounding_box_test" / "0000_c1s1_000001_00.jpg", 21, rng)
     return root
 
 
 @pytest.fixture(scope="session")
 def lists(dataset, tmp_path_factory):
-    """The small data set as CSV lists of pictures that lie elsewhere."""
+    """The small data set as CSV lists of images that lie elsewhere."""
     folder = tmp_path_factory.mktemp("lists")
     for split in FOLDERS:
         rows = [f"{r.path},{r.person},{r.camera}" for r in read_split(dataset, split).records]
@@ -103,11 +109,11 @@ def lists(dataset, tmp_path_factory):
     return folder
 
 
-def write_picture(path, person, rng):
+def write_image(path, person, rng):
     """A 32x64 JPEG in the person's colour, with noise."""
     colour = np.random.default_rng(person).integers(30, 220, 3)
-    picture = np.clip(colour + rng.normal(0, 12, (64, 32, 3)), 0, 255).astype(np.uint8)
-    assert cv2.imwrite(str(path), picture)
+    image = np.clip(colour + rng.normal(0, 12, (64, 32, 3)), 0, 255).astype(np.uint8)
+    assert cv2.imwrite(str(path), image)
 
 
 @functools.lru_cache(2)  # drawing 70 million numbers takes seconds, and each holds 280 MB
@@ -136,7 +142,7 @@ def small_arrays():
 
 @pytest.fixture(scope="session")
 def small_checkpoint(tmp_path_factory, small_arrays):
-    """Prefix of a seeded checkpoint for pictures of 96x32."""
+    """Prefix of a seeded checkpoint for images of 96x32."""
     prefix = tmp_path_factory.mktemp("small") / "seeded"
     write_checkpoint(prefix, small_arrays, NetworkOptions(10, height=96, width=32))
     return prefix
@@ -189,10 +195,10 @@ def relative(got, expected):
     return np.abs(got - expected).max() / np.abs(expected).max()
 
 
-def mean_colour(pictures):
+def mean_colour(images):
     """A stand-in for a network, whose result a reader can compute: float32 [N, 2048] of length 1."""
-    features = np.zeros((len(pictures), 2048), np.float32)
-    features[:, :3] = [picture.reshape(-1, 3).mean(axis=0) for picture in pictures]
+    features = np.zeros((len(images), 2048), np.float32)
+    features[:, :3] = [image.reshape(-1, 3).mean(axis=0) for image in images]
     return features / np.linalg.norm(features, axis=1, keepdims=True)
 
 

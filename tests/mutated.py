@@ -1,4 +1,4 @@
-"""Damaged pictures, for tests that ask for an error or a result, and never a crash."""
+"""Damaged images, for tests that ask for an error or a result, and never a crash."""
 
 import zlib
 

@@ -18,8 +18,8 @@ from model_server import Model, serving_grpc, serving_rest
 
 from mgn import client
 from mgn.config import NetworkOptions
-from mgn.data.demo import draw_picture
-from mgn.data.reading import PictureReader
+from mgn.data.demo import draw_image
+from mgn.data.reading import ImageReader
 from mgn.inference.embedder import open_exported
 from mgn.inference.graph import PLAIN, PRE_POST, build
 from mgn.serving import remote, saved_model
@@ -29,9 +29,9 @@ FORMS = {"jpeg": PRE_POST, "uint8": PRE_POST, "float32": PRE_POST, "plain": PLAI
 PROTOCOLS = {"gRPC": (serving_grpc, []), "REST": (serving_rest, ["--rest"])}
 
 
-def network(pictures):
+def network(images):
     """What two rows and three columns have on average, and zeros up to 2048."""
-    pooled = tf.nn.avg_pool2d(pictures, [3, 2], [3, 2], "VALID")
+    pooled = tf.nn.avg_pool2d(images, [3, 2], [3, 2], "VALID")
     return tf.pad(tf.reshape(pooled, [-1, 32 * 16 * 3]), [[0, 0], [0, 512]])
 
 
@@ -54,13 +54,13 @@ def models(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    """Pictures of three sizes and two formats."""
+    """Images of three sizes and two formats."""
     folder = tmp_path_factory.mktemp("files")
-    pictures = [draw_picture(0, person, 1, 0) for person in (1, 2, 3)]
-    pictures[1] = cv2.resize(pictures[1], (99, 301))
+    images = [draw_image(0, person, 1, 0) for person in (1, 2, 3)]
+    images[1] = cv2.resize(images[1], (99, 301))
     names = [folder / name for name in ("a.jpg", "b.png", "c.jpg")]
-    for path, picture in zip(names, pictures, strict=True):
-        cv2.imwrite(str(path), picture[..., ::-1])
+    for path, image in zip(names, images, strict=True):
+        cv2.imwrite(str(path), image[..., ::-1])
     return names
 
 
@@ -71,7 +71,7 @@ def protocol(request):
 
 def expected_of(pb, files):
     with (
-        contextlib.closing(PictureReader()) as read,
+        contextlib.closing(ImageReader()) as read,
         contextlib.closing(open_exported(pb)) as embed,
     ):
         return embed([read(path) for path in files])
@@ -84,13 +84,13 @@ def test_embeds_as_the_frozen_graph_does(models, files, protocol, kind, tmp_path
         output = tmp_path / "out.npz"
         assert run(client, "--server", address, *flags, "--output", output, *files) == 0
         stored = np.load(output)
-        assert [*stored["pictures"]] == [str(path) for path in files]
+        assert [*stored["images"]] == [str(path) for path in files]
         assert stored["features"].dtype == np.float32
         assert relative(stored["features"], expected_of(pb, files)) <= 1e-5
         capsys.readouterr()
         assert run(client, "--server", address, *flags, files[1]) == 0
     told = json.loads(capsys.readouterr().out)
-    assert told["picture"] == str(files[1])
+    assert told["image"] == str(files[1])
     assert relative(told["embedding"], stored["features"][1]) <= 1e-5
 
 
@@ -113,12 +113,12 @@ def test_compares_by_the_threshold(models, files, protocol, capsys):
 @pytest.mark.parametrize(
     ("contents", "problem"),
     [
-        (b"", "picture 0: empty"),
-        (b"hello", "picture 0: neither a JPEG nor a PNG"),
+        (b"", "image 0: empty"),
+        (b"hello", "image 0: neither a JPEG nor a PNG"),
         (b"\xff\xd8\xff\xe0 cut off", "Invalid JPEG data"),
     ],
 )
-def test_a_picture_that_the_server_refuses_is_named(
+def test_a_image_that_the_server_refuses_is_named(
     models, files, protocol, contents, problem, tmp_path, capsys
 ):
     (serve, flags), bad = protocol, tmp_path / "bad.jpg"
@@ -128,7 +128,7 @@ def test_a_picture_that_the_server_refuses_is_named(
     assert str(bad) in line and problem in line and "[[" not in line
 
 
-def test_a_picture_that_the_client_itself_must_decode_is_named(models, files, tmp_path, capsys):
+def test_a_image_that_the_client_itself_must_decode_is_named(models, files, tmp_path, capsys):
     bad = tmp_path / "bad.jpg"
     bad.write_bytes(files[0].read_bytes()[:300])
     with serving_grpc(models["uint8"][1]) as address:
@@ -201,7 +201,7 @@ def test_somebody_elses_web_server(files, capsys, body, problem):
 
 
 class Answering:
-    """A server that takes uint8 pictures and gives what it is told to."""
+    """A server that takes uint8 images and gives what it is told to."""
 
     def __init__(self, rows):
         self.rows = rows
@@ -240,7 +240,7 @@ def test_wrong_flags(files, tmp_path, capsys):
         ([files[0]], "--server"),
         (["--server", "http://localhost:1", files[0]], "is not HOST:PORT"),
         ([*address, tmp_path / "none.jpg"], "no such file"),
-        ([*address, "--threshold", "1", files[0]], "compares two pictures"),
+        ([*address, "--threshold", "1", files[0]], "compares two images"),
         ([*address, "--threshold", "nan", *files[:2]], "is not a number from 0"),
         ([*address, "--timeout", "0", files[0]], "is not a number above 0"),
         ([*address, "--output", tmp_path / "x.npz", files[0]], "exists"),
@@ -253,9 +253,9 @@ def test_what_a_servers_error_says():
     graph = (
         "Graph execution error:\n\nDetected at node 'x'\nNode: 'x'\nit says so\n\t [[{{node x}}]]"
     )
-    assert remote.said(graph) == "it says so"
+    assert remote.error_text(graph) == "it says so"
     assert (
-        remote.said("assertion failed: [picture] [3] [empty] [[{{node Assert}}]]")
-        == "picture 3: empty"
+        remote.error_text("assertion failed: [picture] [3] [empty] [[{{node Assert}}]]")
+        == "image 3: empty"
     )
-    assert remote.said("") == "no reason given"
+    assert remote.error_text("") == "no reason given"

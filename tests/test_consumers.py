@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from conftest import relative
 
-from mgn.data.demo import draw_picture
+from mgn.data.demo import draw_image
 from mgn.inference import load_embedder
 from mgn.inference.graph import PLAIN, PRE_POST
 
@@ -21,7 +21,7 @@ DOCUMENT = Path(__file__).parent.parent / "doc" / "export.md"
 SNIPPETS = dict(
     re.findall(r"<!-- (\w+) -->\n```python\n(.*?)```", DOCUMENT.read_text("utf-8"), re.DOTALL)
 )
-PICTURES = [draw_picture(0, person, 1, 0) for person in (1, 2)]
+IMAGES = [draw_image(0, person, 1, 0) for person in (1, 2)]
 
 
 @pytest.fixture(scope="module")
@@ -35,9 +35,9 @@ def folder(small_graphs, tmp_path_factory):
         ("winograd", (PLAIN, "float32", "float32", True)),
     ):
         (made / f"{name}.pb").symlink_to(small_graphs(*options))
-    for name, picture in zip(("one.jpg", "another.png"), PICTURES, strict=True):
+    for name, image in zip(("one.jpg", "another.png"), IMAGES, strict=True):
         (made / name).write_bytes(
-            cv2.imencode(".png", picture[..., ::-1])[1].tobytes()
+            cv2.imencode(".png", image[..., ::-1])[1].tobytes()
         )  # told by its contents
     yield made
     for path in made.iterdir():
@@ -47,14 +47,14 @@ def folder(small_graphs, tmp_path_factory):
 @pytest.fixture(scope="module")
 def source(small_checkpoint):
     with closing(load_embedder(small_checkpoint)) as embed:
-        yield np.stack(embed.prepare(PICTURES)), embed.original(PICTURES), embed(PICTURES)
+        yield np.stack(embed.prepare(IMAGES)), embed.original(IMAGES), embed(IMAGES)
 
 
 def in_a_process_of_its_own(folder, code, images):
     """What `code` makes of `images` as `embedding`, in the folder.
 
-    OpenVINO 2026.4 leaves its thread an alternate signal stack that is unmapped: the next signal that Python
-    handles, in whatever test, would be a segmentation fault.
+    OpenVINO 2026.4 leaves its thread an alternate signal stack that is unmapped: the next signal
+    that Python handles, in whatever test, would be a segmentation fault.
     """
     np.save(folder / "images.npy", images)
     code = f"import numpy as np\nimages = np.load('images.npy')\n{code}\nnp.save('embedding.npy', embedding)\n"

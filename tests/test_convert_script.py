@@ -1,4 +1,4 @@
-"""`convert_pytorch_weights.py` as people run it: what it prints, leaves behind and refuses."""
+"""`convert_pytorch_weights.py` as users run it: what it prints, leaves behind and refuses."""
 
 import errno
 import json
@@ -16,7 +16,7 @@ from mgn.system import files
 from mgn.weights import checkpoints
 from mgn.weights.families import HEADS
 
-SMALL = "--height", 96, "--width", 32  # where the size of pictures is not the point
+SMALL = "--height", 96, "--width", 32  # where the size of images is not the point
 
 
 @pytest.fixture(scope="module")
@@ -42,9 +42,7 @@ def test_there_and_back(torch_file, tmp_path, capsys):
         "10 classes (sorted ids), relu heads, avg pooling (the authors', as the file"
         in "\n".join(lines)
     )
-    assert (
-        "reduction order: pytorch (not verified; --verify PICTURES judges it by pictures)" in lines
-    )
+    assert "reduction order: pytorch (not verified; --verify IMAGES judges it by images)" in lines
     assert [line.split()[0] for line in lines[-10:-2]] == [head.name for head in HEADS]
     assert all(float(value) <= 1e-5 for line in lines[-10:-2] for value in line.split()[1:])
     assert lines[-1] == f"{made}: evaluate, export or train from it"
@@ -122,7 +120,7 @@ def test_wrong_flags(torch_file, small_checkpoint, tmp_path, capsys):
         ((*pt, "--dry_run", "--verify", tmp_path / "none"), "--verify"),
         ((*pt, "--dry_run", "--reduction_order", "caffe"), "--reduction_order"),
         ((*pt, "--dry_run", "--height", "100"), "--height 100: must be a multiple of 96"),
-        ((*pt, "--dry_run", "--verify", "--pool", "max"), "add a folder of pictures"),
+        ((*pt, "--dry_run", "--verify", "--pool", "max"), "add a folder of images"),
         (
             ("--pt_model_path", small_checkpoint, "--dry_run"),
             "is a checkpoint of this toolkit; --to_pytorch",

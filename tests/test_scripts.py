@@ -17,7 +17,7 @@ import export_pb_with_pre_post
 import export_tf_serving_model
 import export_tf_serving_with_pre_post
 import train
-from mgn.data.reading import PictureReader
+from mgn.data.reading import ImageReader
 from mgn.inference import load_embedder
 
 QUICK = ["--recipe", "scratch", "--batch_ids", "4", "--batch_images", "2"]
@@ -48,7 +48,7 @@ def test_evaluate_and_all_four_exports_agree(small_checkpoint, dataset, tmp_path
             assert result["reranked"][name] == pytest.approx(results[0]["reranked"][name], abs=1e-3)
 
 
-def test_lists_of_pictures_and_kept_features(
+def test_lists_of_images_and_kept_features(
     small_checkpoint, converted, dataset, lists, tmp_path, capsys
 ):
     """Scores of a CSV data set, of its features in a file, and of features for what they are not of."""
@@ -75,7 +75,7 @@ def test_lists_of_pictures_and_kept_features(
         assert (output / "heads.png").exists() == ("--model" in arguments)
         assert (output / "report.html").stat().st_size > 10_000
     assert len({result["mAP"] for result in results}) == 1 and results[0]["queries"] == 8
-    with closing(load_embedder(small_checkpoint)) as embed, closing(PictureReader()) as read:
+    with closing(load_embedder(small_checkpoint)) as embed, closing(ImageReader()) as read:
         both = embed([read(dataset / "query" / "0009_c1s1_000000_00.jpg")], flip=True)[0]
     assert (
         relative(np.load(features)["query_features"][0], both) < 1e-5
@@ -98,7 +98,7 @@ def test_lists_of_pictures_and_kept_features(
         assert expected in refused(capsys, evaluate, *arguments)
 
 
-def test_damaged_pictures_and_the_mirror_image_are_left_out_only_when_asked(
+def test_damaged_images_and_the_mirror_image_are_left_out_only_when_asked(
     small_checkpoint, dataset, tmp_path, capsys
 ):
     root, features = shutil.copytree(dataset, tmp_path / "data"), tmp_path / "features.npz"
@@ -110,7 +110,7 @@ def test_damaged_pictures_and_the_mirror_image_are_left_out_only_when_asked(
     assert run(evaluate, *arguments, "--skip_unreadable", "--no_flip", "--features", features) == 0
     stored = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert stored["skipped"] == [str(damaged)] and stored["queries"] == 7
-    with closing(load_embedder(small_checkpoint)) as embed, closing(PictureReader()) as read:
+    with closing(load_embedder(small_checkpoint)) as embed, closing(ImageReader()) as read:
         first = read(root / "query" / "0009_c1s1_000000_00.jpg")
         alone, both = embed([first], flip=False)[0], embed([first])[0]
     assert relative(np.load(features)["query_features"][0], alone) < 1e-5 < relative(both, alone)
@@ -161,7 +161,7 @@ def test_training_starts_from_converted_weights(converted, dataset, tmp_path, ca
         assert others <= {f"fc_id_2048_{i}" for i in range(3)} | {
             f"fc_id_256_{i}" for i in ("1_0", "1_1", "2_0", "2_1", "2_2")
         }
-    assert "the classifiers start anew: 10 classes there, 8 people here" in caplog.text
+    assert "the classifiers start anew: 10 classes there, 8 identities here" in caplog.text
 
 
 def test_starting_points_that_do_not_fit(converted, dataset, tmp_path, capsys):

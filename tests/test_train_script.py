@@ -18,7 +18,7 @@ from conftest import refused, run
 
 import train
 from mgn.config.settings import CONFIG, read_config, write_config
-from mgn.system.files import held
+from mgn.system.files import locked
 from mgn.weights import checkpoints, saving
 
 ROOT = Path(__file__).parent.parent
@@ -84,7 +84,7 @@ def test_what_a_run_leaves_behind(trained, dataset):
 def test_resume_goes_on_where_the_run_stopped(trained, lists, tmp_path, capsys, monkeypatch):
     """Killed after step 3, resumed: the same as the uninterrupted run, up to the noise of threads.
 
-    Its data set has become CSV lists meanwhile, of the same pictures.
+    Its data set has become CSV lists meanwhile, of the same images.
     """
     train_dir = shutil.copytree(trained, tmp_path / "copy")
     saving.delete(train_dir / "model.ckpt-5")
@@ -140,7 +140,7 @@ def test_killed_before_its_first_checkpoint_a_run_starts_anew(trained, dataset, 
     folder_of_train = "bounding_box_train"  # alone: there is nothing to score
     shutil.copytree(dataset / folder_of_train, tmp_path / "set" / folder_of_train)
     (folder / ".model.ckpt-0.abc").mkdir()
-    with held(folder):
+    with locked(folder):
         line = refused(capsys, train, "--train_dir", folder, "--resume", "--max_steps", 1)
     assert "another process is at work in this folder" in line
     (folder / "metrics.jsonl").write_text("{}")  # of a run whose checkpoints somebody removed
@@ -155,11 +155,13 @@ def test_killed_before_its_first_checkpoint_a_run_starts_anew(trained, dataset, 
 def test_resume_with_another_data_set_is_refused(trained, dataset, tmp_path, capsys):
     root = shutil.copytree(dataset, tmp_path / "copy")
     for path in (root / "bounding_box_train").glob("0008_*"):
-        path.rename(path.with_name(path.name.replace("0008", "0080")))  # as many people, but others
+        path.rename(
+            path.with_name(path.name.replace("0008", "0080"))
+        )  # as many identities, but others
     line = refused(
         capsys, train, "--train_dir", trained, "--resume", "--dataset", root, "--max_steps", 9
     )
-    assert "trained with other pictures than this data set's 48" in line
+    assert "trained with other images than this data set's 48" in line
     for path in (root / "bounding_box_train").glob("0080_*"):
         path.unlink()
     line = refused(
@@ -237,7 +239,7 @@ def test_a_recipe_for_pretrained_weights_says_so_without_them(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("folder", ["bounding_box_train", "query", "bounding_box_test"])
-def test_an_unreadable_picture_is_named_before_training(dataset, tmp_path, capsys, folder):
+def test_an_unreadable_image_is_named_before_training(dataset, tmp_path, capsys, folder):
     root = shutil.copytree(dataset, tmp_path / "copy")
     broken = sorted((root / folder).glob("*.jpg"))[-1]
     broken.write_bytes(b"\xff\xd8 cut off")

@@ -9,7 +9,7 @@ MEAN = (
     0.485,
     0.456,
     0.406,
-)  # RGB, of pictures in 0 to 1: ImageNet's, as every MGN was trained with
+)  # RGB, of images in 0 to 1: ImageNet's, as every MGN was trained with
 STD = (0.229, 0.224, 0.225)
 EMBEDDING_SIZE = 2048  # eight heads of 256
 HEIGHT, WIDTH = 384, 128  # pixels; arXiv:1804.01438, section 4
@@ -20,9 +20,7 @@ OPTIMIZERS = ("sgd", "adam", "amsgrad")
 SCHEDULES = ("step", "cosine")
 PRECISIONS = ("float32", "bfloat16", "float16")
 EXPORT_INPUTS = ("float32", "uint8", "jpeg")  # what an exported graph with preprocessing may take
-EXPORT_MAX_PIXELS = (
-    4096 * 4096
-)  # of an encoded picture, so that a small file cannot fill the memory
+EXPORT_MAX_PIXELS = 4096 * 4096  # of an encoded image, so that a small file cannot fill the memory
 _MANY = 10**9
 _RANGES = {  # of TrainConfig's numbers
     "learning_rate": (1e-12, 1e6),
@@ -90,13 +88,13 @@ class TrainConfig:
     triplet_weight: float = _option(2.0, "of the mean triplet loss in the total loss")
     triplet_start_step: int = _option(0, "cross-entropy alone before this step")
     label_smoothing: float = _option(0.0, "0 to 1")
-    random_erasing: float = _option(0.5, "probability for each picture, 0 to 1")
+    random_erasing: float = _option(0.5, "probability for each image, 0 to 1")
     crop_padding: int = _option(
-        0, "pixels of black around a picture, of which a random part is cut out"
+        0, "pixels of black around an image, of which a random part is cut out"
     )
-    batch_ids: int = _option(16, "P: people in a batch")
-    batch_images: int = _option(4, "K: pictures of each person in a batch")
-    epochs: int = _option(400, "one epoch: every person once, with K pictures; not every picture")
+    batch_ids: int = _option(16, "P: identities in a batch")
+    batch_images: int = _option(4, "K: images of each person in a batch")
+    epochs: int = _option(400, "one epoch: every person once, with K images; not every image")
     max_steps: int | None = _option(None, "stop after this many steps, before the epochs are over")
     schedule: str = _option("step", "of the learning rate: step or cosine")
     milestones: tuple[int, ...] = _option(
@@ -116,8 +114,8 @@ class TrainConfig:
         False, "each block starts as the identity (arXiv:1706.02677)"
     )
     pretrained: bool = _option(True, "the recipe expects --init_checkpoint")
-    height: int = _option(HEIGHT, "picture height, pixels, a multiple of 96")
-    width: int = _option(WIDTH, "picture width, pixels, a multiple of 32")
+    height: int = _option(HEIGHT, "image height, pixels, a multiple of 96")
+    width: int = _option(WIDTH, "image width, pixels, a multiple of 32")
     pool: str = _option("avg", "pooling of the heads, avg or max")
     reduction: str = _option("relu", "activation of the heads, relu or prelu")
     precision: str = _option(
@@ -131,9 +129,7 @@ class TrainConfig:
     xla: bool = _option(False, "compile the step with XLA (GPUs)")
     sync_batch_norm: bool = _option(False, "batch statistics over all GPUs, not each its own")
     deterministic: bool = _option(False, "the same bits in every run; slower on GPUs")
-    cache: bool = _option(
-        False, "keep the resized pictures in memory: height x width x 3 bytes each"
-    )
+    cache: bool = _option(False, "keep the resized images in memory: height x width x 3 bytes each")
     seed: int = _option(0, "of weights, batches and augmentation")
     save_every: int = _option(500, "steps between checkpoints; the last step is always saved")
     keep_checkpoints: int = _option(3, "older ones are deleted, but for one of before the newest")

@@ -37,8 +37,8 @@ def add_network_options(
     group.add_argument(
         "--pool", choices=POOLS, help="pooling of the heads, which weights do not tell"
     )
-    group.add_argument("--height", type=positive_int, help="picture height, pixels")
-    group.add_argument("--width", type=positive_int, help="picture width, pixels")
+    group.add_argument("--height", type=positive_int, help="image height, pixels")
+    group.add_argument("--width", type=positive_int, help="image width, pixels")
 
 
 def network_options(flags: argparse.Namespace) -> dict:
@@ -63,7 +63,7 @@ def add_export_options(parser: argparse.ArgumentParser) -> None:
         "--winograd",
         action="store_true",
         help="3x3 convolutions of many channels by fewer multiplications: on CPUs 8 to 20 %% faster"
-        " in batches of 8 or more, not for single pictures;"
+        " in batches of 8 or more, not for single images;"
         " the file is 2.2 times as large, and OpenCV does not load it",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace --pb_path")

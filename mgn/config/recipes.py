@@ -40,7 +40,8 @@ RECIPES = {
         learning_rate=1e-2,
         triplet_weight=1.0,
         random_erasing=0.0,
-        epochs=345,  # the paper's 80 passes over 12,936 pictures, in epochs of 751 people x 4 pictures
+        # the paper's 80 passes over 12,936 images, in epochs of 751 identities x 4 images
+        epochs=345,
         milestones=(172, 259),  # its 40 and 60
         pool="max",
     ),
@@ -54,7 +55,7 @@ RECIPES = {
         triplet_weight=1.0,
         label_smoothing=0.1,
         crop_padding=10,
-        epochs=260,  # 12,220 steps of 64 pictures: fast-reid's 60 epochs are 12,120
+        epochs=260,  # 12,220 steps of 64 images: fast-reid's 60 epochs are 12,120
         schedule="cosine",
         cosine_start=130,  # half of the run, as there
         final_learning_rate=7e-7,
@@ -65,7 +66,7 @@ RECIPES = {
 }
 RECIPE_NOTES = {  # what each aims at on Market-1501, without re-ranking, and who published it
     "demo": "minutes on two cores, on the embedded drawn set; no published figure",
-    "scratch": "no pretrained weights; small pictures; no published figure (doc/results.md has ours)",
+    "scratch": "no pretrained weights; small images; no published figure (doc/results.md has ours)",
     "paper": "mAP 86.9, rank@1 95.7 (arXiv:1804.01438); re-implementations of it report less",
     "seathiefwang": "re-ranked mAP 93.8, rank@1 95.8 (MGN-pytorch); lwplw's run, P=8: mAP 87.9, rank@1 94.9",
     "lwplw": "re-ranked mAP 94.7, rank@1 96.1 (lwplw/reid-mgn, PReLU; without re-ranking not published)",

@@ -13,7 +13,7 @@ from mgn.system.files import is_unused, next_free, read_json, write_json
 CONFIG = "config.json"  # in a train_dir
 
 
-class Began(NamedTuple):
+class RunSettings(NamedTuple):
     """With what a run began."""
 
     config: TrainConfig
@@ -23,7 +23,7 @@ class Began(NamedTuple):
     replicas: int | None = None  # in all: others add in another order, on other batch statistics
 
 
-def write_config(train_dir: Path, began: Began) -> None:
+def write_config(train_dir: Path, began: RunSettings) -> None:
     """Record what the run needs to go on, and others to repeat it; paths become absolute."""
     start = began.init_checkpoint and str(Path(began.init_checkpoint).resolve())
     values = {"dataset": str(Path(began.dataset).resolve()), "init_checkpoint": start}
@@ -32,7 +32,7 @@ def write_config(train_dir: Path, began: Began) -> None:
     write_json(Path(train_dir) / CONFIG, values, overwrite=True)
 
 
-def read_config(path: Path) -> Began:
+def read_config(path: Path) -> RunSettings:
     """What `write_config` wrote.
 
     Raises:
@@ -48,7 +48,7 @@ def read_config(path: Path) -> Began:
     if not isinstance(dataset, str):
         raise InputError(f"{path}: does not say which data set the run is trained on")
     try:
-        return Began(TrainConfig.from_dict(values), Path(dataset), start, fresh, replicas)
+        return RunSettings(TrainConfig.from_dict(values), Path(dataset), start, fresh, replicas)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
 
@@ -79,7 +79,7 @@ WITHOUT_EFFECT = (
 )
 
 
-def new_run(flags: dict) -> tuple[Began, Path]:
+def new_run(flags: dict) -> tuple[RunSettings, Path]:
     """What a fresh run begins with, and its folder."""
     if flags["config"]:
         if "recipe" in flags:
@@ -87,7 +87,7 @@ def new_run(flags: dict) -> tuple[Began, Path]:
         began = read_config(flags["config"])
     else:
         name = flags.get("recipe") or ("seathiefwang" if flags["dataset"] else "demo")
-        began = Began(RECIPES[name], None)
+        began = RunSettings(RECIPES[name], None)
     given = {n: flags[n] for n in ("dataset", "init_checkpoint", "fresh_classifier") if flags[n]}
     fields = {field.name for field in dataclasses.fields(TrainConfig)}
     config = dataclasses.replace(began.config, **{k: v for k, v in flags.items() if k in fields})
@@ -105,7 +105,7 @@ def new_run(flags: dict) -> tuple[Began, Path]:
     return began, train_dir
 
 
-def resumed_run(flags: dict) -> tuple[Began, Path]:
+def resumed_run(flags: dict) -> tuple[RunSettings, Path]:
     """The same of the run in --train_dir; only its length, and where its data set lies, may differ."""
     if flags["train_dir"] is None:
         raise InputError("--resume: name the run with --train_dir")

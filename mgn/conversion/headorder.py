@@ -1,9 +1,10 @@
 """Which numbering a file's reductions have, judged by what each was trained on.
 
-MGN-pytorch counts the whole maps first (2 is the whole of p3, 3 and 4 are the stripes of p2), the reproduced
-repository branch by branch (2 and 3 are the stripes of p2, 4 is the whole of p3). All have one shape, so a
-wrong order loads without an error. But each reduction's batch norm remembers the mean of what its convolution
-made of the pooled map in training: the head whose pooled map gives that mean is the right one.
+MGN-pytorch counts the whole maps first (2 is the whole of p3, 3 and 4 are the stripes of p2), the
+reproduced repository branch by branch (2 and 3 are the stripes of p2, 4 is the whole of p3). All
+have one shape, so a wrong order loads without an error. But each reduction's batch norm remembers
+the mean of what its convolution made of the pooled map in training: the head whose pooled map gives
+that mean is the right one.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,9 +20,9 @@ from mgn.system.progress import Progress
 from mgn.weights.families import Family
 
 _CLEAR = 1.3  # how many times nearer one order must be, to be taken for the right one
-_NEAR = 0.4  # and how near at least; pictures unlike those of the training are far from both orders
+_NEAR = 0.4  # and how near at least; images unlike those of the training are far from both orders
 _EPSILON = 1e-5  # batch norm's
-_BATCH = 16  # pictures a forward
+_BATCH = 16  # images a forward
 Inputs = dict[str, np.ndarray]  # {head's name: mean of its pooled map, [2048]}
 _MOVED = {
     head.name for head in HEADS if head.reduction in ("reduction_2", "reduction_3", "reduction_4")
@@ -53,18 +54,19 @@ class Evidence(NamedTuple):
         return {**self._asdict(), "order": self.order, "margin": self.margin}
 
 
-def inputs_from_pictures(session: tf.Session, images: np.ndarray) -> Inputs:
+def inputs_from_images(session: tf.Session, images: np.ndarray) -> Inputs:
     """Mean pooled map of each head.
 
     Args:
-        session: of a graph with the network for inference; which reductions it holds makes no difference.
+        session: of a graph with the network for inference; which reductions it holds makes no
+            difference.
         images: float32 [N, height, width, 3], normalised, for its tensor `images`.
     """
     pooled = [
         session.graph.get_operation_by_name(f"{h.reduction}/0/Conv2D").inputs[0] for h in HEADS
     ]
     total = np.zeros((len(HEADS), pooled[0].shape[-1]))
-    with Progress(len(images), "judging the order of heads", "pictures") as progress:
+    with Progress(len(images), "judging the order of heads", "images") as progress:
         for start in range(0, len(images), _BATCH):
             some = images[start : start + _BATCH]
             for i, maps in enumerate(session.run(pooled, {"images:0": some})):
@@ -74,10 +76,10 @@ def inputs_from_pictures(session: tf.Session, images: np.ndarray) -> Inputs:
 
 
 def inputs_from_statistics(state_dict: Mapping[str, np.ndarray], family: Family) -> Inputs:
-    """The same without a picture, from the batch norms of each branch's layer4; for average pooling only.
+    """The same without an image, from the batch norms of each branch's layer4; for average pooling only.
 
-    A batch norm's output has its bias for a mean and its weight for a standard deviation; sums of these are
-    taken to be normally distributed, and a stripe to be like its whole map.
+    A batch norm's output has its bias for a mean and its weight for a standard deviation; sums of
+    these are taken to be normally distributed, and a stripe to be like its whole map.
     """
     means = {}
     for branch in BRANCHES:
@@ -114,7 +116,7 @@ def judge(
         inputs: what the heads are expected to have got in training.
         state_dict: of the file, whose reductions' order is in question.
         family: of the file; its `order` is not None.
-        basis: what `inputs` come from, for people.
+        basis: what `inputs` come from, in words.
     """
     moved = [head for head in HEADS if head.name in _MOVED]
     distances = {}

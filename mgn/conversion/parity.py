@@ -1,4 +1,4 @@
-"""The proof of a conversion: the same pictures through PyTorch's network and TensorFlow's."""
+"""The proof of a conversion: the same images through PyTorch's network and TensorFlow's."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -9,7 +9,7 @@ import torch
 
 from mgn.config import NetworkOptions
 from mgn.conversion.torch_mgn import TorchMGN
-from mgn.data.demo import draw_picture
+from mgn.data.demo import draw_image
 from mgn.data.images import normalise, resize
 from mgn.network import HEADS, mgn
 from mgn.system.errors import CheckError
@@ -29,8 +29,8 @@ class Difference(NamedTuple):
 def build_graph(options: NetworkOptions) -> tuple[tf.Graph, list[tf.Variable]]:
     """The network for inference, with names for `compare`; and its variables."""
     with tf.Graph().as_default() as graph:
-        pictures = tf.placeholder(tf.uint8, [None, None, None, 3], name="pictures")
-        images = tf.identity(normalise(resize(pictures, options.height, options.width)), IMAGES)
+        raw_images = tf.placeholder(tf.uint8, [None, None, None, 3], name="raw_images")
+        images = tf.identity(normalise(resize(raw_images, options.height, options.width)), IMAGES)
         images.set_shape([None, options.height, options.width, 3])
         tf.set_random_seed(0)  # for a variable that a file lacks, as allowed
         outputs = mgn(images, options.num_classes, False, options.pool, options.reduction)
@@ -48,8 +48,8 @@ def compare(
 
     Args:
         session: of `build_graph(options)`, its variables set.
-        state_dict: {MGN-pytorch's key: array}, complete; these never went through TensorFlow. Counters of
-            batches may be there or not.
+        state_dict: {MGN-pytorch's key: array}, complete; these never went through TensorFlow.
+            Counters of batches may be there or not.
         options: of both.
 
     Returns:
@@ -58,10 +58,10 @@ def compare(
     Raises:
         CheckError: a head differs by more than 1e-4 of its largest value.
     """
-    pictures = np.stack([draw_picture(0, person, 1, 0) for person in (1, 2)])
+    raw_images = np.stack([draw_image(0, person, 1, 0) for person in (1, 2)])
     kinds = ("feature", "logits") if options.num_classes else ("feature",)
     names = [f"{kind}_{head.name}:0" for kind in kinds for head in HEADS]
-    images, *ours = session.run([f"{IMAGES}:0", *names], {"pictures:0": pictures})
+    images, *ours = session.run([f"{IMAGES}:0", *names], {"raw_images:0": raw_images})
     with torch.inference_mode():
         network = _torch_network(state_dict, options)
         _, features, logits = network(torch.from_numpy(images.transpose(0, 3, 1, 2).copy()))
@@ -87,7 +87,7 @@ def _what_is_wrong(difference: float) -> str:
     if np.isfinite(difference):
         return f"differs from PyTorch's by {difference:.1e} of its largest value"
     return (
-        "is NaN or infinite for a picture, though no weight is: values overflow on the way (a negative"
+        "is NaN or infinite for an image, though no weight is: values overflow on the way (a negative"
         " running_var, or weights that are far too large)"
     )
 

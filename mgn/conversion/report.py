@@ -1,4 +1,4 @@
-"""What a conversion says of itself, to people and to scripts."""
+"""What a conversion says of itself, for readers and for scripts."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -65,7 +65,7 @@ def _order_line(done: Conversion) -> str | None:
     if not order:
         return None
     if not evidence:
-        return f"reduction order: {order} (not verified; --verify PICTURES judges it by pictures)"
+        return f"reduction order: {order} (not verified; --verify IMAGES judges it by images)"
     other = next(name for name in REDUCTION_ORDERS if name != order)
     near, far = evidence.distances[order], evidence.distances[other]
     if evidence.order:
@@ -76,7 +76,7 @@ def _order_line(done: Conversion) -> str | None:
     taken = done.source.options
     return (
         f"reduction order: {order}, not verified: {evidence.basis} cannot tell (deviations off: {order}"
-        f" {near:.3f}, {other} {far:.3f}). Pictures like those of the training tell more; or the training was"
+        f" {near:.3f}, {other} {far:.3f}). Images like those of the training tell more; or the training was"
         f" other than --height {taken.height} --width {taken.width} --pool {taken.pool}, taken here"
     )
 

@@ -8,7 +8,7 @@ import torch
 
 from mgn.conversion import parity, torchfiles
 from mgn.system.errors import CheckError, InputError
-from mgn.system.files import replacing
+from mgn.system.files import atomic_write
 from mgn.system.session import new_session
 from mgn.weights import checkpoints
 from mgn.weights.coverage import check_finite, not_finite
@@ -26,8 +26,8 @@ class Written(NamedTuple):
 def convert(path: Path, pt_path: Path, overwrite: bool = False, **options: object) -> Written:
     """Write a checkpoint's weights as MGN-pytorch's state dict (with PReLU: lwplw's), and prove the file.
 
-    Values are kept bit for bit. Counters of batches, which a checkpoint does not have, are 0; PyTorch uses
-    them only where batch norm has no momentum.
+    Values are kept bit for bit. Counters of batches, which a checkpoint does not have, are 0;
+    PyTorch uses them only where batch norm has no momentum.
 
     Args:
         path: a train_dir, a checkpoint, or one of its files.
@@ -37,15 +37,18 @@ def convert(path: Path, pt_path: Path, overwrite: bool = False, **options: objec
 
     Raises:
         InputError: no whole network there, or `pt_path` exists.
-        CheckError: a weight is NaN or infinite, the file could not be written or reads back otherwise, or
-            the networks differ.
+        CheckError: a weight is NaN or infinite, the file could not be written or reads back
+            otherwise, or the networks differ.
     """
     found = checkpoints.find(path, **options)
     found.check_whole()
     if checkpoints.prefix_of(pt_path).resolve() == found.prefix.resolve():
         raise InputError(f"{pt_path}: is a file of the checkpoint itself; name another to make")
     graph, variables = parity.build_graph(found.options)
-    with new_session(graph, rewrite=False) as session, replacing(pt_path, overwrite) as temporary:
+    with (
+        new_session(graph, rewrite=False) as session,
+        atomic_write(pt_path, overwrite) as temporary,
+    ):
         checkpoints.restore(session, found, variables)
         names = {found.name_of(v.op.name): v.op.name for v in variables}
         values = checkpoints.read(found.prefix, list(names))

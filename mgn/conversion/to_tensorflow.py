@@ -1,4 +1,4 @@
-"""A checkpoint of another program to one of this toolkit's, proven by pictures through both networks."""
+"""A checkpoint of another program to one of this toolkit's, proven by images through both networks."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,8 +10,8 @@ import tensorflow.compat.v1 as tf
 from mgn.config import NetworkOptions
 from mgn.config.options import HEIGHT, WIDTH, check_network_options
 from mgn.conversion import headorder, parity, torchfiles
-from mgn.data.reading import PictureReader
-from mgn.data.records import picture_files
+from mgn.data.reading import ImageReader
+from mgn.data.records import image_files
 from mgn.network.architecture import BODIES
 from mgn.system.errors import CheckError, InputError
 from mgn.system.session import new_session
@@ -20,7 +20,7 @@ from mgn.weights.coverage import Coverage, cover, options_in
 from mgn.weights.families import mgn_pytorch_key, recognise, to_tf_layout, to_torch_layout
 from mgn.weights.variables import assign_some
 
-_PICTURES = 256  # at most, to judge the order of heads by
+_IMAGES = 256  # at most, to judge the order of heads by
 
 
 class Source(NamedTuple):
@@ -61,15 +61,17 @@ def read(
     Args:
         path: see `torchfiles.read`.
         pool: "avg" or "max"; weights do not tell. None: what the family's authors trained with.
-        order: "pytorch" or "mgn-reid", how the file numbers its reductions; None: as its family does.
-        allow_missing: patterns (as of a shell) of keys that may be missing; they keep initial values, or, if
-            all classifiers are missing, there will be none.
+        order: "pytorch" or "mgn-reid", how the file numbers its reductions; None: as its family
+            does.
+        allow_missing: patterns (as of a shell) of keys that may be missing; they keep initial
+            values, or, if all classifiers are missing, there will be none.
         allow_extra: patterns of keys that may be left over.
-        height: of the pictures it was trained with, pixels.
+        height: of the images it was trained with, pixels.
         width: the same.
 
     Raises:
-        InputError: not such a file, an order for a file that has none, or a size that no network can have.
+        InputError: not such a file, an order for a file that has none, or a size that no network
+            can have.
     """
     state_dict = torchfiles.read(path)
     family = recognise(state_dict)
@@ -107,15 +109,16 @@ def convert(
         source: what `read` found.
         prefix: of the checkpoint to make, with its `.json`; None: prove only.
         overwrite: replace what is at `prefix`.
-        verify: judge the order of the reductions by a folder of pictures like those it was trained with, or
-            by nothing but its batch norms (True). The order that fits is taken; where none is clearly nearer,
-            that of `source` stays.
+        verify: judge the order of the reductions by a folder of images like those it was trained
+            with, or by nothing but its batch norms (True). The order that fits is taken; where none
+            is clearly nearer, that of `source` stays.
         given_order: the user named the order, so another one is an error.
 
     Raises:
         InputError: `prefix` exists, or there is no order to verify.
-        CheckError: missing, left-over, wrongly shaped or infinite weights, another order than the given one
-            fits (the evidence is in `details`), or the networks differ; nothing is written.
+        CheckError: missing, left-over, wrongly shaped or infinite weights, another order than the
+            given one fits (the evidence is in `details`), or the networks differ; nothing is
+            written.
     """
     if prefix is not None:
         saving.refuse_existing_checkpoint(prefix, overwrite)
@@ -169,27 +172,27 @@ def _judge(session: tf.Session, source: Source, verify: bool | Path) -> headorde
     if verify is True:
         if source.options.pool != "avg":
             raise InputError(
-                "--verify: maxima cannot be judged by batch norms alone; add a folder of pictures"
+                "--verify: maxima cannot be judged by batch norms alone; add a folder of images"
             )
         inputs = headorder.inputs_from_statistics(state_dict, family)
         return headorder.judge(inputs, state_dict, family, "its batch norms")
-    images = _normalised(session, picture_files(verify).paths)
-    inputs = headorder.inputs_from_pictures(session, images)
+    images = _normalised(session, image_files(verify).paths)
+    inputs = headorder.inputs_from_images(session, images)
     return headorder.judge(
-        inputs, state_dict, family, f"{len(images)} picture{'s' if len(images) > 1 else ''}"
+        inputs, state_dict, family, f"{len(images)} image{'s' if len(images) > 1 else ''}"
     )
 
 
 def _normalised(session: tf.Session, paths: Sequence[str]) -> np.ndarray:
-    """Pictures evenly chosen among `paths`: float32 [N, height, width, 3]."""
-    chosen = paths[:: max(1, -(-len(paths) // _PICTURES))]
-    read_picture = PictureReader()
+    """Images evenly chosen among `paths`: float32 [N, height, width, 3]."""
+    chosen = paths[:: max(1, -(-len(paths) // _IMAGES))]
+    read_image = ImageReader()
     try:
-        pictures = [read_picture(path)[None] for path in chosen]
+        images = [read_image(path)[None] for path in chosen]
     finally:
-        read_picture.close()
+        read_image.close()
     return np.concatenate(
-        [session.run(f"{parity.IMAGES}:0", {"pictures:0": picture}) for picture in pictures]
+        [session.run(f"{parity.IMAGES}:0", {"raw_images:0": image}) for image in images]
     )
 
 

@@ -18,7 +18,8 @@ from mgn.weights.families import to_torch_layout
 _CONTAINERS = ("state_dict", "model", "net", "model_state_dict")
 _DEPTH = 4  # of containers in containers
 _NEARLY = 0.9
-_FULL = 0.5  # of a network's tensors: with these beside it, a second network is there, such as an average
+# of a network's tensors: with these beside it, a second network is there, such as an average
+_FULL = 0.5
 _SCALAR = np._core.multiarray.scalar
 _HARMLESS = [  # what training programs leave beside weights, torchreid for one: data, no code
     (_SCALAR, "numpy.core.multiarray.scalar"),  # its name before numpy 2
@@ -38,18 +39,18 @@ _PREFIXES = (
 def read(path: Path) -> dict[str, np.ndarray]:
     """Read weights to a bare {key: array}, in PyTorch's layout.
 
-    State dicts may lie under `state_dict`, `model`, `net` or `model_state_dict`, and keys may all carry
-    `module.`, `model.`, `net.` or `backbone.` before them, in any nesting. float16 and bfloat16 become
-    float32.
+    State dicts may lie under `state_dict`, `model`, `net` or `model_state_dict`, and keys may all
+    carry `module.`, `model.`, `net.` or `backbone.` before them, in any nesting. float16 and
+    bfloat16 become float32.
 
     Args:
-        path: of a PyTorch file in either of its formats, a safetensors file, or a TensorFlow checkpoint
-            (prefix, one of its files, or a folder with a `checkpoint` file). Of the last the optimiser's
-            slots and scalars are not read.
+        path: of a PyTorch file in either of its formats, a safetensors file, or a TensorFlow
+            checkpoint (prefix, one of its files, or a folder with a `checkpoint` file). Of the last
+            the optimiser's slots and scalars are not read.
 
     Raises:
-        InputError: none of these (with what it is, if that can be told), truncated, a pickled module, no
-            tensors in it, or two networks.
+        InputError: none of these (with what it is, if that can be told), truncated, a pickled
+            module, no tensors in it, or two networks.
     """
     prefix = checkpoint_at(path)
     if prefix:

@@ -1,1 +1,1 @@
-"""From picture files to batches."""
+"""From image files to batches."""

@@ -10,18 +10,18 @@ import cv2
 import numpy as np
 
 from mgn.system.errors import InputError
-from mgn.system.files import replacing
+from mgn.system.files import atomic_write
 
-TRAIN_PEOPLE, TEST_PEOPLE = 24, 24  # numbered from 1, training people first
-TRAIN_PICTURES, QUERY_PICTURES, GALLERY_PICTURES = 4, 1, 2  # of each person under each camera
-DISTRACTORS, JUNK = 40, 6  # pictures, in the gallery only
-HEIGHT, WIDTH = 128, 64  # pixels of a picture
+TRAIN_IDENTITIES, TEST_IDENTITIES = 24, 24  # numbered from 1, training identities first
+TRAIN_IMAGES, QUERY_IMAGES, GALLERY_IMAGES = 4, 1, 2  # of each person under each camera
+DISTRACTORS, JUNK = 40, 6  # images, in the gallery only
+HEIGHT, WIDTH = 128, 64  # pixels of an image
 MARKER = "demo.txt"  # its text says which drawing and seed a finished folder holds
 _DRAWING = 1  # raise it when a pixel changes, so that an older set is not taken for this one
 _SCALE = 4  # bodies and places are drawn this much larger, then averaged down
-_MARGIN = 6  # pixels of a place beyond the picture: each view looks at another part of it
-_STRANGER = TRAIN_PEOPLE + TEST_PEOPLE + 1  # the first distractor's number
-_PASSER = _STRANGER + DISTRACTORS  # the first junk picture's
+_MARGIN = 6  # pixels of a place beyond the image: each view looks at another part of it
+_STRANGER = TRAIN_IDENTITIES + TEST_IDENTITIES + 1  # the first distractor's number
+_PASSER = _STRANGER + DISTRACTORS  # the first junk image's
 _CIRCLE = np.stack([np.cos(np.linspace(0, 6.28, 24)), np.sin(np.linspace(0, 6.28, 24))], 1)
 # Colours are RGB, 0 to 255.
 _UPPER = np.array(
@@ -36,13 +36,15 @@ _LOWER = np.reshape(
 )
 _HAIR = np.reshape([*bytes.fromhex("191614 462d1c 78502d c8a55f 969696 82371e")], (-1, 3))
 _SKIN = np.reshape([*bytes.fromhex("f0cdb4 dcaf8c b4825f 6e4b37")], (-1, 3))
-# A channel becomes gain * channel ** gamma + offset, 0 to 1. A person's size is in picture heights. A place:
-# (wall, its blocks' width and height, how unlike they are, floor, its strokes' width and height).
+# A channel becomes gain * channel ** gamma + offset, 0 to 1. A person's size is in image heights.
+# A place: (wall, its blocks' width and height, how unlike they are, floor, its strokes' width and
+# height).
 Camera = namedtuple("Camera", "gain offset gamma size blur place")
 _STREET = ((180, 110, 80), (48, 20), 0.1, (165, 150, 135), (250, 2))
 _PARK = ((70, 115, 60), (18, 22), 0.3, (120, 150, 80), (3, 16))
 _HALL = ((165, 170, 170), (60, 240), 0.4, (110, 110, 110), (2, 90))
-CAMERAS = (  # so unlike that they outweigh the clothes, in which identity lies, until a network has learnt
+# so unlike that they outweigh the clothes, in which identity lies, until a network has learnt
+CAMERAS = (
     Camera((0.95, 0.72, 0.42), (0.06, 0.02, 0.0), gamma=0.9, size=0.88, blur=0.4, place=_STREET),
     Camera((0.5, 0.65, 0.75), (0.08, 0.14, 0.22), gamma=0.8, size=0.80, blur=0.7, place=_PARK),
     Camera((0.45, 0.72, 0.42), (0.0, 0.05, 0.02), gamma=1.2, size=0.92, blur=0.55, place=_HALL),
@@ -60,10 +62,10 @@ def make(directory: Path, seed: int = 0) -> Path:
         raise InputError(
             f"{directory}: not a finished demo set of seed {seed}; remove it or name another"
         )
-    with replacing(directory) as folder:
+    with atomic_write(directory) as folder:
         for name, key in plan.items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            pixels = cv2.cvtColor(draw_picture(seed, *key), cv2.COLOR_RGB2BGR)
+            pixels = cv2.cvtColor(draw_image(seed, *key), cv2.COLOR_RGB2BGR)
             if not cv2.imwrite(str(folder / name), pixels, [cv2.IMWRITE_JPEG_QUALITY, 95]):
                 raise OSError(f"{folder / name}: could not be written")
         (folder / MARKER).write_bytes(marker)
@@ -72,25 +74,28 @@ def make(directory: Path, seed: int = 0) -> Path:
 
 def _plan() -> dict[str, tuple[int, int, int]]:
     """Every file's name, with the (person, camera, view) that its drawing is keyed by."""
-    train = ["bounding_box_train"] * TRAIN_PICTURES
-    test = ["query"] * QUERY_PICTURES + ["bounding_box_test"] * GALLERY_PICTURES
+    train = ["bounding_box_train"] * TRAIN_IMAGES
+    test = ["query"] * QUERY_IMAGES + ["bounding_box_test"] * GALLERY_IMAGES
     rows = [
         (folder, f"{person:04d}", person, camera, view)
         for person, camera in itertools.product(range(1, _STRANGER), range(1, len(CAMERAS) + 1))
-        for view, folder in enumerate(train if person <= TRAIN_PEOPLE else test)
+        for view, folder in enumerate(train if person <= TRAIN_IDENTITIES else test)
     ]
     for label, first, count in (("0000", _STRANGER, DISTRACTORS), ("-1", _PASSER, JUNK)):
-        people = [first + i * 2 // 3 for i in range(count)]  # of three pictures two show one person
+        identities = [
+            first + i * 2 // 3 for i in range(count)
+        ]  # of three images two show one person
         rows += [
-            ("bounding_box_test", label, n, i % len(CAMERAS) + 1, i) for i, n in enumerate(people)
+            ("bounding_box_test", label, n, i % len(CAMERAS) + 1, i)
+            for i, n in enumerate(identities)
         ]
     return {
         f"{row[0]}/{row[1]}_c{row[3]}s1_{row[2]:04d}{row[4]:02d}_00.jpg": row[2:] for row in rows
     }
 
 
-def draw_picture(seed: int, person: int, camera: int, view: int) -> np.ndarray:
-    """One picture, uint8 [128, 64, 3] RGB, a pure function of its arguments; cameras count from 1."""
+def draw_image(seed: int, person: int, camera: int, view: int) -> np.ndarray:
+    """One image, uint8 [128, 64, 3] RGB, a pure function of its arguments; cameras count from 1."""
     rng = np.random.default_rng((seed, person, camera, view))
     optics, (x, y) = CAMERAS[camera - 1], rng.integers(0, 2 * _MARGIN + 1, 2)
     scene = _place(*optics.place)[y : y + HEIGHT, x : x + WIDTH].copy()
@@ -115,7 +120,7 @@ def _photograph(scene: np.ndarray, optics: Camera, rng: np.random.Generator) -> 
 
 
 def _clothes(seed: int, person: int) -> SimpleNamespace:
-    """What stays the same: nobody shares both main colours, and every 24 people span both palettes."""
+    """What stays the same: nobody shares both main colours, and every 24 identities span both palettes."""
     shuffle, rng = np.random.default_rng(seed), np.random.default_rng((seed, person))
     row, column = divmod(person - 1, len(_UPPER))
     upper = shuffle.permutation(_UPPER)[column]
@@ -144,7 +149,7 @@ class Body:
     """A posed figure in the making; its points are in body heights, x from the middle, y from the top."""
 
     def __init__(self, rng: np.random.Generator, size: float, cut_off: bool):
-        """Take up a pose; `cut_off` leaves half a person in the picture, as a bad detection does."""
+        """Take up a pose; `cut_off` leaves half a person in the image, as a bad detection does."""
         facing = rng.integers(4)
         self.facing, self.back = (0, 1, 0, -1)[facing], facing == 2  # eyes to the right 1, left -1
         self.stride, self.lean = (
@@ -193,7 +198,7 @@ class Body:
 
 
 def _draw_person(body: Body, who: SimpleNamespace) -> None:
-    """Far parts first; side 1 is the right of the picture or, seen from the side, the nearer one."""
+    """Far parts first; side 1 is the right of the image or, seen from the side, the nearer one."""
     width = who.width * (0.75 if body.facing else 1.0)
     _draw_arm(body, who, width, -1)
     _draw_leg(body, who, width, -1)
@@ -273,7 +278,7 @@ def _draw_head(body: Body, who: SimpleNamespace) -> None:
 
 @functools.cache
 def _place(wall: tuple, block: tuple, contrast: float, floor: tuple, stroke: tuple) -> np.ndarray:
-    """What one camera looks at, float [H, W, 3], a margin larger than a picture."""
+    """What one camera looks at, float [H, W, 3], a margin larger than an image."""
     rng = np.random.default_rng(0)
     tall, wide = (HEIGHT + 2 * _MARGIN) * _SCALE, (WIDTH + 2 * _MARGIN) * _SCALE
     image = np.full((tall, wide, 3), floor, float)

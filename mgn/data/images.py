@@ -5,7 +5,7 @@ import tensorflow.compat.v1 as tf
 
 from mgn.config.options import MEAN, STD
 
-_ERASED_AREA = 0.02, 0.4  # share of the picture (arXiv:1708.04896)
+_ERASED_AREA = 0.02, 0.4  # share of the image (arXiv:1708.04896)
 _ERASED_ASPECT = 0.3, 1 / 0.3  # height over width
 _ERASING_TRIES = (
     10  # rectangles drawn until one lies inside; MGN-pytorch tries 100, with the same effect
@@ -14,22 +14,23 @@ _ERASING_TRIES = (
 
 def decode(contents: tf.Tensor) -> tf.Tensor:
     """Decode a JPEG, PNG or BMP: string [] to uint8 RGB [H, W, 3]."""
-    picture = tf.cond(
+    image = tf.cond(
         tf.io.is_jpeg(contents),
-        # As libjpeg decodes by default, and so OpenCV and Pillow; `decode_image` is a grey level off.
+        # As libjpeg decodes by default, and so OpenCV and Pillow; `decode_image` is a grey level
+        # off.
         lambda: tf.io.decode_jpeg(contents, channels=3, dct_method="INTEGER_ACCURATE"),
         lambda: tf.io.decode_image(contents, channels=3, expand_animations=False),
     )
-    picture.set_shape([None, None, 3])
-    return picture
+    image.set_shape([None, None, 3])
+    return image
 
 
-def resize(pictures: tf.Tensor, height: int, width: int) -> tf.Tensor:
+def resize(images: tf.Tensor, height: int, width: int) -> tf.Tensor:
     """Resize RGB [N, H, W, 3] or [H, W, 3], 0 to 255 and of any type, to float32 of height × width, 0 to 255.
 
     Bicubic with antialias, as Pillow and so the PyTorch models' training.
     """
-    batch = pictures if pictures.shape.rank == 4 else tf.expand_dims(pictures, 0)
+    batch = images if images.shape.rank == 4 else tf.expand_dims(images, 0)
     with tf.device(
         "/device:CPU:0"
     ):  # the operation has no other kernel; what lies between stays with it
@@ -39,14 +40,15 @@ def resize(pictures: tf.Tensor, height: int, width: int) -> tf.Tensor:
         columns = tf.reshape(tf.transpose(rows, [0, 2, 1, 3]), [count, given_width, 3 * height])
         columns = tf.clip_by_value(_resize_rows(columns, width), 0.0, 255.0)
         resized = tf.transpose(tf.reshape(columns, [count, width, height, 3]), [0, 2, 1, 3])
-    return resized if pictures.shape.rank == 4 else tf.squeeze(resized, 0)
+    return resized if images.shape.rank == 4 else tf.squeeze(resized, 0)
 
 
 def _resize_rows(rows: tf.Tensor, number: int) -> tf.Tensor:
     """[N, rows, C] of any type to float32 [N, number, C].
 
-    The operation behind `compat.v2.image.resize`, as `compat.v1` has no antialias. On whole rows it adds
-    long vectors; over a picture's width it would add vectors of three, which takes twice the time.
+    The operation behind `compat.v2.image.resize`, as `compat.v1` has no antialias. On whole rows it
+    adds long vectors; over an image's width it would add vectors of three, which takes twice the
+    time.
     """
     given = tf.slice(tf.shape(rows), [1], [1])
     resized = tf.raw_ops.ScaleAndTranslate(
@@ -60,31 +62,31 @@ def _resize_rows(rows: tf.Tensor, number: int) -> tf.Tensor:
     return tf.squeeze(resized, 2)
 
 
-def normalise(pictures: tf.Tensor) -> tf.Tensor:
+def normalise(images: tf.Tensor) -> tf.Tensor:
     """RGB 0 to 255, float32 [..., 3] or rows [..., 3 * W], to what the network expects: about -2 to 3."""
     mean, std = (
-        np.tile(np.float32(255.0 * np.array(x)), pictures.shape[-1] // 3) for x in (MEAN, STD)
+        np.tile(np.float32(255.0 * np.array(x)), images.shape[-1] // 3) for x in (MEAN, STD)
     )
-    return (pictures - mean) / std
+    return (images - mean) / std
 
 
-def denormalise(pictures: np.ndarray) -> np.ndarray:
+def denormalise(images: np.ndarray) -> np.ndarray:
     """The way back from `normalise`, to look at: float32 [..., 3] to uint8 RGB."""
-    grey = (pictures * np.float32(STD) + np.float32(MEAN)) * 255.0
+    grey = (images * np.float32(STD) + np.float32(MEAN)) * 255.0
     return np.clip(np.rint(grey), 0, 255).astype(np.uint8)
 
 
-def mirror(pictures: tf.Tensor) -> tf.Tensor:
+def mirror(images: tf.Tensor) -> tf.Tensor:
     """Swap left and right of [..., H, W, 3]."""
-    return tf.reverse(pictures, axis=[-2])
+    return tf.reverse(images, axis=[-2])
 
 
-def augment(picture: tf.Tensor, seed: tf.Tensor, erasing: float, padding: int = 0) -> tf.Tensor:
+def augment(image: tf.Tensor, seed: tf.Tensor, erasing: float, padding: int = 0) -> tf.Tensor:
     """Mirror with probability 0.5, pad and crop, normalise, erase a rectangle with probability `erasing`.
 
     Args:
-        picture: RGB [height, width, 3], 0 to 255, of any type.
-        seed: int64 [2]; the same seed gives the same picture, whatever else runs.
+        image: RGB [height, width, 3], 0 to 255, of any type.
+        seed: int64 [2]; the same seed gives the same image, whatever else runs.
         erasing: probability, 0 to 1.
         padding: pixels of black on every side, before a part of the old size is cut out.
 
@@ -92,29 +94,29 @@ def augment(picture: tf.Tensor, seed: tf.Tensor, erasing: float, padding: int = 
         float32 [height, width, 3], normalised.
     """
     draws = tf.random.stateless_uniform([4 + 4 * _ERASING_TRIES], seed)
-    picture = tf.cond(draws[0] < 0.5, lambda: mirror(picture), lambda: picture)
+    image = tf.cond(draws[0] < 0.5, lambda: mirror(image), lambda: image)
     if padding:
         corner = tf.cast(draws[2:4] * (2.0 * padding + 1.0), tf.int32)
-        padded = tf.pad(picture, [[padding, padding], [padding, padding], [0, 0]])
-        picture = tf.slice(padded, tf.concat([corner, [0]], axis=0), picture.shape)
+        padded = tf.pad(image, [[padding, padding], [padding, padding], [0, 0]])
+        image = tf.slice(padded, tf.concat([corner, [0]], axis=0), image.shape)
     # By rows: broadcasting over an axis of 3 takes TensorFlow more than twice the time.
-    rows = normalise(tf.cast(tf.reshape(picture, [picture.shape[0], -1]), tf.float32))
-    normalised = tf.reshape(rows, picture.shape)
+    rows = normalise(tf.cast(tf.reshape(image, [image.shape[0], -1]), tf.float32))
+    normalised = tf.reshape(rows, image.shape)
     if not erasing:
         return normalised
     rectangles = tf.reshape(draws[4:], [4, _ERASING_TRIES])
     return tf.cond(draws[1] < erasing, lambda: erase(normalised, rectangles), lambda: normalised)
 
 
-def erase(picture: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:
+def erase(image: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:
     """Set a rectangle to zero, the mean colour (random erasing, arXiv:1708.04896).
 
     Args:
-        picture: float32 [H, W, 3], normalised.
-        draws: float32 [4, T], uniform 0 to 1: area, aspect, top and left of T rectangles; the first that is
-            smaller than the picture is erased; none, if none is.
+        image: float32 [H, W, 3], normalised.
+        draws: float32 [4, T], uniform 0 to 1: area, aspect, top and left of T rectangles; the first
+            that is smaller than the image is erased; none, if none is.
     """
-    height, width = picture.shape[0], picture.shape[1]
+    height, width = image.shape[0], image.shape[1]
     area = height * width * (_ERASED_AREA[0] + draws[0] * (_ERASED_AREA[1] - _ERASED_AREA[0]))
     aspect = _ERASED_ASPECT[0] + draws[1] * (_ERASED_ASPECT[1] - _ERASED_ASPECT[0])
     tall, wide = tf.round(tf.sqrt(area * aspect)), tf.round(tf.sqrt(area / aspect))
@@ -129,5 +131,5 @@ def erase(picture: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:
     )
     inside_rows = (rows >= top) & (rows < top + tall[first]) & tf.reduce_any(fits)
     inside = inside_rows & (columns >= left) & (columns < left + wide[first])
-    flat = tf.reshape(picture, [height, 3 * width])
-    return tf.reshape(tf.where(inside, tf.zeros_like(flat), flat), picture.shape)
+    flat = tf.reshape(image, [height, 3 * width])
+    return tf.reshape(tf.where(inside, tf.zeros_like(flat), flat), image.shape)

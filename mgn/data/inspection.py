@@ -15,13 +15,14 @@ from mgn.data.records import Record, Split
 from mgn.system.errors import InputError
 from mgn.system.progress import Progress
 
-FIGURES = ("pictures", "people", "cameras", "junk", "distractors", "other files")
-MARKET = {  # Market-1501's own; pictures are those that are used
-    "train": {"pictures": 12936, "people": 751, "cameras": 6},
-    "query": {"pictures": 3368, "people": 750, "cameras": 6},
-    "gallery": {"pictures": 15913, "cameras": 6, "junk": 3819},
+FIGURES = ("images", "identities", "cameras", "junk", "distractors", "other files")
+MARKET = {  # Market-1501's own; images are those that are used
+    "train": {"images": 12936, "identities": 751, "cameras": 6},
+    "query": {"images": 3368, "identities": 750, "cameras": 6},
+    "gallery": {"images": 15913, "cameras": 6, "junk": 3819},
 }
-# What TensorFlow decodes whatever the file's name (OpenCV takes more): how it begins, and what marks its end.
+# What TensorFlow decodes whatever the file's name (OpenCV takes more): how it begins, and what
+# marks its end.
 _ENDS = {
     b"\xff\xd8\xff": b"\xff\xd9",
     b"\x89PNG": b"IEND\xaeB`\x82",
@@ -29,29 +30,27 @@ _ENDS = {
     b"GIF8": b"",
     b"RIFF": b"",
 }
-Picture = namedtuple(
-    "Picture", "fault size digest"
+Image = namedtuple(
+    "Image", "fault size digest"
 )  # None or a few words; (height, width); of the bytes
 
 
 def examine(dataset: Path, batch_images: int) -> tuple[str, list[str]]:
     """The figures, and what is to be said about them: each begins "ok:", "warning:" or "problem:"."""
     splits, findings = read_splits(dataset)
-    pictures = open_all([record.path for split in splits.values() for record in split.records])
-    unreadable = [
-        f"{path} ({picture.fault})" for path, picture in pictures.items() if picture.fault
-    ]
+    images = open_all([record.path for split in splits.values() for record in split.records])
+    unreadable = [f"{path} ({image.fault})" for path, image in images.items() if image.fault]
     findings += [
-        _finding(unreadable, "problem: unreadable pictures", "training stops; mend or remove them")
+        _finding(unreadable, "problem: unreadable images", "training stops; mend or remove them")
     ]
     if "train" in splits:
         findings += check_training(splits["train"], batch_images)
     if "query" in splits and "gallery" in splits:
         findings += check_matches(splits["query"], splits["gallery"])
-    findings += check_overlap(splits, pictures)
+    findings += check_overlap(splits, images)
     counts = {name: count(split) for name, split in splits.items()}
     figures, about_market = compare(counts, "market" in dataset.resolve().name.lower())
-    return f"{dataset}\n\n{figures}\n\n{sizes(pictures)}", findings + about_market
+    return f"{dataset}\n\n{figures}\n\n{sizes(images)}", findings + about_market
 
 
 def read_splits(dataset: Path) -> tuple[dict[str, "Split"], list[str]]:
@@ -61,7 +60,7 @@ def read_splits(dataset: Path) -> tuple[dict[str, "Split"], list[str]]:
         path = records.split_path(dataset, name)
         for file in (
             sorted(path.iterdir()) if path.is_dir() else ()
-        ):  # a list may name a picture as it likes
+        ):  # a list may name an image as it likes
             known = (
                 file.name[0] == "." or file.name.lower() == "thumbs.db"
             )  # macOS and Windows leave them
@@ -83,7 +82,7 @@ def read_splits(dataset: Path) -> tuple[dict[str, "Split"], list[str]]:
         findings.append("warning: no training split: can be evaluated, not trained on")
     elif not scorable:
         findings.append("warning: not both query and gallery: can be trained on, not evaluated")
-    advice = "left out; name pictures like 0002_c1s1_000451_03.jpg, or list them in a CSV file"
+    advice = "left out; name images like 0002_c1s1_000451_03.jpg, or list them in a CSV file"
     return splits, [*findings, _finding(misnamed, "warning: files with other names", advice)]
 
 
@@ -94,17 +93,17 @@ def _finding(found: Sequence[str], text: str, advice: str) -> str:
     return "\n    ".join([f"{text}: {len(found):,}; {advice}", *found[:5]])
 
 
-def open_all(paths: list[str]) -> dict[str, Picture]:
+def open_all(paths: list[str]) -> dict[str, Image]:
     """Open each file, in threads: reading, decoding and hashing all let go of Python's lock."""
-    with Progress(len(paths), "opening", "pictures") as progress, ThreadPoolExecutor() as pool:
-        pictures = {}
-        for path, picture in zip(paths, pool.map(open_picture, paths), strict=True):
-            pictures[path] = picture
+    with Progress(len(paths), "opening", "images") as progress, ThreadPoolExecutor() as pool:
+        images = {}
+        for path, image in zip(paths, pool.map(open_image, paths), strict=True):
+            images[path] = image
             progress.advance()
-    return pictures
+    return images
 
 
-def open_picture(path: str) -> Picture:
+def open_image(path: str) -> Image:
     """Read, decode and hash one file."""
     flags = (
         cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
@@ -116,8 +115,8 @@ def open_picture(path: str) -> Picture:
     except (OSError, cv2.error) as error:  # cv2.error: a size beyond its limit, say
         fault, pixels = getattr(error, "strerror", None), None
     if pixels is None:
-        return Picture(fault or "damaged", None, None)
-    return Picture(None, pixels.shape[:2], hashlib.sha256(contents).digest())
+        return Image(fault or "damaged", None, None)
+    return Image(None, pixels.shape[:2], hashlib.sha256(contents).digest())
 
 
 def find_fault(contents: bytes) -> str | None:
@@ -130,13 +129,13 @@ def find_fault(contents: bytes) -> str | None:
 
 def check_training(train: "Split", batch_images: int) -> Iterator[str]:
     """What P×K batches and triplets need."""
-    people = Counter(train.persons.tolist())
-    if len(people) < 2:
+    identities = Counter(train.persons.tolist())
+    if len(identities) < 2:
         yield "problem: training is impossible with one person; a triplet needs another"
     alone, advice = _seen_once(train.records), "they teach nothing about the change of cameras"
-    yield _finding(alone, "warning: training people under one camera only", advice)
-    few = [f"person {person}" for person, pictures in people.items() if pictures < batch_images]
-    what = f"warning: training people with fewer than {batch_images} pictures"
+    yield _finding(alone, "warning: training identities under one camera only", advice)
+    few = [f"person {person}" for person, images in identities.items() if images < batch_images]
+    what = f"warning: training identities with fewer than {batch_images} images"
     yield _finding(few, what, "they repeat in a batch, unless --batch_images is lower")
 
 
@@ -154,7 +153,7 @@ def check_matches(query: "Split", gallery: "Split") -> Iterator[str]:
     )
     alone = _seen_once(r for r in query.records + gallery.records if r.person != records.DISTRACTOR)
     advice = "they cannot be matched; check the cameras"
-    yield _finding(alone, "warning: test people under one camera only", advice)
+    yield _finding(alone, "warning: test identities under one camera only", advice)
 
 
 def _seen_once(records: Iterable["Record"]) -> list[str]:
@@ -162,50 +161,53 @@ def _seen_once(records: Iterable["Record"]) -> list[str]:
     return [f"person {person}" for person in sorted(cameras) if cameras[person] == 1]
 
 
-def check_overlap(splits: dict[str, "Split"], pictures: dict[str, Picture]) -> Iterator[str]:
-    """People and pictures that are in more than one split."""
+def check_overlap(splits: dict[str, "Split"], images: dict[str, Image]) -> Iterator[str]:
+    """Identities and images that are in more than one split."""
     train, query, gallery = (
         splits[n].records if n in splits else () for n in ("train", "query", "gallery")
     )
     both = {r.person for r in train} & {
         r.person for r in query + gallery
     }  # train holds no distractors
-    people, advice = [f"person {n}" for n in sorted(both)], "scores flatter; move or renumber them"
-    yield _finding(people, "problem: people in training and test", advice)
-    leaks = [f"{a.path} = {twins[0].path}" for a, twins in _twins(train, query + gallery, pictures)]
+    identities, advice = (
+        [f"person {n}" for n in sorted(both)],
+        "scores flatter; move or renumber them",
+    )
+    yield _finding(identities, "problem: identities in training and test", advice)
+    leaks = [f"{a.path} = {twins[0].path}" for a, twins in _twins(train, query + gallery, images)]
     yield _finding(
-        leaks, "problem: training pictures in query or gallery", "scores flatter; remove one copy"
+        leaks, "problem: training images in query or gallery", "scores flatter; remove one copy"
     )
     same, wrong = [], []
-    for a, twins in _twins(query, gallery, pictures):
+    for a, twins in _twins(query, gallery, images):
         others = [b for b in twins if (b.person, b.camera) != (a.person, a.camera)]
         (wrong if others else same).append(f"{a.path} = {(others or twins)[0].path}")
     yield _finding(
-        same, "ok: query pictures in the gallery", "ignored: of the query's person and camera"
+        same, "ok: query images in the gallery", "ignored: of the query's person and camera"
     )
     advice = "one of the two labels is wrong"
-    yield _finding(wrong, "warning: query pictures in the gallery under other labels", advice)
+    yield _finding(wrong, "warning: query images in the gallery under other labels", advice)
 
 
-def _twins(records: Iterable, others: Iterable, pictures: dict[str, Picture]) -> Iterator[tuple]:
+def _twins(records: Iterable, others: Iterable, images: dict[str, Image]) -> Iterator[tuple]:
     """Yield (record, those of the others with the same bytes) where there are any; not what is unreadable."""
     by_digest = defaultdict(list)
     for other in others:
-        by_digest[pictures[other.path].digest].append(other)
+        by_digest[images[other.path].digest].append(other)
     yield from (
-        (r, by_digest[d]) for r in records if (d := pictures[r.path].digest) and d in by_digest
+        (r, by_digest[d]) for r in records if (d := images[r.path].digest) and d in by_digest
     )
 
 
 def count(split: "Split") -> dict[str, int]:
     """The figures of one split."""
-    people, cameras = split.persons.tolist(), {*split.cameras.tolist()}
+    identities, cameras = split.persons.tolist(), {*split.cameras.tolist()}
     figures = (
-        len(people),
-        len({*people} - {0}),
+        len(identities),
+        len({*identities} - {0}),
         len(cameras),
         split.junk,
-        people.count(0),
+        identities.count(0),
         split.ignored,
     )
     return dict(zip(FIGURES, figures, strict=True))
@@ -236,9 +238,9 @@ def compare(counts: dict[str, dict], called_market: bool) -> tuple[str, list[str
     return table, [_finding(unlike, "warning: figures unlike Market-1501's", advice)] * like_market
 
 
-def sizes(pictures: dict[str, Picture]) -> str:
+def sizes(images: dict[str, Image]) -> str:
     """Smallest and largest by area, and the median of heights and of widths."""
-    found = sorted((p.size for p in pictures.values() if p.size), key=lambda s: s[0] * s[1]) or [
+    found = sorted((p.size for p in images.values() if p.size), key=lambda s: s[0] * s[1]) or [
         (0, 0)
     ]
     median = [statistics.median_low(lengths) for lengths in zip(*found, strict=True)]

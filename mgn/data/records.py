@@ -13,17 +13,17 @@ import numpy as np
 from mgn.system.errors import InputError
 
 FOLDERS = {"train": "bounding_box_train", "query": "query", "gallery": "bounding_box_test"}
-JUNK, DISTRACTOR = -1, 0  # people's numbers with a meaning of their own in Market-1501
+JUNK, DISTRACTOR = -1, 0  # identity numbers with a meaning of their own in Market-1501
 _MOST = 10**9
-UNNAMED = -2  # a picture that is searched for or in, whose name does not say who it is
+UNNAMED = -2  # an image that is searched for or in, whose name does not say who it is
 COLUMNS = ("path", "person", "camera")  # of a CSV list
-_PICTURES = (".jpg", ".jpeg", ".png", ".bmp")
+_IMAGES = (".jpg", ".jpeg", ".png", ".bmp")
 _NAME = re.compile(r"(-1|\d{1,9})_c(\d{1,9})(?:s\d+)?_.*?((\.(jpe?g|png|bmp))+)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Record:
-    """One picture: where it is, who is on it, which camera took it."""
+    """One image: where it is, who is on it, which camera took it."""
 
     path: str
     person: int
@@ -32,11 +32,11 @@ class Record:
 
 @dataclass(frozen=True)
 class Split:
-    """The usable pictures of one folder or list, and how many were left out and why."""
+    """The usable images of one folder or list, and how many were left out and why."""
 
     records: tuple[Record, ...]
     junk: int
-    ignored: int  # files that are not named like a Market-1501 picture
+    ignored: int  # files that are not named like a Market-1501 image
 
     @property
     def persons(self) -> np.ndarray:
@@ -54,12 +54,12 @@ class Split:
         return [record.path for record in self.records]
 
     def only(self, kept: Sequence[bool]) -> "Split":
-        """The split without the pictures where `kept` is False."""
+        """The split without the images where `kept` is False."""
         records = tuple(record for record, keep in zip(self.records, kept, strict=True) if keep)
         return dataclasses.replace(self, records=records)
 
     def fingerprint(self) -> str:
-        """Hash of names, sizes, people and cameras, wherever the folder lies: equal for the same pictures."""
+        """Hash of names, sizes, identities and cameras, wherever the folder lies: equal for the same images."""
         digest = hashlib.sha256()
         for record in self.records:
             path = Path(record.path)
@@ -78,28 +78,29 @@ def read_split(dataset: Path, split: str) -> Split:
     """List one split of a data set; without junk (-1) and, but for a gallery, distractors (0000).
 
     Args:
-        dataset: folder that holds `bounding_box_train`, `query` and `bounding_box_test`, as Market-1501's
-            does, or lists `train.csv`, `query.csv` and `gallery.csv`; see `read_pictures`.
+        dataset: folder that holds `bounding_box_train`, `query` and `bounding_box_test`, as
+            Market-1501's does, or lists `train.csv`, `query.csv` and `gallery.csv`; see
+            `read_images`.
         split: "train", "query" or "gallery".
 
     Raises:
         InputError: no such folder, or nothing usable in it.
     """
-    return read_pictures(split_path(dataset, split), split)
+    return read_images(split_path(dataset, split), split)
 
 
 def split_path(dataset: Path, split: str) -> Path:
-    """Where a split of a data set is: a folder of pictures or a CSV list, there or not."""
+    """Where a split of a data set is: a folder of images or a CSV list, there or not."""
     folder, listed = Path(dataset) / FOLDERS[split], Path(dataset) / f"{split}.csv"
     return listed if listed.is_file() and not folder.is_dir() else folder
 
 
-def read_pictures(path: Path, split: str) -> Split:
-    """List the pictures of a split by itself.
+def read_images(path: Path, split: str) -> Split:
+    """List the images of a split by itself.
 
     Args:
-        path: a folder of pictures named as in Market-1501, or a CSV file with the columns path (relative to
-            the file), person and camera (whole numbers).
+        path: a folder of images named as in Market-1501, or a CSV file with the columns path
+            (relative to the file), person and camera (whole numbers).
         split: as in `read_split`.
 
     Raises:
@@ -113,7 +114,7 @@ def read_pictures(path: Path, split: str) -> Split:
         listed = list(_read_csv(path))
     else:
         if path.exists():
-            raise InputError(f"{path}: neither a folder of pictures nor a .csv list")
+            raise InputError(f"{path}: neither a folder of images nor a .csv list")
         raise InputError(
             f"{path}: no such folder; --dataset must name a folder with {', '.join(FOLDERS.values())} in it,"
             " or train.csv, query.csv, gallery.csv"
@@ -123,7 +124,7 @@ def read_pictures(path: Path, split: str) -> Split:
     used = tuple(record for record in records if record.person not in unused)
     junk, ignored = len(records) - len(used), len(listed) - len(records)
     if not used:
-        wanted = "picture named like 0002_c1s1_000451_03.jpg" if path.is_dir() else "usable line"
+        wanted = "image named like 0002_c1s1_000451_03.jpg" if path.is_dir() else "usable line"
         raise InputError(f"{path}: no {wanted} ({ignored} other files, {junk} junk or distractors)")
     return Split(used, junk, ignored)
 
@@ -157,31 +158,31 @@ def _from_row(path: Path, line: int, row: dict) -> tuple[str, tuple[int, int]]:
         )
     file = path.parent / name
     if not name or not file.is_file():
-        raise InputError(f"{path}, line {line}: {file}: no such picture")
+        raise InputError(f"{path}, line {line}: {file}: no such image")
     return str(file), (person, camera)
 
 
-def picture_files(path: Path) -> Split:
-    """Every picture under a folder, or one file by itself; person and camera are -2 where names do not say.
+def image_files(path: Path) -> Split:
+    """Every image under a folder, or one file by itself; person and camera are -2 where names do not say.
 
     Raises:
         InputError: nothing there.
     """
     path = Path(path)
     found = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
-    named = [p for p in found if path.is_file() or p.suffix.lower() in _PICTURES]
+    named = [p for p in found if path.is_file() or p.suffix.lower() in _IMAGES]
     if not named:
-        raise InputError(f"{path}: no picture in it ({', '.join(_PICTURES)})")
+        raise InputError(f"{path}: no image in it ({', '.join(_IMAGES)})")
     records = [Record(str(p), *(parse_name(p.name) or (UNNAMED, UNNAMED))) for p in named]
     return Split(tuple(records), 0, len(found) - len(named))
 
 
 def describe(split: Split) -> str:
     """One line: what is in a split."""
-    people = len({record.person for record in split.records} - {DISTRACTOR})
+    identities = len({record.person for record in split.records} - {DISTRACTOR})
     cameras = len({record.camera for record in split.records})
     return (
-        f"{len(split.records)} pictures of {people} people by {cameras} cameras"
+        f"{len(split.records)} images of {identities} identities by {cameras} cameras"
         f" (left out: {split.junk} junk or distractors, {split.ignored} other files)"
     )
 
@@ -199,5 +200,5 @@ def check_matches(query: Split, gallery: Split) -> None:
         problem = "no query person is in the gallery"
     raise InputError(
         f"{problem}: nothing could be evaluated, for only what another camera took is a match;"
-        " look at the people and cameras in the file names or the CSV list"
+        " look at the identities and cameras in the file names or the CSV list"
     )

@@ -1,4 +1,4 @@
-"""Where on a picture each head looks: what every place of its map adds to the head's feature."""
+"""Where on an image each head looks: what every place of its map adds to the head's feature."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from mgn.data.images import normalise, resize
 from mgn.network import BRANCHES, HEADS
-from mgn.network.architecture import Mode, head, seen_by_heads
+from mgn.network.architecture import Mode, head, head_inputs
 from mgn.system.session import new_session
 from mgn.weights import checkpoints
 
@@ -19,32 +19,33 @@ _STRIPES = {branch.name: branch.stripes for branch in BRANCHES}
 _OPAQUE, _DIM = (
     0.75,
     0.6,
-)  # share of the heat where it is hottest; brightness of the picture below it
+)  # share of the heat where it is hottest; brightness of the image below it
 _PARTS = {2: ("upper", "lower"), 3: ("top", "middle", "bottom")}
 
 
-def head_maps(checkpoint: checkpoints.Checkpoint, pictures: Sequence[np.ndarray]) -> list[dict]:
+def head_maps(checkpoint: checkpoints.Checkpoint, images: Sequence[np.ndarray]) -> list[dict]:
     """Compute what each place of a head's map or stripe adds to the squared length of its feature.
 
-    That is the map times the gradient, summed over channels (arXiv:1610.02391 without its averaging over
-    places), and an equal part of what the head's batch norm adds. So the places add up to the squared length;
-    where one takes something away, it is given as 0. With maximum pooling only the places count that are the
-    maximum of a channel.
+    That is the map times the gradient, summed over channels (arXiv:1610.02391 without its averaging
+    over places), and an equal part of what the head's batch norm adds. So the places add up to the
+    squared length; where one takes something away, it is given as 0. With maximum pooling only the
+    places count that are the maximum of a channel.
 
     Args:
         checkpoint: a whole network.
-        pictures: uint8 RGB [H, W, 3], of any sizes.
+        images: uint8 RGB [H, W, 3], of any sizes.
 
     Returns:
-        for each picture {head's name: float32 [h, w], at least 0}, h and w those of the map or stripe.
+        for each image {head's name: float32 [h, w], at least 0}, h and w those of the map or
+        stripe.
     """
     options = checkpoint.options
     with tf.Graph().as_default() as graph:
-        picture = tf.placeholder(tf.uint8, [None, None, 3])
-        prepared = normalise(resize(picture[None], options.height, options.width))
+        image = tf.placeholder(tf.uint8, [None, None, 3])
+        prepared = normalise(resize(image[None], options.height, options.width))
         prepared.set_shape([1, options.height, options.width, 3])
         added, running = {}, Mode(training=False)
-        seen = seen_by_heads(prepared, running)
+        seen = head_inputs(prepared, running)
         for h in HEADS:
             feature = head(seen[h.name], h.reduction, running, options.pool, options.reduction)
             squared = tf.reduce_sum(tf.square(feature))
@@ -55,22 +56,23 @@ def head_maps(checkpoint: checkpoints.Checkpoint, pictures: Sequence[np.ndarray]
         variables = tf.global_variables()
     with new_session(graph) as session:
         checkpoints.restore(session, checkpoint, variables)
-        return [session.run(added, {picture: each}) for each in pictures]
+        return [session.run(added, {image: each}) for each in images]
 
 
-def overlay(picture: np.ndarray, name: str, added: np.ndarray) -> np.ndarray:
-    """Lay one head's map over a picture.
+def overlay(image: np.ndarray, name: str, added: np.ndarray) -> np.ndarray:
+    """Lay one head's map over an image.
 
     Args:
-        picture: uint8 RGB [H, W, 3].
+        image: uint8 RGB [H, W, 3].
         name: the head's.
         added: float32 [h, w], its map or stripe.
 
     Returns:
-        uint8 RGB [H, W, 3]: the picture in grey under the heat; outside of the head's stripe it is darker.
+        uint8 RGB [H, W, 3]: the image in grey under the heat; outside of the head's stripe it is
+        darker.
     """
     (row,) = [h for h in HEADS if h.name == name]
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     count, place = (1, 0) if row.stripe is None else (_STRIPES[row.branch], row.stripe)
     top, bottom = (round(height * edge / count) for edge in (place, place + 1))
     share = cv2.resize(
@@ -78,7 +80,7 @@ def overlay(picture: np.ndarray, name: str, added: np.ndarray) -> np.ndarray:
     )
     heat = colormaps["inferno"](share)[:, :, :3] * 255
     weight = _OPAQUE * share[:, :, None]
-    result = np.repeat(picture.mean(axis=2, keepdims=True), 3, axis=2) * _DIM
+    result = np.repeat(image.mean(axis=2, keepdims=True), 3, axis=2) * _DIM
     result[top:bottom] = result[top:bottom] * (1 - weight) + heat * weight
     result[:top] *= 0.5
     result[bottom:] *= 0.5
@@ -86,21 +88,21 @@ def overlay(picture: np.ndarray, name: str, added: np.ndarray) -> np.ndarray:
 
 
 def draw_head_maps(
-    pictures: Sequence[np.ndarray], titles: Sequence[str], maps: Sequence[dict], path: Path
+    images: Sequence[np.ndarray], titles: Sequence[str], maps: Sequence[dict], path: Path
 ) -> None:
-    """Draw a PNG: a row a picture with its title, then a column a head."""
+    """Draw a PNG: a row an image with its title, then a column a head."""
     columns = 1 + len(HEADS)
     figure = Figure(
-        figsize=(1.15 * columns, 2.5 * len(pictures) + 0.6), dpi=110, layout="constrained"
+        figsize=(1.15 * columns, 2.5 * len(images) + 0.6), dpi=110, layout="constrained"
     )
-    grid = figure.subplots(len(pictures), columns, squeeze=False)
-    for axes, picture, title, added in zip(grid, pictures, titles, maps, strict=True):
-        shown = [picture, *(overlay(picture, h.name, added[h.name]) for h in HEADS)]
-        for cell, image in zip(axes, shown, strict=True):
-            cell.imshow(image, aspect="auto")
+    grid = figure.subplots(len(images), columns, squeeze=False)
+    for axes, image, title, added in zip(grid, images, titles, maps, strict=True):
+        shown = [image, *(overlay(image, h.name, added[h.name]) for h in HEADS)]
+        for cell, panel in zip(axes, shown, strict=True):
+            cell.imshow(panel, aspect="auto")
             cell.set(xticks=[], yticks=[])
         axes[0].set_xlabel(title, fontsize=7, loc="left")
-    for cell, text in zip(grid[0], ["picture", *map(_heading, HEADS)], strict=True):
+    for cell, text in zip(grid[0], ["image", *map(_heading, HEADS)], strict=True):
         cell.set_title(text, fontsize=8)
     figure.suptitle(
         "Where each head looks: the brighter, the more of its feature comes from there", fontsize=9

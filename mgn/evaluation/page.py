@@ -22,11 +22,11 @@ img { max-width: 100%; height: auto; display: block; margin: .6rem 0 } p { max-w
 code { font-size: 13px; overflow-wrap: anywhere } .scroll { overflow-x: auto }"""
 
 
-def write_page(report: Report, folder: Path, pictures: Sequence[Path]) -> Path:
-    """Write `report.html` with the `pictures` (PNG files) inside."""
+def write_page(report: Report, folder: Path, images: Sequence[Path]) -> Path:
+    """Write `report.html` with the `images` (PNG files) inside."""
     page = Path(folder) / "report.html"
-    figures = [p for p in pictures if p.name in CURVES]
-    others = [p for p in pictures if p.suffix == ".png" and p not in figures]
+    figures = [p for p in images if p.name in CURVES]
+    others = [p for p in images if p.suffix == ".png" and p not in figures]
     parts = [
         f"<h1>{_text(Path(report.model).name)} on {_text(Path(report.dataset).name)}</h1>",
         f"<p>model <code>{_text(report.model)}</code><br>data <code>{_text(report.dataset)}</code></p>",
@@ -90,7 +90,7 @@ def _verification_table(verified: Verification) -> str:
         [name.replace("_", " "), f"{value:,}" if isinstance(value, int) else f"{value:.5f}"]
         for name, value in verified.summary().items()
     ]
-    return _table(["pairs of pictures, by the distance of their embeddings", ""], rows)
+    return _table(["pairs of images, by the distance of their embeddings", ""], rows)
 
 
 def _camera_table(pairs: Sequence[CameraPair]) -> str:

@@ -1,4 +1,4 @@
-"""Pictures of results."""
+"""Images of results."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -51,7 +51,7 @@ def draw_distances(
     # Hatch and line style tell them apart for those who cannot tell green from red.
     for name, counts, colour, hatch, style in (
         ("same person", same, "#009e73", "///", "solid"),
-        ("different people", different, "#cc3311", "...", "dashdot"),
+        ("different identities", different, "#cc3311", "...", "dashdot"),
     ):
         density = np.add.reduceat(counts[:end], starts) / counts.sum() / np.diff(borders)
         axes.stairs(density, borders, fill=True, color=colour, alpha=0.2)
@@ -78,7 +78,8 @@ def draw_roc(
     """Draw a receiver operating characteristic into a PNG.
 
     Args:
-        false_positives: float64 [T], share of different pairs that each threshold takes for the same.
+        false_positives: float64 [T], share of different pairs that each threshold takes for the
+            same.
         true_positives: float64 [T], share of same pairs that it finds.
         marked: both at the suggested threshold.
         path: file to make.

@@ -1,4 +1,4 @@
-"""What an evaluation leaves in a folder: `metrics.json` and pictures."""
+"""What an evaluation leaves in a folder: `metrics.json` and images."""
 
 import contextlib
 import dataclasses
@@ -27,7 +27,7 @@ from mgn.system.files import write_json
 from mgn.weights.checkpoints import Checkpoint
 
 WORST, SAMPLE = 20, 10  # queries on the sheets
-_TOP = 10  # gallery pictures beside each
+_TOP = 10  # gallery images beside each
 _LOOKED_AT = 4  # queries, of the worst and of the others, whose heads are drawn
 log = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ def examine(scores: Scores, embedded: Embedded, model: str, dataset: str) -> Rep
             embedded.query_features, embedded.gallery_features, *embedded.labels
         )
     except InputError as error:  # one person only, say: no reason to lose the scores
-        log.warning(f"no threshold between same and different people: {error}")
+        log.warning(f"no threshold between same and different identities: {error}")
         verified = None
     pairs, worst = score_camera_pairs(embedded), worst_queries(scores, WORST)
     valid = np.flatnonzero(scores.plain.first_match >= 0)
@@ -124,8 +124,8 @@ def write(
 
     Args:
         report: from `examine`.
-        folder: see `files.filling`.
-        read: a picture's path to uint8 RGB [H, W, 3].
+        folder: see `files.atomic_folder`.
+        read: an image's path to uint8 RGB [H, W, 3].
         checkpoint: what was scored, if it is one.
     """
     scores, verified, made = (
@@ -156,19 +156,19 @@ def write(
 def _write_heads(report: Report, folder: Path, read: Read, checkpoint: Checkpoint) -> list[Path]:
     """Draw where each head looks, on some of the worst queries and some others."""
     queries = list(dict.fromkeys([*report.worst[:_LOOKED_AT], *report.sample[:_LOOKED_AT]]))
-    pictures = {}
+    images = {}
     for path in (report.embedded.query.records[i].path for i in queries):
-        with contextlib.suppress(InputError):  # features from a file, and a picture damaged since
-            pictures[Path(path).name] = read(path)
-    if not pictures:
+        with contextlib.suppress(InputError):  # features from a file, and an image damaged since
+            images[Path(path).name] = read(path)
+    if not images:
         return []
-    maps = head_maps(checkpoint, list(pictures.values()))
-    draw_head_maps(list(pictures.values()), list(pictures), maps, folder / "heads.png")
+    maps = head_maps(checkpoint, list(images.values()))
+    draw_head_maps(list(images.values()), list(images), maps, folder / "heads.png")
     return [folder / "heads.png"]
 
 
 def ranked_rows(report: Report, queries: Sequence[int]) -> list[sheets.Row]:
-    """The nearest gallery pictures of some queries."""
+    """The nearest gallery images of some queries."""
     e, precision = report.embedded, report.scores.plain.average_precision[queries]
     records, features = [e.query.records[i] for i in queries], e.query_features[queries]
     return sheets.ranked_rows(

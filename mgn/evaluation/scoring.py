@@ -15,13 +15,13 @@ _ROWS = ("mAP", "mAP_official", "mINP", "rank@1", "rank@3", "rank@5", "rank@10")
 
 @dataclass(frozen=True)
 class Scores:
-    """Plain and, if asked for, re-ranked results of one pass over the pictures."""
+    """Plain and, if asked for, re-ranked results of one pass over the images."""
 
     plain: metrics.Result
     reranked: metrics.Result | None
     queries: int
     gallery: int
-    skipped: tuple[str, ...]  # unreadable pictures, left out
+    skipped: tuple[str, ...]  # unreadable images, left out
 
     def as_dict(self) -> dict:
         """What `metrics.json` holds of it."""
@@ -36,7 +36,7 @@ class Scores:
 
 @dataclass(frozen=True)
 class CameraPair:
-    """Scores of the queries of one camera in the pictures of another; NaN where none has a match."""
+    """Scores of the queries of one camera in the images of another; NaN where none has a match."""
 
     query_camera: int
     gallery_camera: int
@@ -53,7 +53,7 @@ def evaluate(embed: Embed, dataset: Path) -> Scores:
         dataset: folder as `data.read_split` takes it.
 
     Raises:
-        InputError: an empty split, an unreadable picture, or no query with a match.
+        InputError: an empty split, an unreadable image, or no query with a match.
     """
     query, gallery = read_split(dataset, "query"), read_split(dataset, "gallery")
     check_matches(query, gallery)
@@ -71,7 +71,7 @@ def score(embedded: Embedded, rerank: bool = False) -> Scores:
 
 
 def score_camera_pairs(embedded: Embedded) -> list[CameraPair]:
-    """Score the queries of each camera in the gallery pictures of each other camera."""
+    """Score the queries of each camera in the gallery images of each other camera."""
     _, _, query_cameras, gallery_cameras = embedded.labels
     pairs = []
     for there in np.unique(gallery_cameras):
@@ -115,13 +115,13 @@ def table(scores: Scores) -> str:
         )
     left_out = scores.queries - scores.plain.valid_queries
     lines.append(
-        f"{scores.plain.valid_queries} queries, {scores.gallery} gallery pictures"
+        f"{scores.plain.valid_queries} queries, {scores.gallery} gallery images"
         + (
             f"; {left_out} queries without a match in another camera are not counted"
             if left_out
             else ""
         )
-        + (f"; {len(scores.skipped)} unreadable pictures are left out" if scores.skipped else "")
+        + (f"; {len(scores.skipped)} unreadable images are left out" if scores.skipped else "")
     )
     return "\n".join(lines)
 
@@ -132,7 +132,7 @@ def camera_table(pairs: list[CameraPair]) -> str:
         sorted({getattr(p, side) for p in pairs}) for side in ("query_camera", "gallery_camera")
     ]
     found = {(p.query_camera, p.gallery_camera): p for p in pairs if p.valid_queries}
-    lines = ["mAP / rank@1 of queries (rows) in the pictures of one camera (columns)"]
+    lines = ["mAP / rank@1 of queries (rows) in the images of one camera (columns)"]
     lines.append(f"{'':<8}" + "".join(f"{f'camera {there}':>16}" for there in cameras[1]))
     for here in cameras[0]:
         row = [found.get((here, there)) for there in cameras[1]]
@@ -142,7 +142,7 @@ def camera_table(pairs: list[CameraPair]) -> str:
 
 
 def summary_line(scores: Scores) -> str:
-    """The figures most people compare, on one line."""
+    """The figures that are compared most, on one line."""
     figures = scores.plain.summary()
     return "  ".join(
         f"{name} {figures[name]:.4f}" for name in _ROWS if name not in ("mAP_official", "mINP")

@@ -1,4 +1,4 @@
-"""Ranked sheets: queries with the nearest gallery pictures beside them, marked right, wrong or ignored."""
+"""Ranked sheets: queries with the nearest gallery images beside them, marked right, wrong or ignored."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from mgn.system.errors import InputError
 RIGHT, WRONG, IGNORED, UNKNOWN = "right", "wrong", "ignored", "unknown"
 Reader = Callable[
     [str], np.ndarray
-]  # path of a picture to uint8 RGB [H, W, 3] of any size, or `InputError`
+]  # path of an image to uint8 RGB [H, W, 3] of any size, or `InputError`
 # Colours are RGB. White text has a contrast of 4.5 or more on those of the marks.
 _PAPER, _INK, _FAINT, _EMPTY = (255, 255, 255), (31, 41, 55), (92, 101, 112), (232, 235, 238)
 _MARKS = {
@@ -29,11 +29,11 @@ _MARKS = {
 _WIDTH, _HEIGHT = (
     96,
     192,
-)  # pixels, as all lengths here: of a picture; those of Market-1501 are 64 x 128
-_FRAME, _BAND = 4, 20  # the frame's border, and below the picture the part of it that carries text
+)  # pixels, as all lengths here: of an image; those of Market-1501 are 64 x 128
+_FRAME, _BAND = 4, 20  # the frame's border, and below the image the part of it that carries text
 _MARGIN, _HEAD = 24, 112  # around everything; title, legend and column numbers
 _STEP_X, _STEP_Y = _WIDTH + 2 * _FRAME + 12, _HEIGHT + _FRAME + _BAND + 52
-_ASIDE = 36  # between a query and its gallery pictures: its file name needs the room
+_ASIDE = 36  # between a query and its gallery images: its file name needs the room
 _DPI, _FONT = (
     64,
     "DejaVu Sans",
@@ -48,11 +48,11 @@ class Row:
     ap: (
         float | None
     )  # average precision of the query; NaN: there is no match to find; None: not scored
-    entries: Sequence[tuple[Record, float]]  # nearest first: gallery picture, distance
+    entries: Sequence[tuple[Record, float]]  # nearest first: gallery image, distance
 
 
 def verdict(query: Record, entry: Record) -> str:
-    """What a gallery picture is to a query by the Market-1501 protocol, or `UNKNOWN` without their names."""
+    """What a gallery image is to a query by the Market-1501 protocol, or `UNKNOWN` without their names."""
     if UNNAMED in (query.person, entry.person):
         return UNKNOWN
     if entry.person == JUNK:
@@ -104,16 +104,17 @@ def draw_sheet(rows: Sequence[Row], title: str, path: Path, read: Reader) -> Non
     _draw_head(canvas, figure, title, lefts, verdicts)
     for y, row in zip(range(_HEAD, len(canvas), _STEP_Y), rows, strict=True):
         ap = "" if row.ap is None else "no match" if np.isnan(row.ap) else f"AP {row.ap:.2f}"
-        _draw_picture(canvas, figure, (_MARGIN, y), row.query, _INK, (ap, ""), read)
+        _draw_image(canvas, figure, (_MARGIN, y), row.query, _INK, (ap, ""), read)
         if row.query.person != UNNAMED:  # else its name is there already
             _write(
                 figure, _MARGIN, y + _STEP_Y - 23, Path(row.query.path).name, 10, _FAINT, most=23
             )
         for x, (entry, distance) in zip(lefts[1:], row.entries, strict=False):
             sign, colour, _ = _MARKS[verdict(row.query, entry)]
-            _draw_picture(canvas, figure, (x, y), entry, colour, (sign, f"{distance:.3f}"), read)
+            _draw_image(canvas, figure, (x, y), entry, colour, (sign, f"{distance:.3f}"), read)
     figure.figimage(canvas)
-    # Not `savefig`: a user's matplotlibrc may make it cut the margins off. Compressing more is slow.
+    # Not `savefig`: a user's matplotlibrc may make it cut the margins off. Compressing more is
+    # slow.
     FigureCanvasAgg(figure).print_png(path, pil_kwargs={"compress_level": 1})
 
 
@@ -133,8 +134,8 @@ def _draw_head(
         _write(figure, left, _HEAD - 8, str(n) if n else "query", 11, _FAINT)
 
 
-def _draw_picture(canvas, figure, corner, record, colour, band, read) -> None:
-    """A picture, letterboxed in its frame; in the frame's lower band two texts, below it who and where."""
+def _draw_image(canvas, figure, corner, record, colour, band, read) -> None:
+    """An image, letterboxed in its frame; in the frame's lower band two texts, below it who and where."""
     x, y, right, bottom = *corner, corner[0] + _FRAME + _WIDTH, corner[1] + _FRAME + _HEIGHT
     canvas[y : bottom + _BAND, x : right + _FRAME] = colour
     cell = canvas[y + _FRAME : bottom, x + _FRAME : right]
@@ -160,14 +161,14 @@ def _draw_picture(canvas, figure, corner, record, colour, band, read) -> None:
     _write(figure, x, bottom + _BAND + 14, label, 11, most=18)
 
 
-def _letterbox(cell: np.ndarray, picture: np.ndarray) -> None:
-    """Put a picture into the middle of `cell`, as large as fits; both are uint8 [any height, width, 3]."""
-    scale = min(cell.shape[0] / picture.shape[0], cell.shape[1] / picture.shape[1])
-    height, width = (max(round(side * scale), 1) for side in picture.shape[:2])
+def _letterbox(cell: np.ndarray, image: np.ndarray) -> None:
+    """Put an image into the middle of `cell`, as large as fits; both are uint8 [any height, width, 3]."""
+    scale = min(cell.shape[0] / image.shape[0], cell.shape[1] / image.shape[1])
+    height, width = (max(round(side * scale), 1) for side in image.shape[:2])
     top, left = (cell.shape[0] - height) // 2, (cell.shape[1] - width) // 2
     method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
     cell[top : top + height, left : left + width] = cv2.resize(
-        picture, (width, height), interpolation=method
+        image, (width, height), interpolation=method
     )
 
 

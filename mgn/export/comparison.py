@@ -1,25 +1,25 @@
-"""Two models compared on the same pictures: the proof of every export."""
+"""Two models compared on the same images: the proof of every export."""
 
 from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
-from mgn.data.demo import draw_picture
+from mgn.data.demo import draw_image
 from mgn.system.errors import CheckError
 
 _LARGEST = 1e-5  # difference over the largest value, of float32
-_COSINE = 0.999  # of every picture, of smaller types
-_PEOPLE = 6  # drawn pedestrians, each seen twice
+_COSINE = 0.999  # of every image, of smaller types
+_IDENTITIES = 6  # drawn pedestrians, each seen twice
 
 
 class Comparison(NamedTuple):
     """How the embeddings of one model differ from another's."""
 
     difference: float  # largest, over the largest value
-    cosine: float  # least, of any picture's two embeddings
+    cosine: float  # least, of any image's two embeddings
     distance_change: (
-        float  # largest, of any two pictures' distance (of embeddings of length 1, so 2 at most)
+        float  # largest, of any two images' distance (of embeddings of length 1, so 2 at most)
     )
 
     def __str__(self) -> str:
@@ -36,13 +36,14 @@ def compare(source: Callable, made: Callable, what: str, exact: bool = True) -> 
         source: the model that is right.
         made: the model to be judged.
         what: names both in messages.
-        exact: of float32, so within 1e-5 of the largest value; else every picture's cosine is 0.999 or more.
+        exact: of float32, so within 1e-5 of the largest value; else every image's cosine is 0.999
+            or more.
 
     Raises:
         CheckError: they differ by more.
     """
     expected, got, whole, whole_got = [], [], [], []
-    for batch in _noise() if exact else [*_noise(), _people()]:
+    for batch in _noise() if exact else [*_noise(), _pedestrians()]:
         expected.append(source.original(batch))
         got.append(made.original(batch))
         whole.append(source(batch))
@@ -66,13 +67,13 @@ def compare(source: Callable, made: Callable, what: str, exact: bool = True) -> 
         )
     if not exact and not found.cosine >= _COSINE:
         raise CheckError(
-            f"{what}: a picture's embeddings have cosine {cosine:.4f}, less than {_COSINE}; not kept"
+            f"{what}: an image's embeddings have cosine {cosine:.4f}, less than {_COSINE}; not kept"
         )
     return found
 
 
 def _noise() -> list[list[np.ndarray]]:
-    """One picture, and several sizes in one batch."""
+    """One image, and several sizes in one batch."""
     rng = np.random.default_rng(0)
     noise = [
         rng.integers(0, 256, (*size, 3), np.uint8) for size in ((128, 64), (128, 64), (300, 110))
@@ -80,9 +81,11 @@ def _noise() -> list[list[np.ndarray]]:
     return [noise[:1], noise]
 
 
-def _people() -> list[np.ndarray]:
+def _pedestrians() -> list[np.ndarray]:
     return [
-        draw_picture(0, person, camera, 0) for person in range(1, _PEOPLE + 1) for camera in (1, 2)
+        draw_image(0, person, camera, 0)
+        for person in range(1, _IDENTITIES + 1)
+        for camera in (1, 2)
     ]
 
 

@@ -33,7 +33,7 @@ class Artefact(NamedTuple):
     megabytes: float
     operations: dict[str, int]  # kind -> how many, most first
     weights: dict[str, int]  # type -> how many numbers
-    gigaflops: float | None  # multiplications and additions of one picture; None: not to be told
+    gigaflops: float | None  # multiplications and additions of one image; None: not to be told
     description: dict
 
 
@@ -94,7 +94,7 @@ def _weights(graph_def: tf.GraphDef) -> dict[str, int]:
 
 
 def _gigaflops(graph_def: tf.GraphDef, given: tf.Tensor, result: tf.Tensor) -> float | None:
-    """Of one picture, as TensorFlow's profiler counts; without decoding it."""
+    """Of one image, as TensorFlow's profiler counts; without decoding it."""
     if given.dtype == tf.string:
         try:
             given = given.graph.get_tensor_by_name(f"{RESIZED}:0")
@@ -114,7 +114,7 @@ def _gigaflops(graph_def: tf.GraphDef, given: tf.Tensor, result: tf.Tensor) -> f
 
 
 def as_text(artefact: Artefact) -> str:
-    """A few lines for people."""
+    """A few lines for readers."""
     about, most = artefact.description, list(artefact.operations.items())[:6]
     weights = ", ".join(f"{count / 1e6:.1f} M {name}" for name, count in artefact.weights.items())
     operations = ", ".join(f"{count} {name}" for name, count in most)
@@ -123,7 +123,7 @@ def as_text(artefact: Artefact) -> str:
         *(f"input   {name}: {shown}" for name, shown in artefact.inputs.items()),
         *(f"output  {name}: {shown}" for name, shown in artefact.outputs.items()),
         f"weights {weights}",
-        f"work    {artefact.gigaflops or float('nan'):.1f} GFLOP a picture",
+        f"work    {artefact.gigaflops or float('nan'):.1f} GFLOP an image",
         f"graph   {sum(artefact.operations.values())} operations: {operations}, ...",
     ]
     if not about:
@@ -134,7 +134,7 @@ def as_text(artefact: Artefact) -> str:
         lines.append(f"decoder {about['decoding']}; at most {about['largest_picture']} pixels")
     kind = about["precision"] + (", Winograd convolutions" if about.get("winograd") else "")
     lines += [
-        f"network {size} pictures, {heads}, {about['num_classes']} classes in training, {kind}",
+        f"network {size} images, {heads}, {about['num_classes']} classes in training, {kind}",
         f"order   {' '.join(about['embedding_order'])}",
         f"before  {about['preprocessing']['steps']}",
         f"source  sha256 {about['source_sha256']}, by TensorFlow {about['tensorflow']}",

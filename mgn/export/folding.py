@@ -21,7 +21,8 @@ def frozen_network(
 
     Args:
         checkpoint: a whole network.
-        precision: "float32", "bfloat16" or "float16": of its weights and of what flows between them.
+        precision: "float32", "bfloat16" or "float16": of its weights and of what flows between
+            them.
         winograd: see `with_winograd`.
     """
     options = checkpoint.options
@@ -41,8 +42,8 @@ def frozen_network(
 def fold_batch_norms(graph_def: tf.GraphDef) -> tf.GraphDef:
     """Turn each convolution and the batch norm behind it into a convolution and a bias.
 
-    The kernel is multiplied by weight / sqrt(running_var + epsilon), and the rest is the bias; in float64,
-    rounded once. TensorFlow then computes convolution, bias, sum and ReLU in one kernel.
+    The kernel is multiplied by weight / sqrt(running_var + epsilon), and the rest is the bias; in
+    float64, rounded once. TensorFlow then computes convolution, bias, sum and ReLU in one kernel.
 
     Args:
         graph_def: frozen; every batch norm stands behind a convolution of its own. Reading nodes

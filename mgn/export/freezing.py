@@ -14,7 +14,7 @@ from mgn.inference import load_embedder
 from mgn.inference.embedder import open_exported
 from mgn.inference.exported import METADATA
 from mgn.inference.graph import OUTPUTS, build
-from mgn.system.files import refuse_existing, replacing
+from mgn.system.files import atomic_write, refuse_existing
 from mgn.weights import checkpoints
 
 
@@ -35,8 +35,8 @@ def export_pb(
         pb_path: file to make.
         form: "plain" or "pre_post".
         input_type: of a pre_post graph's `image_tensor`, one of `config.EXPORT_INPUTS`.
-        precision: "float32", "bfloat16" or "float16", of the weights and of what flows between them;
-            input and output stay float32.
+        precision: "float32", "bfloat16" or "float16", of the weights and of what flows between
+            them; input and output stay float32.
         winograd: 3×3 convolutions by fewer multiplications; see `folding.with_winograd`.
         overwrite: replace `pb_path`.
         options: `pool`, `height`, `width`, for a checkpoint without `.json`.
@@ -46,13 +46,14 @@ def export_pb(
 
     Raises:
         InputError: not a checkpoint of a whole network, or `pb_path` exists.
-        CheckError: the file differs from the checkpoint by more than `comparison` allows; it is not kept.
+        CheckError: the file differs from the checkpoint by more than `comparison` allows; it is not
+            kept.
     """
     refuse_existing(pb_path, overwrite)
     checkpoint = checkpoints.find(path, **options)
     checkpoint.check_whole()
     graph_def = freeze(checkpoint, form, input_type, precision, winograd)
-    with replacing(pb_path, overwrite) as temporary:
+    with atomic_write(pb_path, overwrite) as temporary:
         temporary.write_bytes(graph_def.SerializeToString(deterministic=True))
         with (
             closing(load_embedder(checkpoint.prefix, **options)) as source,

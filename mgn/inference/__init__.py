@@ -1,4 +1,4 @@
-"""Any model file as a function of pictures."""
+"""Any model file as a function of images."""
 
 from mgn.inference.embedder import Embedder, load_embedder
 

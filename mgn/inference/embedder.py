@@ -1,4 +1,4 @@
-"""Any model file as `embed(pictures)`."""
+"""Any model file as `embed(images)`."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,17 +12,17 @@ from mgn.data.images import normalise, resize
 from mgn.inference.exported import load_saved_model, read_graph_def, saved_model_folder, session_of
 from mgn.inference.graph import OUTPUTS, PLAIN, PRE_POST, build
 from mgn.network import mgn
-from mgn.system.errors import InputError, PictureError
+from mgn.system.errors import ImageError, InputError
 from mgn.system.session import new_session
 from mgn.weights import checkpoints
 
-_BATCH = 32  # pictures a forward, when a caller gives many
+_BATCH = 32  # images a forward, when a caller gives many
 
 
 class Embedder:
-    """A loaded model as a function of pictures, the same whatever kind of file it came from.
+    """A loaded model as a function of images, the same whatever kind of file it came from.
 
-    A graph that takes encoded pictures gets them as PNG, which loses nothing.
+    A graph that takes encoded images gets them as PNG, which loses nothing.
     """
 
     def __init__(
@@ -47,38 +47,38 @@ class Embedder:
         self._original = self.result
         shape = self.input.shape.as_list()
         with session.graph.as_default():
-            self._picture = tf.placeholder(tf.uint8, [None, None, 3])
-            self._prepared = normalise(resize(self._picture, shape[1] or HEIGHT, shape[2] or WIDTH))
+            self._image = tf.placeholder(tf.uint8, [None, None, 3])
+            self._prepared = normalise(resize(self._image, shape[1] or HEIGHT, shape[2] or WIDTH))
 
-    def __call__(self, pictures: Sequence[np.ndarray], flip: bool = True) -> np.ndarray:
-        """Embed pictures.
+    def __call__(self, images: Sequence[np.ndarray], flip: bool = True) -> np.ndarray:
+        """Embed images.
 
         Args:
-            pictures: uint8 RGB [H, W, 3], of any sizes.
+            images: uint8 RGB [H, W, 3], of any sizes.
             flip: add the embedding of the mirror image before normalising.
 
         Returns:
             float32 [N, 2048], of length 1.
 
         Raises:
-            PictureError: one is larger than a graph with encoded input takes.
+            ImageError: one is larger than a graph with encoded input takes.
         """
         if flip and self.form == PRE_POST:
-            return self._each(pictures, self.result)
-        total = self.original(pictures)
+            return self._each(images, self.result)
+        total = self.original(images)
         if flip:
-            total = total + self.original([picture[:, ::-1] for picture in pictures])
+            total = total + self.original([image[:, ::-1] for image in images])
         return total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-12)
 
-    def original(self, pictures: Sequence[np.ndarray]) -> np.ndarray:
+    def original(self, images: Sequence[np.ndarray]) -> np.ndarray:
         """The network's own embedding, neither mirrored nor normalised: float32 [N, 2048]."""
-        return self._each(pictures, self._original)
+        return self._each(images, self._original)
 
-    def _each(self, pictures: Sequence[np.ndarray], output: tf.Tensor) -> np.ndarray:
-        prepared = self.prepare(pictures)
+    def _each(self, images: Sequence[np.ndarray], output: tf.Tensor) -> np.ndarray:
+        prepared = self.prepare(images)
         by_shape: dict[tuple, list[int]] = {}  # a batch is of one size, unless it is encoded
-        for i, picture in enumerate(prepared):
-            by_shape.setdefault(picture.shape, []).append(i)
+        for i, image in enumerate(prepared):
+            by_shape.setdefault(image.shape, []).append(i)
         result = np.zeros((len(prepared), output.shape[-1]), np.float32)
         for indices in by_shape.values():
             for start in range(0, len(indices), _BATCH):
@@ -87,30 +87,30 @@ class Embedder:
                 result[chosen] = self._session.run(output, {self.input: batch})
         return result
 
-    def prepare(self, pictures: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Pictures, uint8 RGB [H, W, 3], as the graph's input takes each of a batch."""
+    def prepare(self, images: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Images, uint8 RGB [H, W, 3], as the graph's input takes each of a batch."""
         if self.input.dtype == tf.string:
-            return [np.array(_as_png(picture, i), object) for i, picture in enumerate(pictures)]
+            return [np.array(_as_png(image, i), object) for i, image in enumerate(images)]
         if self.form == PRE_POST:
-            return [picture.astype(self.input.dtype.as_numpy_dtype) for picture in pictures]
-        return [self._session.run(self._prepared, {self._picture: picture}) for picture in pictures]
+            return [image.astype(self.input.dtype.as_numpy_dtype) for image in images]
+        return [self._session.run(self._prepared, {self._image: image}) for image in images]
 
     def close(self) -> None:
         """Free the memory."""
         self._session.close()
 
 
-def _as_png(picture: np.ndarray, position: int) -> bytes:
-    if picture.shape[0] * picture.shape[1] > EXPORT_MAX_PIXELS:
-        raise PictureError(
+def _as_png(image: np.ndarray, position: int) -> bytes:
+    if image.shape[0] * image.shape[1] > EXPORT_MAX_PIXELS:
+        raise ImageError(
             position, f"larger than {EXPORT_MAX_PIXELS} pixels, more than this model takes"
         )
     quick = [cv2.IMWRITE_PNG_COMPRESSION, 1]
-    return cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), quick)[1].tobytes()
+    return cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), quick)[1].tobytes()
 
 
 def load_embedder(path: str | Path, **options: object) -> Embedder:
-    """Load a train_dir, a checkpoint, a `.pb` or a SavedModel folder as `embed(pictures, flip=True)`.
+    """Load a train_dir, a checkpoint, a `.pb` or a SavedModel folder as `embed(images, flip=True)`.
 
     Args:
         path: file, folder or checkpoint prefix; of a folder of versions the newest is taken.

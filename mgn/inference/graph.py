@@ -1,4 +1,4 @@
-"""The inference graph, with or without pre- and postprocessing, and encoded pictures in it."""
+"""The inference graph, with or without pre- and postprocessing, and encoded images in it."""
 
 from collections.abc import Callable
 
@@ -21,20 +21,22 @@ _FRAMES = [
 ]  # second bytes of markers
 _SEGMENTS = 1000  # of a JPEG, looked at in search of it
 _FRAME_HEADER = 9  # bytes: marker, segment's length, precision, height, width
-_AT_ONCE = 8  # pictures in memory before they are resized
+_AT_ONCE = 8  # images in memory before they are resized
 PLAIN, PRE_POST = "plain", "pre_post"  # the two forms of an inference graph
 OUTPUTS = {PLAIN: "person_embedding", PRE_POST: "result_embedding"}
-RESIZED = "resize_image"  # name of the pictures in a pre-and-post graph before they are normalised
+RESIZED = "resize_image"  # name of the images in a pre-and-post graph before they are normalised
 
 
 def decode_and_resize(contents: tf.Tensor, height: int, width: int) -> tf.Tensor:
-    """Decode pictures of any sizes as `images.decode` does, and resize each.
+    """Decode images of any sizes as `images.decode` does, and resize each.
 
-    A picture that its header shows to be no use ends the run with InvalidArgumentError, which says which:
-    "picture 3: neither a JPEG nor a PNG". What only the decoder sees, damage, ends it in the decoder's words.
+    An image that its header shows to be no use ends the run with InvalidArgumentError, which says
+    which: "picture 3: neither a JPEG nor a PNG". What only the decoder sees, damage, ends it in the
+    decoder's words.
 
     Args:
-        contents: string [N], whole JPEG (grey, RGB or CMYK) or PNG files, of `EXPORT_MAX_PIXELS` at most.
+        contents: string [N], whole JPEG (grey, RGB or CMYK) or PNG files, of `EXPORT_MAX_PIXELS` at
+            most.
         height: of the result, pixels.
         width: the same.
 
@@ -46,8 +48,8 @@ def decode_and_resize(contents: tf.Tensor, height: int, width: int) -> tf.Tensor
         made = tf.TensorArray(tf.float32, count, element_shape=[height, width, 3])
 
         def one(i: tf.Tensor, made: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
-            picture = decode(_checked(tf.gather(contents, i), i))
-            return i + 1, made.write(i, resize(picture, height, width))
+            image = decode(_checked(tf.gather(contents, i), i))
+            return i + 1, made.write(i, resize(image, height, width))
 
         loop = tf.while_loop(lambda i, _: i < count, one, (0, made), parallel_iterations=_AT_ONCE)
         return loop[1].stack()
@@ -74,9 +76,10 @@ def _checked(contents: tf.Tensor, position: tf.Tensor) -> tf.Tensor:
 
 
 def _jpeg_size(contents: tf.Tensor) -> tf.Tensor:
-    """By the frame header, from segment to segment: the decoder does not say which picture has no pixels.
+    """By the frame header, from segment to segment: the decoder does not say which image has no pixels.
 
-    Files that are not made of segments alone are left to the decoder, which skips what lies between.
+    Files that are not made of segments alone are left to the decoder, which skips what lies
+    between.
     """
     length = tf.strings.length(contents)
 
@@ -119,11 +122,12 @@ def build(
 ) -> tf.Tensor:
     """Add an inference graph to the current graph.
 
-    Plain: `image_tensor` float32 [N, height, width, 3], normalised RGB, to `person_embedding` [N, 2048].
-    With pre- and postprocessing: `image_tensor`, RGB 0 to 255 [N, H, W, 3] of any size, or string [N] of
-    encoded pictures, to `result_embedding` float32 [N, 2048]: resize, normalise, forward of image
-    (`original_embedding`) and mirror image (`flip_embedding`) in one batch, sum, L2. A picture with a NaN or
-    infinite pixel gets NaN; an empty batch ends the run.
+    Plain: `image_tensor` float32 [N, height, width, 3], normalised RGB, to `person_embedding` [N,
+        2048].
+    With pre- and postprocessing: `image_tensor`, RGB 0 to 255 [N, H, W, 3] of any size, or string
+    [N] of encoded images, to `result_embedding` float32 [N, 2048]: resize, normalise, forward of
+    image (`original_embedding`) and mirror image (`flip_embedding`) in one batch, sum, L2. A
+    image with a NaN or infinite pixel gets NaN; an empty batch ends the run.
 
     Args:
         form: "plain" or "pre_post".

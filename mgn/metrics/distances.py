@@ -7,8 +7,8 @@ from numpy.typing import ArrayLike as Array
 
 from mgn.system.errors import InputError
 
-ROWS = 1024  # pictures whose features are looked at, or copied, at a time
-_BLOCK = 2048  # gallery pictures compared at a time
+ROWS = 1024  # images whose features are looked at, or copied, at a time
+_BLOCK = 2048  # gallery images compared at a time
 
 
 def matrix(name: str, values: Array) -> np.ndarray:
@@ -85,7 +85,7 @@ def check_columns(query: np.ndarray, gallery: np.ndarray) -> None:
 def nearest(
     query_features: np.ndarray, gallery_features: np.ndarray, count: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Find the gallery pictures nearest to each query by Euclidean distance, ties by index.
+    """Find the gallery images nearest to each query by Euclidean distance, ties by index.
 
     Args:
         query_features: float [Q, D], finite.
@@ -103,7 +103,8 @@ def nearest(
     for start in range(0, len(gallery_features), _BLOCK):
         block = np.asarray(gallery_features[start : start + _BLOCK], np.float64)
         for row, near in enumerate(_preselect(queries, block, squares[:, -1], count)):
-            # Measured by differences, as a product is not: copies are at distance 0, equal pictures tie.
+            # Measured by differences, as a product is not: copies are at distance 0, equal images
+            # tie.
             differences = block[near] - queries[row]
             merged = np.append(squares[row], np.einsum("ij,ij->i", differences, differences))
             order = np.argsort(merged, kind="stable")[
@@ -117,7 +118,8 @@ def _preselect(
     queries: np.ndarray, block: np.ndarray, limits: np.ndarray, count: int
 ) -> list[np.ndarray]:
     """Indices into `block` of all that may be among the `count` nearest and within `limits` (squared) [Q]."""
-    # Less rounding, so fewer to measure, where all pictures are nearly alike: those of a failed network.
+    # Less rounding, so fewer to measure, where all images are nearly alike: those of a failed
+    # network.
     queries, block = queries - block[0], block - block[0]
     own, lengths = np.einsum("ij,ij->i", queries, queries), np.einsum("ij,ij->i", block, block)
     rough = own[:, None] + lengths - 2.0 * queries @ block.T

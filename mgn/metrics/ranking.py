@@ -15,7 +15,7 @@ from mgn.system.errors import InputError
 _MANY = 1000  # neighbours of one query that are too near to tell; more are measured all at once
 _HELD = (
     2**28
-)  # distances that `evaluate` holds at a time: all of Market-1501's, of 516,000 pictures 520 rows
+)  # distances that `evaluate` holds at a time: all of Market-1501's, of 516,000 images 520 rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,11 +52,12 @@ def evaluate(
 ) -> Result:
     """Rank the gallery by Euclidean distance to each query, and score the rankings.
 
-    Features are float [Q, D] and [G, D], of any scale; ids (people's numbers) and cameras are integer [Q] and
-    [G]; `max_rank` is the length of the CMC curve. Ignored are gallery pictures of the query's person by the
-    query's camera, and junk (person -1). Distractors (person 0) are wrong answers without a rule of their
-    own, since no query has that number. Equal distances rank by gallery index; what is too near to tell in
-    float32 is computed again in float64, so that the blocks and threads of a product change no rank.
+    Features are float [Q, D] and [G, D], of any scale; ids (identity numbers) and cameras are
+    integer [Q] and [G]; `max_rank` is the length of the CMC curve. Ignored are gallery images of
+    the query's person by the query's camera, and junk (person -1). Distractors (person 0) are wrong
+    answers without a rule of their own, since no query has that number. Equal distances rank by
+    gallery index; what is too near to tell in float32 is computed again in float64, so that the
+    blocks and threads of a product change no rank.
 
     Raises:
         InputError: shapes that do not fit, NaN or infinity, or no query with a match.
@@ -95,16 +96,17 @@ class _Row(NamedTuple):
 def _rows(query: np.ndarray, gallery: np.ndarray) -> Iterator[_Row]:
     """Yield a row a query; a moved gallery is never held as a whole.
 
-    Distances are squared and without the query's own length: the order within a row is the same. A product of
-    matrices rounds equal pictures differently, depending on their place; so each row says how to compute
-    a distance again, in float64 and by itself.
+    Distances are squared and without the query's own length: the order within a row is the same. A
+    product of matrices rounds equal images differently, depending on their place; so each row
+    says how to compute a distance again, in float64 and by itself.
     """
     move = mover(query, gallery)
     lengths = np.concatenate(
         [squares(move(gallery[i : i + ROWS])) for i in range(0, len(gallery), ROWS)]
     )
     moved_query, longest = move(query), np.sqrt(lengths.max().item())
-    # Rounding errors of a sum of D products grow with the root of D; this is three times what is seen.
+    # Rounding errors of a sum of D products grow with the root of D; this is three times what is
+    # seen.
     error = max(4.0, 0.125 * np.sqrt(query.shape[1])) * np.finfo(np.float32).eps
     tolerances = (
         error * longest * (longest + 2.0 * np.sqrt(squares(moved_query))).astype(np.float64)
@@ -162,7 +164,8 @@ def _query_scores(ranks: list[np.ndarray]) -> np.ndarray:
     starts, flat = np.cumsum(sizes) - sizes, np.concatenate(ranks)
     matches = np.arange(1, len(flat) + 1) - np.repeat(starts, sizes)
     precision = matches / (flat + 1)
-    # The official curve is the mean of precision just before and at a match; before the list starts it is 1.
+    # The official curve is the mean of precision just before and at a match; before the list starts
+    # it is 1.
     before = np.where(flat > 0, (matches - 1) / np.maximum(flat, 1), 1.0)
     step, trapezoid = (
         np.add.reduceat(x, starts) / sizes for x in (precision, (before + precision) / 2)

@@ -9,7 +9,7 @@ from scipy import sparse
 from mgn.metrics.distances import matrix, mover, squares
 from mgn.system.errors import InputError
 
-_TILE = 1024  # pictures whose distances to all that come after them are held at a time
+_TILE = 1024  # images whose distances to all that come after them are held at a time
 _UNKNOWN = np.uint64(0x7F800000FFFFFFFF)  # a neighbour at distance infinity, see `_update`
 _SHIFT, _INDEX = np.uint64(32), np.uint64(0xFFFFFFFF)
 
@@ -23,8 +23,8 @@ def rerank(
 ) -> np.ndarray:
     """Distances after k-reciprocal encoding (arXiv:1701.08398), without a matrix of all pairs.
 
-    As in its authors' code, original distances are squared, and each row over queries and gallery is divided
-    by its largest. A picture is its own nearest neighbour, even among copies; other
+    As in its authors' code, original distances are squared, and each row over queries and gallery
+    is divided by its largest. An image is its own nearest neighbour, even among copies; other
     distances that are computed equal rank by index.
 
     Args:
@@ -61,7 +61,8 @@ def rerank(
 def _search(features: np.ndarray, queries: int, count: int) -> tuple[np.ndarray, ...]:
     """Neighbours int64 [N, count], their squared distances, the largest [N], queries to gallery [Q, G]."""
     total, size = features.shape
-    # [x, 1, |x|^2] times [-2y, |y|^2, 1] is the squared distance: a product that needs no more passes.
+    # [x, 1, |x|^2] times [-2y, |y|^2, 1] is the squared distance: a product that needs no more
+    # passes.
     right = np.empty((total, size + 2), np.float32)
     right[:, :size], right[:, size], right[:, size + 1] = features, 1.0, squares(features)
     nearest = np.full((total, min(count, total)), _UNKNOWN)
@@ -74,7 +75,7 @@ def _search(features: np.ndarray, queries: int, count: int) -> tuple[np.ndarray,
         left = right[rows] * np.float32(-2.0)
         left[:, size], left[:, size + 1] = right[rows, size + 1], 1.0
         tile = left @ right[columns].T
-        np.fill_diagonal(tile, -1.0)  # a picture is its own nearest, even among copies
+        np.fill_diagonal(tile, -1.0)  # an image is its own nearest, even among copies
         _update(nearest[rows], farthest[rows], tile, start)
         if start + _TILE < total:  # a pair's distance is computed once and used for both
             _update(nearest[start + _TILE :], farthest[start + _TILE :], tile[:, _TILE:].T, start)
@@ -89,7 +90,7 @@ def _distances_in(nearest: np.ndarray) -> np.ndarray:
 
 
 def _update(nearest: np.ndarray, farthest: np.ndarray, tile: np.ndarray, start: int) -> None:
-    """Take distances to pictures `start` onwards into the nearest and the farthest seen so far."""
+    """Take distances to images `start` onwards into the nearest and the farthest seen so far."""
     (height, width), count = tile.shape, nearest.shape[1]
     limit = _distances_in(nearest[:, -1])
     if (
@@ -100,7 +101,8 @@ def _update(nearest: np.ndarray, farthest: np.ndarray, tile: np.ndarray, start: 
     slots = count + np.arange(len(rows)) - np.searchsorted(rows, rows)
     table = np.full((height, slots.max(initial=count) + 1), _UNKNOWN)
     table[:, :count] = nearest
-    # A neighbour is one integer: the bits of its distance (> 0, so they sort as it does), then its index.
+    # A neighbour is one integer: the bits of its distance (> 0, so they sort as it does), then its
+    # index.
     found = tile[rows, columns]
     distances = np.where(found == -1.0, 0.0, np.maximum(found, np.finfo(np.float32).tiny))
     bits = distances.astype(np.float32).view(np.uint32).astype(np.uint64)
@@ -130,10 +132,11 @@ def _members(neighbours: np.ndarray, values: np.ndarray | float = 1.0) -> sparse
 def _encode(
     features: np.ndarray, nearest: np.ndarray, squared: np.ndarray, farthest: np.ndarray, half: int
 ) -> sparse.csr_array:
-    """Expand each picture's k-reciprocal neighbours; their weights, exp(-distance), sum to 1 in each row."""
+    """Expand each image's k-reciprocal neighbours; their weights, exp(-distance), sum to 1 in each row."""
     near, nearer = _members(nearest), _members(nearest[:, :half])
     near, nearer = near.multiply(near.T).tocsr(), nearer.multiply(nearer.T).tocsr()
-    # A neighbour brings its own closer ones along if over 2/3 of them are here (the paper: 2/3 or more).
+    # A neighbour brings its own closer ones along if over 2/3 of them are here (the paper: 2/3 or
+    # more).
     shared = near.multiply(near @ nearer).tocoo()
     joins = 3 * shared.data > 2 * nearer.sum(axis=1)[shared.col]
     bring = sparse.csr_array(
@@ -152,7 +155,7 @@ def _encode(
 
 
 def _pairs(features: np.ndarray, left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Squared distances of pairs of pictures, float32 [P]."""
+    """Squared distances of pairs of images, float32 [P]."""
     starts = range(0, len(left), _TILE)
     parts = (features[left[i : i + _TILE]] - features[right[i : i + _TILE]] for i in starts)
     return np.concatenate([np.empty(0, np.float32), *map(squares, parts)])

@@ -20,9 +20,10 @@ _SUGGESTED = 1e-3  # of them, the suggested threshold's
 class Verification:
     """Error rates, from 0 to 1, of the rule "the same person if the distance is below the threshold".
 
-    Thresholds are edges of the histograms, and a rate is the count of the bins below: distance d is in bin
-    `int(d / width)`, and the last bin holds 2 as well. So each figure is exact up to a bin's width, 1e-4, in
-    distance. Below 0.005, between copies of a picture, float32 blurs distances by up to about ten bins.
+    Thresholds are edges of the histograms, and a rate is the count of the bins below: distance d is
+    in bin `int(d / width)`, and the last bin holds 2 as well. So each figure is exact up to a bin's
+    width, 1e-4, in distance. Below 0.005, between copies of an image, float32 blurs distances by
+    up to about ten bins.
     """
 
     same_pairs: int  # of one person, by two cameras
@@ -63,15 +64,17 @@ def verify(
     query_cameras: Array,
     gallery_cameras: Array,
 ) -> Verification:
-    """Count the Euclidean distances of all pairs of a query and a gallery picture, and rate thresholds.
+    """Count the Euclidean distances of all pairs of a query and a gallery image, and rate thresholds.
 
-    Features are float [Q, D] and [G, D], rows of length 1; ids (people's numbers) and cameras are integer [Q]
-    and [G]. Left out are junk (person -1), and pairs of one person by one camera. Distractors (person 0) are
-    different from everybody without a rule of their own, since no query has that number. A false positive
-    rate that is finer than one pair (1e-4 with fewer than 10,000 different pairs) allows none.
+    Features are float [Q, D] and [G, D], rows of length 1; ids (identity numbers) and cameras are
+    integer [Q] and [G]. Left out are junk (person -1), and pairs of one person by one camera.
+    Distractors (person 0) are different from everybody without a rule of their own, since no query
+    has that number. A false positive rate that is finer than one pair (1e-4 with fewer than 10,000
+    different pairs) allows none.
 
     Raises:
-        InputError: shapes that do not fit, rows that are not of length 1, no same or no different pairs.
+        InputError: shapes that do not fit, rows that are not of length 1, no same or no different
+            pairs.
     """
     query, gallery = _unit("query", query_features), _unit("gallery", gallery_features)
     check_columns(query, gallery)
@@ -109,7 +112,7 @@ def _count(query, gallery, query_ids, gallery_ids, query_cameras, gallery_camera
     )
     order = np.argsort(
         gallery_ids, kind="stable"
-    )  # by people: a query's person is one span of columns
+    )  # by identities: a query's person is one span of columns
     order = order[gallery_ids[order] != JUNK]
     bounds = [np.searchsorted(gallery_ids[order], query_ids, side) for side in ("left", "right")]
     everybody, person, same = np.zeros((3, _BINS), np.int64)
@@ -125,7 +128,8 @@ def _count(query, gallery, query_ids, gallery_ids, query_cameras, gallery_camera
             found = bins[row, column]
             everybody += np.bincount(bins.ravel(), minlength=_BINS)
             person += np.bincount(found, minlength=_BINS)
-            # By one camera, a tracker's next picture is a near duplicate, and would flatter the result.
+            # By one camera, a tracker's next image is a near duplicate, and would flatter the
+            # result.
             same += np.bincount(found[cameras[column] != query_cameras[top + row]], minlength=_BINS)
     return np.stack([same, everybody - person])
 

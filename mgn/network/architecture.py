@@ -1,6 +1,7 @@
 """The Multiple Granularity Network (arXiv:1804.01438): ResNet-50, three branches, eight heads.
 
-The tables BRANCHES and HEADS are the architecture. A variable's name is its PyTorch path with `/` for `.`.
+The tables BRANCHES and HEADS are the architecture. A variable's name is its PyTorch path with `/`
+for `.`.
 """
 
 from typing import NamedTuple
@@ -30,7 +31,8 @@ class Head(NamedTuple):
 
 
 BRANCHES = (Branch("p1", 2, 1), Branch("p2", 1, 2), Branch("p3", 1, 3))
-HEADS = (  # in the order of the embedding, which is PyTorch's; reductions are numbered as in MGN-pytorch
+# in the order of the embedding, which is PyTorch's; reductions are numbered as in MGN-pytorch
+HEADS = (
     Head("fg_p1", "p1", None, "reduction_0", "fc_id_2048_0"),
     Head("fg_p2", "p2", None, "reduction_1", "fc_id_2048_1"),
     Head("fg_p3", "p3", None, "reduction_2", "fc_id_2048_2"),
@@ -56,7 +58,7 @@ class Mode(NamedTuple):
 
 
 class Outputs(NamedTuple):
-    """What the network makes of N pictures."""
+    """What the network makes of N images."""
 
     embedding: tf.Tensor  # float32 [N, 2048]: `features` side by side
     features: list[tf.Tensor]  # eight times float32 [N, 256], in the order of HEADS
@@ -78,18 +80,18 @@ def mgn(
 
     Args:
         images: float32 [N, H, W, 3], normalised RGB; H a multiple of 96, W of 32.
-        num_classes: people that the classifiers tell apart; 0: no classifiers.
+        num_classes: identities that the classifiers tell apart; 0: no classifiers.
         training: batch statistics (True) or running statistics (False).
         pool: "avg" or "max" over a map or stripe.
         reduction: "relu" or "prelu" at the end of each head.
         zero_init_residual: blocks start as the identity; what learns from scratch.
-        precision: "float32", "bfloat16" or "float16": of the convolutions; variables, statistics, heads and
-            what comes out are float32.
-        sync_batch_norm: batch statistics over the pictures of all replicas.
+        precision: "float32", "bfloat16" or "float16": of the convolutions; variables, statistics,
+            heads and what comes out are float32.
+        sync_batch_norm: batch statistics over the images of all replicas.
         winograd: 3×3 convolutions of many channels by fewer multiplications; see `mgn.winograd`.
     """
     mode = Mode(training, zero_init_residual, sync_batch_norm, winograd)
-    seen = seen_by_heads(tf.cast(images, DTYPES[precision]), mode)
+    seen = head_inputs(tf.cast(images, DTYPES[precision]), mode)
     features, logits = [], []
     for h in HEADS:
         feature = head(seen[h.name], h.reduction, mode, pool, reduction)
@@ -99,7 +101,7 @@ def mgn(
     return Outputs(tf.concat(features, axis=1), features, logits)
 
 
-def seen_by_heads(images: tf.Tensor, mode: Mode) -> dict[str, tf.Tensor]:
+def head_inputs(images: tf.Tensor, mode: Mode) -> dict[str, tf.Tensor]:
     """The map, or stripe of a map, that each head pools: {head's name: float32 [N, h, w, 2048]}."""
     trunk = backbone(images, mode)
     maps = {b.name: branch(trunk, b, mode) for b in BRANCHES}

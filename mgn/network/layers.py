@@ -1,7 +1,8 @@
 """The four layers of the network, in PyTorch's conventions; the only file that calls `tf.get_variable`.
 
-Each layer opens a scope of its name, so the tree of calls is the tree of variable names. Layers compute in
-the type of what they are given; variables are float32 always, and so are batch norm's statistics.
+Each layer opens a scope of its name, so the tree of calls is the tree of variable names. Layers
+compute in the type of what they are given; variables are float32 always, and so are batch norm's
+statistics.
 """
 
 from collections.abc import Callable, Sequence
@@ -57,7 +58,8 @@ def conv2d(
             return (
                 tf.nn.conv2d(x, weight, strides=1, padding="SAME") if usual else _conv2d(x, weight)
             )
-        # SAME pads a stride of 2 differently from PyTorch, and an explicit padding list has no fast gradient.
+        # SAME pads a stride of 2 differently from PyTorch, and an explicit padding list has no fast
+        # gradient.
         edge = [size // 2, size // 2]
         padded = tf.pad(x, [[0, 0], edge, edge, [0, 0]]) if size > 1 else x
         return tf.nn.conv2d(padded, weight, strides=stride, padding="VALID")
@@ -67,7 +69,8 @@ def conv2d(
 def _conv2d(x: tf.Tensor, weight: tf.Tensor) -> tuple[tf.Tensor, Callable]:
     """The same convolution; the gradient of its kernel is a product of matrices for each place in it.
 
-    On CPUs the gradient that `tf.nn.conv2d` has takes up to twice the time in bfloat16 (doc/benchmarks.md).
+    On CPUs the gradient that `tf.nn.conv2d` has takes up to twice the time in bfloat16
+    (doc/benchmarks.md).
     """
     size, _, channels, filters = weight.shape
 
@@ -104,7 +107,7 @@ def batch_norm(
         name: scope.
         training: batch statistics, instead of running ones.
         zero_scale: start the scale at zero, so that a residual block starts as the identity.
-        synchronised: take the statistics over the pictures of all replicas, not of each by itself.
+        synchronised: take the statistics over the images of all replicas, not of each by itself.
     """
     with tf.variable_scope(name, use_resource=True):
         shape = [x.shape[-1]]
@@ -145,7 +148,7 @@ def _running(name: str, shape: Sequence[int], initializer: Callable) -> tf.Varia
 
 
 def _synchronised_batch_norm(x: tf.Tensor, weight: tf.Tensor, bias: tf.Tensor) -> tuple:
-    """As the fused kernel, with one mean and variance for the pictures of all replicas."""
+    """As the fused kernel, with one mean and variance for the images of all replicas."""
     values = tf.cast(x, tf.float32)
     number = tf.cast(tf.size(values) / tf.size(weight), tf.float32)
     (number,) = replicas.sums([number])
@@ -161,15 +164,17 @@ def prelu(x: tf.Tensor, name: str) -> tf.Tensor:
     """Parametric ReLU (arXiv:1502.01852), one slope a channel, starting at 0.25."""
     with tf.variable_scope(name, use_resource=True):
         slope = tf.get_variable("weight", [x.shape[-1]], tf.float32, tf.constant_initializer(0.25))
-        # OpenCV's importer recognises PReLU in this form only (seen with OpenCV 5; four others fail).
+        # OpenCV's importer recognises PReLU in this form only (seen with OpenCV 5; four others
+        # fail).
         return tf.nn.relu(x) + tf.nn.relu(tf.negative(x)) * (-slope)
 
 
 def linear(x: tf.Tensor, name: str, units: int) -> tf.Tensor:
     """Fully connected layer: float32 [N, C] to [N, units]; `weight` is [C, units]."""
     with tf.variable_scope(name, use_resource=True):
-        # PyTorch's default, +-1/sqrt(C). He's by fan-out (MGN-pytorch's) grows as classes get fewer: features
-        # then fit the random classifier, not each other, and compare badly (doc/results.md).
+        # PyTorch's default, +-1/sqrt(C). He's by fan-out (MGN-pytorch's) grows as classes get
+        # fewer: features then fit the random classifier, not each other, and compare badly
+        # (doc/results.md).
         initializer = tf.variance_scaling_initializer(1 / 3, mode="fan_in", distribution="uniform")
         weight = tf.get_variable("weight", [x.shape[-1], units], tf.float32, initializer)
         bias = tf.get_variable("bias", [units], tf.float32, tf.zeros_initializer())

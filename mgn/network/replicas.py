@@ -1,8 +1,8 @@
 """Copies of the network that share a step: sums over them, and the rows of all of them.
 
 Everything here is the identity outside of `tf.distribute`, where there is one copy.
-`ReplicaContext.all_reduce` and `all_gather` do not work in graph mode (TensorFlow 2.21), so sums go through
-`merge_call`.
+`ReplicaContext.all_reduce` and `all_gather` do not work in graph mode (TensorFlow 2.21), so sums go
+through `merge_call`.
 """
 
 from collections.abc import Sequence
@@ -59,8 +59,8 @@ def gather(rows: tf.Tensor) -> tf.Tensor:
         rows: [B, ...], of float or integer type; B may differ between replicas.
 
     Returns:
-        [sum of all B, ...]; the gradient reaches the own rows only, so that the gradients of a loss that
-        every replica computes from all rows add up to its gradient.
+        [sum of all B, ...]; the gradient reaches the own rows only, so that the gradients of a loss
+        that every replica computes from all rows add up to its gradient.
     """
     if count() == 1:
         return rows

@@ -1,7 +1,8 @@
 """3×3 convolutions by fewer multiplications: Winograd's algorithm (arXiv:1509.09308), with its gradients.
 
-Each 4×4 of a result takes 36 multiplications a pair of channels instead of 144, as products of matrices. The
-three transformations around them cost memory traffic, which pays for many channels only.
+Each 4×4 of a result takes 36 multiplications a pair of channels instead of 144, as products of
+matrices. The three transformations around them cost memory traffic, which pays for many channels
+only.
 """
 
 from collections.abc import Callable
@@ -14,8 +15,8 @@ CHANNELS = (
 )
 _TILE = 4  # rows and columns of a result that are computed at once, from as many and two more
 _EDGE = _TILE + 2
-# Where the polynomials are evaluated, infinity besides. Of 12 choices tried these were among the most exact;
-# the usual 0, ±1, ±2 had a largest error more than three times as large.
+# Where the polynomials are evaluated, infinity besides. Of 12 choices tried these were among the
+# most exact; the usual 0, ±1, ±2 had a largest error more than three times as large.
 _POINTS = (0.0, 0.75, -0.75, 1.5, -1.5)
 
 
@@ -68,7 +69,7 @@ def _transform_in_graph(kernel: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
 def _transformed(x: tf.Tensor) -> tf.Tensor:
     """The overlapping tiles of a map: [36, tiles * N, C].
 
-    Pictures lie next to channels meanwhile, so that each place of a tile is a row of the map.
+    Images lie next to channels meanwhile, so that each place of a tile is a row of the map.
     """
     (_, height, width, channels), (down, across) = x.shape.as_list(), _tiles(x)
     edges = [[1, _TILE * down + 1 - height], [1, _TILE * across + 1 - width], [0, 0], [0, 0]]

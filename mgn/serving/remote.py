@@ -1,4 +1,4 @@
-"""A model behind a model server, over gRPC or REST, as `embed(path)`: what one picture's file is to it."""
+"""A model behind a model server, over gRPC or REST, as `embed(path)`: what one image's file is to it."""
 
 import base64
 import http.client
@@ -14,7 +14,7 @@ from tensorflow_serving.apis import get_model_metadata_pb2, predict_pb2, predict
 
 from mgn.config.options import EMBEDDING_SIZE
 from mgn.data.images import mirror, normalise, resize
-from mgn.data.reading import PictureReader
+from mgn.data.reading import ImageReader
 from mgn.inference.exported import SERVING_SIGNATURE
 from mgn.system.errors import CheckError, InputError
 from mgn.system.session import new_session
@@ -66,7 +66,9 @@ class Grpc:
                     f"{self._where}: no answer within {self._timeout:g} seconds"
                 ) from None
             kind = InputError if error.code() in _BAD_REQUEST else CheckError
-            raise kind(f"{self._where}: {error.code().name}: {said(error.details())}") from None
+            raise kind(
+                f"{self._where}: {error.code().name}: {error_text(error.details())}"
+            ) from None
 
     def close(self) -> None:
         """Close the connection."""
@@ -115,7 +117,7 @@ class Rest:
         except urllib.error.HTTPError as error:
             kind = InputError if error.code in _BAD_STATUS else CheckError
             raise kind(
-                f"{self._where}: HTTP {error.code}: {said(_error_in(error.read()))}"
+                f"{self._where}: HTTP {error.code}: {error_text(_error_in(error.read()))}"
             ) from None
         except (TimeoutError, urllib.error.URLError) as error:
             if isinstance(error, TimeoutError) or isinstance(error.reason, TimeoutError):
@@ -137,10 +139,11 @@ class Rest:
 
 
 class RemoteEmbedder:
-    """A model of this toolkit on a model server, as a function of one picture's file.
+    """A model of this toolkit on a model server, as a function of one image's file.
 
-    A model that takes files gets the file as it is, any other what the package's reader makes of it. A plain
-    model (its input has the network's own size) gets the resized and normalised picture and its mirror image.
+    A model that takes files gets the file as it is, any other what the package's reader makes of
+    it. A plain model (its input has the network's own size) gets the resized and normalised image
+    and its mirror image.
     """
 
     def __init__(self, server: "Grpc | Rest"):
@@ -152,20 +155,20 @@ class RemoteEmbedder:
         """
         self._server = server
         self._dtype, shape = server.signature()
-        self._read = PictureReader()
+        self._read = ImageReader()
         self._plain = shape.rank == 4 and None not in shape[1:3].as_list()
         if self._plain:
             with tf.Graph().as_default() as graph:
-                self._picture = tf.placeholder(tf.uint8, [None, None, 3])
-                prepared = normalise(resize(self._picture, *shape[1:3].as_list()))
+                self._image = tf.placeholder(tf.uint8, [None, None, 3])
+                prepared = normalise(resize(self._image, *shape[1:3].as_list()))
                 self._both = tf.stack([prepared, mirror(prepared)])
             self._session = new_session(graph, rewrite=False)
 
     def __call__(self, path: str | Path) -> np.ndarray:
-        """Embed one picture: float32 [2048], of length 1. Safe to call from several threads.
+        """Embed one image: float32 [2048], of length 1. Safe to call from several threads.
 
         Raises:
-            InputError: not a picture, or the server refuses it; the file is named.
+            InputError: not an image, or the server refuses it; the file is named.
             CheckError: no answer, or none that is an embedding.
         """
         try:
@@ -190,10 +193,10 @@ class RemoteEmbedder:
                 return np.array([Path(path).read_bytes()], object)
             except OSError as error:
                 raise InputError(f"{path}: cannot be read ({error.strerror})") from None
-        picture = self._read(path)
+        image = self._read(path)
         if self._plain:
-            return self._session.run(self._both, {self._picture: picture})
-        return picture[None].astype(self._dtype.as_numpy_dtype)
+            return self._session.run(self._both, {self._image: image})
+        return image[None].astype(self._dtype.as_numpy_dtype)
 
     def close(self) -> None:
         """Free the sessions and the connection."""
@@ -203,12 +206,12 @@ class RemoteEmbedder:
             self._session.close()
 
 
-def said(message: str) -> str:
-    """The line of a server's error that tells it: "picture 0: has no pixels", say."""
+def error_text(message: str) -> str:
+    """The line of a server's error that tells it: "image 0: has no pixels", say."""
     lines = [line.strip() for line in str(message).splitlines()]
     found = next((line for line in lines if line and not _FRAME.match(line)), "no reason given")
     found = re.sub(
-        r"^.*assertion failed: \[picture\] \[(\d+)\] \[(.*?)\].*", r"picture \1: \2", found
+        r"^.*assertion failed: \[picture\] \[(\d+)\] \[(.*?)\].*", r"image \1: \2", found
     )
     return found.split("[[")[0].strip()[:300]
 

@@ -9,14 +9,14 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
-from mgn.data.demo import draw_picture
+from mgn.data.demo import draw_image
 from mgn.export.comparison import Comparison, compare
 from mgn.inference import Embedder
 from mgn.inference.embedder import open_exported
 from mgn.inference.exported import SERVING_SIGNATURE, metadata_of, read_graph_def, session_of
 from mgn.inference.graph import OUTPUTS, PLAIN, PRE_POST
 from mgn.system.errors import InputError
-from mgn.system.files import refuse_existing, replacing
+from mgn.system.files import atomic_write, refuse_existing
 from mgn.system.session import new_session
 
 SERVING_SCRIPTS = {
@@ -31,8 +31,9 @@ def export_saved_model(
 ) -> tuple[Path, Comparison]:
     """Wrap a frozen graph into `export_path/version`, as TensorFlow Serving loads it.
 
-    Signatures `serving_default` and `reid_mgn_serving`: `input_image` to `reid_embedding`, one row a picture.
-    `assets.extra` has the graph's description as a file, and requests with which a server warms up.
+    Signatures `serving_default` and `reid_mgn_serving`: `input_image` to `reid_embedding`, one row
+    an image. `assets.extra` has the graph's description as a file, and requests with which a
+    server warms up.
 
     Args:
         pb_path: made by `export_pb` in the same form.
@@ -56,7 +57,7 @@ def export_saved_model(
             raise InputError(
                 f"{pb_path}: a {source.form} graph; use {SERVING_SCRIPTS[source.form]}"
             )
-        with replacing(folder, overwrite) as temporary:
+        with atomic_write(folder, overwrite) as temporary:
             _write_saved_model(graph_def, temporary, form)
             _write_extras(graph_def, source, temporary / "assets.extra")
             with closing(open_exported(temporary, rewrite=False)) as made:
@@ -77,7 +78,8 @@ def _write_saved_model(graph_def: tf.GraphDef, folder: Path, form: str) -> None:
     with tf.Graph().as_default() as graph:
         shape = tf.TensorShape(given.attr["shape"].shape if "shape" in given.attr else None)
         images = tf.placeholder(given.attr["dtype"].type, shape, given.name)
-        # A server asks for the type alone, and a convolution of pictures of another rank ends its process.
+        # A server asks for the type alone, and a convolution of images of another rank ends its
+        # process.
         checked = tf.ensure_shape(images, shape, name=f"{given.name}/checked")
         tf.import_graph_def(others, {f"{given.name}:0": checked}, name="")
     with new_session(graph) as session, graph.as_default():
@@ -110,17 +112,17 @@ def write_requests(prepare: Callable, path: Path) -> None:
     """Write drawn pedestrians as requests of `serving_default`, one for each of `WARMUP_BATCHES`.
 
     Args:
-        prepare: pictures to what the model's input takes of each; see `inference.Embedder.prepare`.
+        prepare: images to what the model's input takes of each; see `inference.Embedder.prepare`.
         path: the name that TensorFlow Serving looks for: `assets.extra/tf_serving_warmup_requests`.
     """
     with tf.io.TFRecordWriter(str(path)) as writer:
         for batch in WARMUP_BATCHES:
-            pictures = prepare([draw_picture(0, person, 1, 0) for person in range(1, batch + 1)])
+            images = prepare([draw_image(0, person, 1, 0) for person in range(1, batch + 1)])
             request = predict_pb2.PredictRequest()
             request.model_spec.signature_name = (
                 tf.saved_model.signature_constants.DEFAULT_SERVING_SIGNATURE_DEF_KEY
             )
-            request.inputs["input_image"].CopyFrom(tf.make_tensor_proto(np.stack(pictures)))
+            request.inputs["input_image"].CopyFrom(tf.make_tensor_proto(np.stack(images)))
             log = prediction_log_pb2.PredictionLog()
             log.predict_log.request.CopyFrom(request)
             writer.write(log.SerializeToString())

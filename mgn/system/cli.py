@@ -45,7 +45,8 @@ def run(main: Callable[[list[str]], int | None], arguments: list[str] | None = N
     os.environ.setdefault(
         "TF_CPP_MIN_LOG_LEVEL", "3"
     )  # "0" shows what TensorFlow's own code has to say
-    # By itself TensorFlow turns oneDNN on only for CPUs with AVX-512 VNNI; doc/benchmarks.md has the gain.
+    # By itself TensorFlow turns oneDNN on only for CPUs with AVX-512 VNNI; doc/benchmarks.md has
+    # the gain.
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     if hasattr(sys.stdout, "reconfigure"):  # a file's name may be no text
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -63,7 +64,7 @@ def run(main: Callable[[list[str]], int | None], arguments: list[str] | None = N
     except Stopped as stopped:
         return _fail(stopped, 128 + stopped.signal_number)
     except MemoryError:
-        return _fail("out of memory: use a smaller batch or a smaller picture", FAILED)
+        return _fail("out of memory: use a smaller batch or a smaller image", FAILED)
     except _WRONG_PATH as error:
         return _fail(f"{error.filename}: {error.strerror}; name another file or folder", BAD_INPUT)
     except OSError as error:  # disk full, say: the machine's fault, with the file's name in it

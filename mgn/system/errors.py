@@ -3,7 +3,7 @@
 import itertools
 
 
-class ToldError(Exception):
+class MgnError(Exception):
     """`details`, {name: JSON value}: the same for scripts, where there is more to tell than one line."""
 
     def __init__(self, message: object, **details: object):
@@ -11,19 +11,19 @@ class ToldError(Exception):
         self.details = details
 
 
-class InputError(ToldError):
+class InputError(MgnError):
     """A bad flag or file: exit status 2."""
 
 
-class PictureError(InputError):
-    """A picture of a list cannot be embedded; `position` says which, from 0, to whoever knows its file."""
+class ImageError(InputError):
+    """An image of a list cannot be embedded; `position` says which, from 0, to whoever knows its file."""
 
     def __init__(self, position: int, problem: str):
-        super().__init__(f"picture {position}: {problem}")
+        super().__init__(f"image {position}: {problem}")
         self.position, self.problem = position, problem
 
 
-class CheckError(ToldError):
+class CheckError(MgnError):
     """The work ran and a check failed (coverage, shapes, parity): exit status 1."""
 
 

@@ -31,7 +31,7 @@ def next_free(folder: Path, name: str) -> Path:
 
 
 @contextlib.contextmanager
-def held(folder: Path) -> Iterator[None]:
+def locked(folder: Path) -> Iterator[None]:
     """Keep other processes that ask for the same folder out of it; the system frees what a killed one held.
 
     Raises:
@@ -59,7 +59,7 @@ def is_unused(folder: Path, but: Collection[str] = ()) -> bool:
 
 
 @contextlib.contextmanager
-def replacing(path: Path, overwrite: bool = False) -> Iterator[Path]:
+def atomic_write(path: Path, overwrite: bool = False) -> Iterator[Path]:
     """Yield a temporary name beside `path` (for a file or a folder), renamed to `path` if the body succeeds.
 
     Raises:
@@ -95,14 +95,15 @@ def _put_in_place(made: Path, path: Path, aside: Path) -> None:
 
 
 @contextlib.contextmanager
-def filling(folder: Path, names: Sequence[str], overwrite: bool = False) -> Iterator[Path]:
+def atomic_folder(folder: Path, names: Sequence[str], overwrite: bool = False) -> Iterator[Path]:
     """Yield a temporary folder, whose files are moved into `folder` if the body succeeds.
 
     Args:
         folder: made if need be; what else is in it stays.
-        names: patterns of all that the body may make, in the order in which it is moved; with `overwrite`,
-            all that is there under these names is replaced, by nothing if nothing was made.
-        overwrite: as in `replacing`.
+        names: patterns of all that the body may make, in the order in which it is moved; with
+            `overwrite`, all that is there under these names is replaced, by nothing if nothing was
+            made.
+        overwrite: as in `atomic_write`.
 
     Raises:
         InputError: something of these names is there and `overwrite` is not set.
@@ -150,8 +151,8 @@ def not_written(path: object, error: BaseException) -> CheckError:
 
 
 def write_json(path: Path, values: dict, overwrite: bool = False) -> None:
-    """Write sorted, indented JSON under the rules of `replacing`."""
-    with replacing(path, overwrite) as temporary:
+    """Write sorted, indented JSON under the rules of `atomic_write`."""
+    with atomic_write(path, overwrite) as temporary:
         temporary.write_text(json.dumps(values, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 

@@ -6,8 +6,8 @@ NO_GPU = (
     "no GPU found, so the CPU does the work; on a machine with an NVIDIA GPU install the CUDA libraries:"
     ' pip install "tensorflow[and-cuda]==2.21.0"'
 )
-# What makes a folded graph faster is one pass, which fuses convolution, bias and ReLU. Each other copies the
-# weights: with all of them the first call takes 2 s and 1 GB more (doc/benchmarks.md).
+# What makes a folded graph faster is one pass, which fuses convolution, bias and ReLU. Each other
+# copies the weights: with all of them the first call takes 2 s and 1 GB more (doc/benchmarks.md).
 _OF_NO_USE_ON_CPUS = (
     *(
         "constant_folding",
@@ -29,7 +29,7 @@ def new_session(graph: tf.Graph, rewrite: bool = True) -> tf.Session:
     """A session on `graph` that takes GPU memory as it needs it, not all at once.
 
     Without `rewrite`, TensorFlow leaves the graph as it is. Rewriting makes a frozen graph faster,
-    and takes seconds for each output that is asked for: too long for a few pictures.
+    and takes seconds for each output that is asked for: too long for a few images.
     """
     return tf.Session(graph=graph, config=session_config(rewrite))
 

@@ -41,8 +41,8 @@ def place(replicas: int | None = None, xla: bool = False) -> Placement:
     """Find out where to run, from TF_CONFIG and the GPUs of this machine.
 
     Args:
-        replicas: copies of the network in this process; None: one a GPU, or one on the CPU. More than one on
-            a CPU are of use for trying things out only.
+        replicas: copies of the network in this process; None: one a GPU, or one on the CPU. More
+            than one on a CPU are of use for trying things out only.
         xla: compile with XLA.
 
     Raises:

@@ -59,14 +59,14 @@ def build_train_graph(
 
     Args:
         config: hyper-parameters.
-        images: float32 [B, height, width, 3], normalised RGB; K pictures of each of P people.
+        images: float32 [B, height, width, 3], normalised RGB; K images of each of P identities.
         labels: integer [B], 0 to num_classes - 1.
-        num_classes: people in training; with P it gives the steps of an epoch.
+        num_classes: identities in training; with P it gives the steps of an epoch.
 
     Returns:
-        the step's figures, over the pictures of all replicas; `train_op` applies the gradients (with L2, as
-        PyTorch's optimisers), the batch-norm updates and the moving average. `total` and `grad_norm` are
-        without L2.
+        the step's figures, over the images of all replicas; `train_op` applies the gradients
+        (with L2, as PyTorch's optimisers), the batch-norm updates and the moving average. `total`
+        and `grad_norm` are without L2.
     """
     options = {name: getattr(config, name) for name in ("precision", "sync_batch_norm", "winograd")}
     outputs = mgn(

@@ -31,14 +31,16 @@ def apply(
 ) -> tf.Operation:
     """Update the variables, and count the step.
 
-    `Optimizer.apply_gradients` would sum the gradients over the replicas, which their norm needed before.
+    `Optimizer.apply_gradients` would sum the gradients over the replicas, which their norm needed
+    before.
 
     Args:
         optimizer: of `make_optimizer`.
         gradients: one for each variable, already summed over the replicas.
         variables: what is trained.
         step: global step.
-        loss_scale: with one, gradients that are not finite change nothing but this scale, which they halve.
+        loss_scale: with one, gradients that are not finite change nothing but this scale, which
+            they halve.
     """
 
     def merge(strategy, per_replica):
@@ -69,14 +71,15 @@ def apply(
 class TorchAdam(tf.train.Optimizer):
     """Adam (arXiv:1412.6980) with PyTorch's epsilon, and AMSGrad (arXiv:1904.09237).
 
-    `tf.train.AdamOptimizer` adds epsilon before the second moment's bias correction, PyTorch after it: with
-    epsilon * sqrt(1 - beta2^t) TensorFlow's fused kernels compute PyTorch's step.
+    `tf.train.AdamOptimizer` adds epsilon before the second moment's bias correction, PyTorch after
+    it: with epsilon * sqrt(1 - beta2^t) TensorFlow's fused kernels compute PyTorch's step.
     """
 
     def __init__(self, learning_rate: tf.Tensor, step: tf.Tensor, amsgrad: bool):
         super().__init__(use_locking=False, name="AMSGrad" if amsgrad else "Adam")
         self._amsgrad = amsgrad
-        # 1 - 0.999^t is small: in float32 its error would be larger than that of everything else here.
+        # 1 - 0.999^t is small: in float32 its error would be larger than that of everything else
+        # here.
         updates = tf.cast(step, tf.float64) + 1.0
         correction1, correction2 = (
             1.0 - tf.pow(tf.constant(np.float64(b)), updates) for b in (_BETA1, _BETA2)

@@ -8,14 +8,14 @@ from pathlib import Path
 import tensorflow.compat.v2 as tf
 
 from mgn.config import TrainConfig
-from mgn.config.settings import Began, write_config
+from mgn.config.settings import RunSettings, write_config
 from mgn.data.reading import check_readable
 from mgn.data.records import Split, check_matches, read_split, split_path
 from mgn.data.sampling import steps_per_epoch
 from mgn.evaluation import scoring
 from mgn.inference import load_embedder
 from mgn.system.errors import InputError
-from mgn.system.files import replacing
+from mgn.system.files import atomic_write
 from mgn.training.distribution import Placement
 from mgn.training.start import has_begun
 from mgn.training.trainer import Trainer
@@ -39,16 +39,18 @@ def train(
     Args:
         config: hyper-parameters; when resuming, those the run began with.
         dataset: Market-1501 folder.
-        train_dir: gets `config.json`, `model.ckpt-*`, `metrics.jsonl`, `curves.png`, TensorBoard events,
-            `results.txt`, and with `eval_every` the folder `best`.
+        train_dir: gets `config.json`, `model.ckpt-*`, `metrics.jsonl`, `curves.png`, TensorBoard
+            events, `results.txt`, and with `eval_every` the folder `best`.
         resume: go on from the newest complete checkpoint; from the start where there is none yet.
-        init_checkpoint: ImageNet or MGN weights to start from, converted; when resuming, what it began with.
-        fresh_classifier: leave the classifiers of `init_checkpoint` out: its classes are other people.
+        init_checkpoint: ImageNet or MGN weights to start from, converted; when resuming, what it
+            began with.
+        fresh_classifier: leave the classifiers of `init_checkpoint` out: its classes are other
+            identities.
         placement: where to run; None: on one device of this process.
 
     Returns:
-        what was scored, by name, "trained" last; nothing where the data set has no query or gallery folder,
-        and in workers other than the first.
+        what was scored, by name, "trained" last; nothing where the data set has no query or gallery
+        folder, and in workers other than the first.
 
     Raises:
         InputError, CheckError, Stopped: as `Trainer`'s methods, or an unusable data set.
@@ -82,7 +84,7 @@ def train(
         if chief:
             replicas = trainer.placement.share.total
             write_config(
-                train_dir, Began(config, dataset, init_checkpoint, fresh_classifier, replicas)
+                train_dir, RunSettings(config, dataset, init_checkpoint, fresh_classifier, replicas)
             )
         if not goes_on:
             untrained = trainer.save()  # from here on there is something to resume from
@@ -93,7 +95,7 @@ def train(
 
 
 def _check(dataset: Path, training_split: Split, has_test_set: bool) -> None:
-    """Refuse now what would end the run after hours: a picture that cannot be read, a query without match."""
+    """Refuse now what would end the run after hours: an image that cannot be read, a query without match."""
     paths = list(training_split.paths)
     if has_test_set:
         query, gallery = read_split(dataset, "query"), read_split(dataset, "gallery")
@@ -116,7 +118,7 @@ def _finish(
     if best and best.name != last.name:
         scored.append((f"best, step {checkpoints.step_of(best)}", _score(best, dataset)))
     scored.append(("trained", _score(last, dataset)))
-    with replacing(train_dir / "results.txt", overwrite=True) as temporary:
+    with atomic_write(train_dir / "results.txt", overwrite=True) as temporary:
         temporary.write_text(report(scored), encoding="utf-8")
     return scored
 
@@ -144,16 +146,16 @@ def _figures(scores: scoring.Scores) -> dict[str, float]:
 def describe(
     config: TrainConfig, split: Split, num_classes: int, total_steps: int, replicas: int
 ) -> str:
-    """Say what is ahead, counted in people, steps, pictures and passes over the set."""
+    """Say what is ahead, counted in identities, steps, images and passes over the set."""
     per_epoch, records = steps_per_epoch(num_classes, config.batch_ids), len(split.records)
     seen = total_steps / per_epoch * num_classes * config.batch_images
     spread = f" on {replicas} replicas" if replicas > 1 else ""
     return (
-        f"training set: {num_classes} people, {records} pictures"
+        f"training set: {num_classes} identities, {records} images"
         f" ({split.junk} junk and {split.ignored} other files left out)\n"
-        f"recipe {config.recipe}: {total_steps} steps of {config.batch_ids} people x"
-        f" {config.batch_images} pictures{spread}; an epoch, every person once, is {per_epoch} steps;"
-        f" {seen:,.0f} pictures in all, {seen / records:.1f} passes over the set;"
+        f"recipe {config.recipe}: {total_steps} steps of {config.batch_ids} identities x"
+        f" {config.batch_images} images{spread}; an epoch, every person once, is {per_epoch} steps;"
+        f" {seen:,.0f} images in all, {seen / records:.1f} passes over the set;"
         f" {_rates(config, per_epoch)}\n"
         f"options: {options(config)}"
     )

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 from matplotlib.figure import Figure
 
-from mgn.system.files import replacing
+from mgn.system.files import atomic_write
 
 METRICS = "metrics.jsonl"
 
@@ -24,8 +24,8 @@ class RunLog:
         path = Path(folder) / METRICS
         kept = [line for line in _lines_of(path) if (_step_of(line) or step + 1) <= step]
         self.validations = validations_in(kept)
-        self.pictured = False
-        with replacing(path, overwrite=True) as temporary:
+        self.imaged = False
+        with atomic_write(path, overwrite=True) as temporary:
             temporary.write_text("".join(kept), encoding="utf-8")
         self._lines = path.open("a", encoding="utf-8")
         with tf.Graph().as_default():  # the writer looks for a default graph
@@ -41,10 +41,10 @@ class RunLog:
         self._lines.close()
         self._events.close()
 
-    def write(self, figures: dict, pictures: int) -> float:
-        """Log one step; returns pictures a second since the step before."""
+    def write(self, figures: dict, images: int) -> float:
+        """Log one step; returns images a second since the step before."""
         now = time.monotonic()
-        speed, self._clock = pictures / (now - self._clock), now
+        speed, self._clock = images / (now - self._clock), now
         self._add({**figures, "images_per_second": speed})
         return speed
 
@@ -53,15 +53,17 @@ class RunLog:
         self.validations.append((step, scores["mAP"]))
         self._add({"step": step, **scores}, "validation/")
 
-    def write_picture(self, step: int, name: str, picture: np.ndarray) -> None:
-        """Show a picture, uint8 RGB [H, W, 3], in TensorBoard."""
-        self.pictured = True
-        encoded = cv2.imencode(".png", picture[:, :, ::-1])[1].tobytes()
-        height, width, channels = picture.shape
-        image = tf.Summary.Image(
+    def write_image(self, step: int, name: str, image: np.ndarray) -> None:
+        """Show an image, uint8 RGB [H, W, 3], in TensorBoard."""
+        self.imaged = True
+        encoded = cv2.imencode(".png", image[:, :, ::-1])[1].tobytes()
+        height, width, channels = image.shape
+        summary = tf.Summary.Image(
             height=height, width=width, colorspace=channels, encoded_image_string=encoded
         )
-        self._events.add_summary(tf.Summary(value=[tf.Summary.Value(tag=name, image=image)]), step)
+        self._events.add_summary(
+            tf.Summary(value=[tf.Summary.Value(tag=name, image=summary)]), step
+        )
 
     def restart_clock(self) -> None:
         """Leave the time since the last step out of the next step's speed."""
@@ -109,10 +111,10 @@ def _step_of(line: str) -> int | None:
         return None
 
 
-def in_rows(pictures: np.ndarray, columns: int) -> np.ndarray:
-    """Pictures [R * columns, H, W, 3] as one: [R * H, columns * W, 3]."""
-    _, height, width, _ = pictures.shape
-    rows = pictures.reshape(-1, columns, height, width, 3)
+def in_rows(images: np.ndarray, columns: int) -> np.ndarray:
+    """Images [R * columns, H, W, 3] as one: [R * H, columns * W, 3]."""
+    _, height, width, _ = images.shape
+    rows = images.reshape(-1, columns, height, width, 3)
     return rows.transpose(0, 2, 1, 3, 4).reshape(-1, columns * width, 3)
 
 
@@ -144,5 +146,5 @@ def draw_training(lines: Sequence[Mapping[str, float]], path: Path) -> None:
         axes[1].set_ylabel("on query and gallery")
         axes[1].legend()
     axes[-1].set_xlabel("step")
-    with replacing(path, overwrite=True) as temporary:
+    with atomic_write(path, overwrite=True) as temporary:
         figure.savefig(temporary, format="png", dpi=100)

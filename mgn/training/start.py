@@ -15,7 +15,7 @@ from mgn.config.settings import CONFIG
 from mgn.network import HEADS
 from mgn.network.replicas import name_of
 from mgn.system.errors import CheckError, InputError
-from mgn.system.files import held, is_unused, not_written
+from mgn.system.files import is_unused, locked, not_written
 from mgn.weights import checkpoints
 from mgn.weights.checkpoints import DATA, NAME
 
@@ -45,15 +45,15 @@ def find_start(init_checkpoint: str, config: TrainConfig) -> checkpoints.Checkpo
 
 
 def check_goes_on(
-    found: checkpoints.Checkpoint, options: NetworkOptions, training_set: str, pictures: int
+    found: checkpoints.Checkpoint, options: NetworkOptions, training_set: str, images: int
 ) -> None:
     """Raise `InputError` unless a run can go on from its checkpoint `found`.
 
     Args:
         found: the newest of the run.
-        options: the network's, with the data set's number of people.
+        options: the network's, with the data set's number of identities.
         training_set: `Split.fingerprint` of the data set.
-        pictures: in it.
+        images: in it.
     """
     if found.options != options:
         raise InputError(
@@ -62,7 +62,7 @@ def check_goes_on(
         )
     if found.training_set not in (None, training_set):
         raise InputError(
-            f"--resume: {found.prefix} was trained with other pictures than this data set's {pictures};"
+            f"--resume: {found.prefix} was trained with other images than this data set's {images};"
             " resume with the data set that the run began with"
         )
 
@@ -78,8 +78,8 @@ def variables_taken(
     Args:
         variables: of the network.
         found: where to start from.
-        num_classes: people in training; classifiers of another number start anew.
-        fresh_classifier: they start anew in any case: its classes are other people.
+        num_classes: identities in training; classifiers of another number start anew.
+        fresh_classifier: they start anew in any case: its classes are other identities.
     """
     whole, theirs = found.kind == "mgn", found.options.num_classes
     fresh = set() if whole else {head.reduction for head in HEADS}
@@ -89,7 +89,7 @@ def variables_taken(
     log.info(f"{len(taken)} of {len(variables)} variables start from {found.prefix}")
     if whole and fresh:
         log.info(
-            f"the classifiers start anew: {theirs or 'none'} classes there, {num_classes} people here"
+            f"the classifiers start anew: {theirs or 'none'} classes there, {num_classes} identities here"
         )
     return taken
 
@@ -113,7 +113,7 @@ def claimed(train_dir: Path) -> Iterator[None]:
         InputError: another run is at work in it.
     """
     train_dir.mkdir(parents=True, exist_ok=True)
-    with held(train_dir):
+    with locked(train_dir):
         for leftover in train_dir.rglob(f".{NAME}-*"):
             shutil.rmtree(leftover, ignore_errors=True)
         yield
@@ -124,17 +124,17 @@ def command_to_go_on(train_dir: Path) -> str:
     return f"python train.py --train_dir {shlex.quote(str(train_dir))} --resume"
 
 
-def to_go_on(error: CheckError, train_dir: Path) -> CheckError:
+def with_resume_hint(error: CheckError, train_dir: Path) -> CheckError:
     """The same error, and how to go on when its cause is mended."""
     return CheckError(f"{error}; go on with: {command_to_go_on(train_dir)}")
 
 
 @contextlib.contextmanager
-def full_disk_told(train_dir: Path) -> Iterator[None]:
+def report_full_disk(train_dir: Path) -> Iterator[None]:
     """Turn a full disk, outside of a save too, into a `CheckError` with the command to go on."""
     try:
         yield
     except OSError as error:
         if error.errno not in _FULL:
             raise
-        raise to_go_on(not_written(error.filename or train_dir, error), train_dir) from None
+        raise with_resume_hint(not_written(error.filename or train_dir, error), train_dir) from None

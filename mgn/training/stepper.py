@@ -30,8 +30,8 @@ class Step(NamedTuple):
     """What one step says; figures are those of the state it started from."""
 
     figures: dict[str, float]  # the recorded ones, and those of mining
-    indices: np.ndarray  # int64 [B]: this process's pictures, in the training set
-    pictures: int  # of all replicas
+    indices: np.ndarray  # int64 [B]: this process's images, in the training set
+    batch_size: int  # images, of all replicas
     images: (
         np.ndarray | None
     )  # float32 [B, height, width, 3]: the first replica's, as the network saw them
@@ -50,23 +50,23 @@ class Stepper:
         start: int,
         stop: int,
         placement: Placement,
-        pictures: np.ndarray | None = None,
+        cached: np.ndarray | None = None,
     ):
         """Build; see `training_dataset` for the arguments. Then `initialise`, or `restore` everything."""
         num_classes, self._strategy = int(labels.max()) + 1, placement.strategy
 
         def dataset() -> tf.data.Dataset:
-            return training_dataset(config, paths, labels, start, stop, pictures, placement.share)
+            return training_dataset(config, paths, labels, start, stop, cached, placement.share)
 
         def step(images: tf.Tensor, its_labels: tf.Tensor, indices: tf.Tensor) -> dict:
             images = tf.ensure_shape(images, [None, config.height, config.width, 3])
             ops = build_train_graph(config, images, its_labels, num_classes)
-            (asked,), (pictures,) = (
+            (asked,), (batch_size,) = (
                 replicas.sums([tf.identity(self._asked)]),
                 replicas.sums([tf.size(indices)]),
             )
             figures = {name: getattr(ops, name) for name in _RECORDED} | ops.mining._asdict()
-            told = {"figures": figures, "asked": asked, "pictures": pictures}
+            told = {"figures": figures, "asked": asked, "batch_size": batch_size}
             return {"told": told, "images": images, "indices": indices, "train": ops.train_op}
 
         with tf.Graph().as_default() as graph, placement.strategy.scope():
@@ -110,7 +110,7 @@ class Stepper:
         return Step(
             figures,
             np.concatenate(indices),
-            int(told["pictures"]),
+            int(told["batch_size"]),
             shown,
             bool(asked[0]),
             bool(asked[1]),

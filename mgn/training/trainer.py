@@ -25,14 +25,14 @@ from mgn.training.start import (
     claimed,
     command_to_go_on,
     find_start,
-    full_disk_told,
     refuse_begun,
-    to_go_on,
+    report_full_disk,
     variables_taken,
+    with_resume_hint,
 )
 from mgn.training.stepper import Step, Stepper
 from mgn.training.watch import Health, Score, Validation
-from mgn.training.workers import Peers
+from mgn.training.workers import Workers
 from mgn.weights import checkpoints, saving
 
 CURVES = "curves.png"
@@ -48,7 +48,7 @@ class Trainer:
         self.config, self.split, self.train_dir = config, split, Path(train_dir)
         self.placement = placement or one_device(config.xla)
         command = command_to_go_on(self.train_dir)
-        self._peers = Peers(self.placement.addresses, self.placement.worker, command)
+        self._workers = Workers(self.placement.addresses, self.placement.worker, command)
         self._stepper: Stepper | None = None
         self._opened = contextlib.ExitStack()  # what `close` gives back
         elsewhere = None if self.placement.is_chief else tempfile.TemporaryDirectory()
@@ -73,7 +73,7 @@ class Trainer:
         self._build(0)
         self._claim()
         refuse_begun(self.train_dir)  # a run that ended meanwhile
-        with self._peers.waiting():
+        with self._workers.waiting():
             self._meet()
             self._stepper.initialise()
         if found:
@@ -93,7 +93,7 @@ class Trainer:
         options = self.config.network_options(self.num_classes)
         check_goes_on(found, options, self.training_set, len(self.split.records))
         self._build(checkpoints.step_of(newest))
-        with self._peers.waiting():
+        with self._workers.waiting():
             self._meet()
         everything = found._replace(averaged=False)  # the averages too, as the variables they are
         self._stepper.restore(everything, self._stepper.variables)
@@ -107,12 +107,12 @@ class Trainer:
 
         Raises:
             CheckError: a loss is not finite; nothing is saved over.
-            InputError: an unreadable picture, named.
+            InputError: an unreadable image, named.
             Stopped: Ctrl-C or SIGTERM, after saving.
         """
         with (
             stop_request() as asked,
-            full_disk_told(self.train_dir),
+            report_full_disk(self.train_dir),
             RunLog(self._out, self.step) as written,
             Progress(self.total_steps, "training", "steps", self.step) as progress,
         ):
@@ -126,12 +126,12 @@ class Trainer:
                     self._validate(validation)
                     self._draw_curves()
                     written.restart_clock()
-                if self.step >= self.total_steps or (self._peers.alone and validation.over()):
+                if self.step >= self.total_steps or (self._workers.alone and validation.over()):
                     break
                 taken = self._one_step(
                     asked.signal_number is not None, validation.over(), written, progress
                 )
-                stopped = taken.stop or (self._peers.alone and asked.signal_number)
+                stopped = taken.stop or (self._workers.alone and asked.signal_number)
                 finished = taken.finish
                 if self._due_to_save() or stopped or finished:
                     written.flush()
@@ -157,8 +157,8 @@ class Trainer:
                 self._stepper.session, self._stepper.saver, prefix, description, overwrite=True
             )
         except CheckError as error:
-            self._peers.check()
-            raise to_go_on(error, self.train_dir) from None
+            self._workers.check()
+            raise with_resume_hint(error, self.train_dir) from None
         if not self.placement.is_chief:  # it took part; the file that counts is the first worker's
             saving.delete(prefix)
             return prefix
@@ -173,22 +173,22 @@ class Trainer:
         self._opened.close()
 
     def _meet(self) -> None:
-        self._peers.meet(self._stepper.agreed, self.step, self.config, self.training_set)
+        self._workers.meet(self._stepper.agreed, self.step, self.config, self.training_set)
 
     def _build(self, step: int) -> None:
         self.step = step
         self._health = Health(self.config, self.train_dir, self.placement.worker)
         try:
-            pictures = read_all(self.config, self.split.paths) if self.config.cache else None
+            images = read_all(self.config, self.split.paths) if self.config.cache else None
         except tf.errors.OpError:
             check_readable(self.split.paths)  # TensorFlow does not say which file
             raise
         steps = step, self.total_steps
-        arguments = self.config, self.split.paths, self.labels, *steps, self.placement, pictures
-        with self._peers.waiting():
+        arguments = self.config, self.split.paths, self.labels, *steps, self.placement, images
+        with self._workers.waiting():
             self._stepper = Stepper(*arguments)
         self._opened.callback(self._stepper.close)
-        self._others_may_go = self._opened.enter_context(self._peers.watched())
+        self._others_may_go = self._opened.enter_context(self._workers.watched())
 
     def _claim(self) -> None:
         if self.placement.is_chief:
@@ -198,28 +198,30 @@ class Trainer:
         try:
             validation.run(self._prefix(self.step))
         except CheckError as error:
-            raise to_go_on(error, self.train_dir) from None
+            raise with_resume_hint(error, self.train_dir) from None
 
     def _one_step(self, stop: bool, finish: bool, written: RunLog, progress: Progress) -> Step:
-        first = not written.pictured
+        first = not written.imaged
         try:
             taken = self._stepper.take(stop, finish, with_images=first)
         except tf.errors.ResourceExhaustedError:
             raise CheckError(
-                f"step {self.step}: out of memory; lower --batch_ids or the picture size"
+                f"step {self.step}: out of memory; lower --batch_ids or the image size"
             ) from None
         except tf.errors.OpError as error:
-            self._peers.check()
+            self._workers.check()
             check_readable(self.split.paths)  # TensorFlow does not say which file
             raise CheckError(f"step {self.step}: {error.message.splitlines()[0]}") from None
         batch = [self.split.records[i].path for i in taken.indices]
         self._health.check(self.step, taken.figures, batch)
         epoch = self.step // steps_per_epoch(self.num_classes, self.config.batch_ids)
         self.step += 1
-        speed = written.write({"step": self.step, "epoch": epoch, **taken.figures}, taken.pictures)
+        speed = written.write(
+            {"step": self.step, "epoch": epoch, **taken.figures}, taken.batch_size
+        )
         if first:
             grid = in_rows(denormalise(taken.images), self.config.batch_images)  # a row a person
-            written.write_picture(self.step, "augmented batch", grid)
+            written.write_image(self.step, "augmented batch", grid)
         shown = {name: f"{taken.figures[name]:.3f}" for name in ("cross_entropy", "triplet")}
         mAPs = [mAP for _, mAP in written.validations]
         best = {"best_mAP": f"{max(mAPs):.3f}"} if mAPs else {}

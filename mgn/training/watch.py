@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mgn.config import TrainConfig
 from mgn.system.errors import CheckError
-from mgn.system.files import replacing
+from mgn.system.files import atomic_write
 from mgn.training.runlog import RunLog
 from mgn.weights import checkpoints, saving
 
@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 Score = Callable[[Path], dict[str, float]]  # of a checkpoint's prefix; with mAP among the names
 _SITS = 0.01  # of the margin: nearer than that, the loss sits at it
 _STEPS = 100  # in a row, until that is told
-_SHOWN = 3  # pictures named in a message
+_SHOWN = 3  # images named in a message
 BAD_BATCH = "bad_batch.txt"  # in a train_dir; bad_batch-N.txt of the N-th other worker of a cluster
 
 
@@ -67,27 +67,28 @@ class Health:
         self._margin = math.log(2.0) if config.margin is None else config.margin  # softplus(0)
         self._sitting, self._told = 0, False
 
-    def check(self, step: int, figures: Mapping[str, float], pictures: Sequence[str]) -> None:
-        """Raise `CheckError` if a figure of `step` is not finite, after writing its `pictures` to a file.
+    def check(self, step: int, figures: Mapping[str, float], images: Sequence[str]) -> None:
+        """Raise `CheckError` if a figure of `step` is not finite, after writing its `images` to a file.
 
         Args:
             step: counted from 0.
             figures: of `Stepper.take`.
-            pictures: the batch's files.
+            images: the batch's files.
         """
         self._watch_triplet(step, figures)
         for part in ("cross_entropy", "triplet", "grad_norm"):
-            # float16 tries large scales: an infinite gradient is skipped there, and halves the scale.
+            # float16 tries large scales: an infinite gradient is skipped there, and halves the
+            # scale.
             if math.isfinite(figures[part]) or (
                 part == "grad_norm" and figures["loss_scale"] > 1.0
             ):
                 continue
-            with replacing(self._bad_batch, overwrite=True) as temporary:
+            with atomic_write(self._bad_batch, overwrite=True) as temporary:
                 temporary.write_text(
-                    "\n".join(pictures) + "\n", encoding="utf-8", errors="surrogateescape"
+                    "\n".join(images) + "\n", encoding="utf-8", errors="surrogateescape"
                 )
             raise CheckError(
-                f"step {step}: {part} is {figures[part]}, in the batch of {', '.join(pictures[:_SHOWN])} and"
+                f"step {step}: {part} is {figures[part]}, in the batch of {', '.join(images[:_SHOWN])} and"
                 f" others ({self._bad_batch} lists them); start again with a lower"
                 f" --learning_rate{self._from(step)}"
             )

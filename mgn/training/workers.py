@@ -18,7 +18,7 @@ _MISSES = 3  # in a row, before a worker counts as gone
 _FAILED = 1  # exit status
 
 
-class Peers:
+class Workers:
     """Who they are, as one worker sees them; on one box there are none."""
 
     def __init__(self, addresses: Sequence[str], own: int, command: str):
@@ -93,7 +93,8 @@ def _watch(addresses: Sequence[str], over: threading.Event, advice: str) -> None
             elif address in missed:
                 missed[address] += 1
             if missed.get(address, 0) >= _MISSES and not over.is_set():
-                # The main thread waits inside of TensorFlow for what will not come: no exception reaches it.
+                # The main thread waits inside of TensorFlow for what will not come: no exception
+                # reaches it.
                 sys.stderr.write(f"error: {_message(address, advice)}\n")
                 sys.stderr.flush()
                 os._exit(_FAILED)

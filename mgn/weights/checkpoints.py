@@ -65,9 +65,10 @@ def find(path: Path, **given: object) -> Checkpoint:
     """Find a checkpoint.
 
     Args:
-        path: a train_dir (its newest complete checkpoint), a prefix, or one of a checkpoint's files.
-        given: `pool`, `height`, `width`: what the user said on the command line. Pool is needed where there
-            is no `.json`; where there is one, all must agree with it.
+        path: a train_dir (its newest complete checkpoint), a prefix, or one of a checkpoint's
+            files.
+        given: `pool`, `height`, `width`: what the user said on the command line. Pool is needed
+            where there is no `.json`; where there is one, all must agree with it.
 
     Raises:
         InputError: nothing complete there, not a checkpoint of this network, or a contradiction.
@@ -127,7 +128,8 @@ def restore(session: tf.Session, checkpoint: Checkpoint, variables: Sequence[tf.
     Those of several replicas are set in the scope of their strategy.
 
     Raises:
-        InputError: a variable is missing there or has another shape (they are named), or the file is damaged.
+        InputError: a variable is missing there or has another shape (they are named), or the file
+            is damaged.
     """
     prefix, shapes = checkpoint.prefix, stored_shapes(checkpoint.prefix)
     stored = {checkpoint.name_of(replicas.name_of(v)): v for v in variables}

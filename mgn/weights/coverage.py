@@ -173,8 +173,8 @@ def from_pytorch(state_dict: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Turn a bare PyTorch state dict into float32 {variable name: array in TensorFlow's layout}.
 
     Args:
-        state_dict: {key: array}, of one of `families.FAMILIES`; a ResNet-50's layers go into all three
-            branches. Counters `num_batches_tracked` are passed over.
+        state_dict: {key: array}, of one of `families.FAMILIES`; a ResNet-50's layers go into all
+            three branches. Counters `num_batches_tracked` are passed over.
 
     Raises:
         InputError: another network's weights.

@@ -9,9 +9,10 @@ import numpy as np
 from mgn.network import HEADS
 from mgn.network.architecture import BODIES
 from mgn.system.errors import InputError
-from mgn.weights.foreign import described, differences, looks_like
+from mgn.weights.foreign import described, differences, guess_network
 
-_CUT = (  # how MGN-pytorch renumbered the pieces when it cut ResNet; applied in turn, then "/" to "."
+# how MGN-pytorch renumbered the pieces when it cut ResNet; applied in turn, then "/" to "."
+_CUT = (
     (r"^backbone/conv1/", "backone.0."),
     (r"^backbone/bn1/", "backone.1."),
     (r"^backbone/layer1/", "backone.4."),
@@ -80,7 +81,8 @@ def base_key(name: str) -> str | None:
     return key and f"base.{key}"
 
 
-_GRAPH_BLOCKS = (  # of MGN-ReId's graph; slim built block1, its own code the rest under automatic names
+# of MGN-ReId's graph; slim built block1, its own code the rest under automatic names
+_GRAPH_BLOCKS = (
     (
         r"^backbone/layer1/(\d)/",
         lambda m: f"resnet_v1_50/block1/unit_{int(m[1]) + 1}/bottleneck_v1/",
@@ -177,8 +179,9 @@ def recognise(state_dict: Mapping[str, np.ndarray]) -> Family:
     """Tell the family of a bare state dict from its keys.
 
     Raises:
-        InputError: a network that is not this one, with the differences; two families mixed; or something
-            that this project does not know, with what it looks like. All are in its `details`, too.
+        InputError: a network that is not this one, with the differences; two families mixed; or
+            something that this project does not know, with what it looks like. All are in its
+            `details`, too.
     """
     if found := differences(state_dict):
         raise InputError(
@@ -197,7 +200,7 @@ def recognise(state_dict: Mapping[str, np.ndarray]) -> Family:
             families=[family.name for family in known],
         )
     if not known:
-        kind, begin = looks_like(state_dict), ", ".join(sorted(state_dict)[:3])
+        kind, begin = guess_network(state_dict), ", ".join(sorted(state_dict)[:3])
         raise InputError(
             f"no MGN or ResNet-50 that is known here; it looks like {kind}: keys begin {begin};"
             f" known are {', '.join(family.name for family in FAMILIES)}",

@@ -95,9 +95,7 @@ def _of_fast_reid(state_dict: Mapping[str, np.ndarray]) -> list[Difference]:
     if "b1_head.bottleneck.0.weight" in state_dict:  # the generations after v0.1.1
         found.append(Difference("no ReLU after the reduction", None))
     if "pixel_mean" not in state_dict:
-        found.append(
-            Difference("pictures from 0 to 255, with a mean and deviation of its own", None)
-        )
+        found.append(Difference("images from 0 to 255, with a mean and deviation of its own", None))
     return found
 
 
@@ -115,7 +113,7 @@ def described(found: Sequence[Difference]) -> str:
     return "; ".join(f"{source}: {terms}" for source, terms in parts if terms)
 
 
-def looks_like(state_dict: Mapping[str, np.ndarray]) -> str:
+def guess_network(state_dict: Mapping[str, np.ndarray]) -> str:
     """What kind of network has such keys, as well as can be told: "a VGG or AlexNet"."""
     for pattern, kind in _STRANGERS:
         if _first(rf"(^|\.)({pattern})", state_dict):

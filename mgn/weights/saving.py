@@ -28,7 +28,8 @@ def save(
 ) -> None:
     """Write a checkpoint and its `.json` beside `prefix`, then rename them into place.
 
-    The `.index` comes last, and goes first when a checkpoint is replaced: with it there, the rest is there.
+    The `.index` comes last, and goes first when a checkpoint is replaced: with it there, the rest
+    is there.
 
     Raises:
         InputError: it exists and `overwrite` is not set.

@@ -4,8 +4,8 @@ Every run is a process of its own, whose peak memory is all of it, features incl
 
     python tests/benchmark_evaluation.py evaluate       both sides alternating, 5 rounds
     python tests/benchmark_evaluation.py rerank         the same
-    python tests/benchmark_evaluation.py growth         up to 515,913 pictures, and doc/evaluation_growth.png
-    python tests/benchmark_evaluation.py rerank_large   100,000 gallery pictures
+    python tests/benchmark_evaluation.py growth         up to 515,913 images, and doc/evaluation_growth.png
+    python tests/benchmark_evaluation.py rerank_large   100,000 gallery images
 """
 
 import json
@@ -28,7 +28,7 @@ from mgn.metrics import ranking
 
 QUERIES, PEOPLE, SIZE = 3368, 750, 2048
 MARKET, GALLERIES = 15_913, (15_913, 65_913, 256_000, 515_913)
-MATCHED = 13_115  # gallery pictures of the query people; the others are distractors
+MATCHED = 13_115  # gallery images of the query identities; the others are distractors
 ROUNDS = 5
 
 
@@ -106,7 +106,7 @@ def plain_rerank(query, gallery, k1=20, k2=6, lambda_value=0.3):
 
 
 def mutual(ranked, i, k):
-    """The k-reciprocal nearest neighbours of picture i."""
+    """The k-reciprocal nearest neighbours of image i."""
     forward = ranked[i, : k + 1]
     return forward[(ranked[forward, : k + 1] == i).any(axis=1)]
 
@@ -166,7 +166,7 @@ def alternate(work):
 
 
 def growth():
-    """Seconds and peak memory by gallery size, and their picture."""
+    """Seconds and peak memory by gallery size, and their image."""
     from matplotlib.figure import Figure
 
     results = [measured("our_evaluate", entries) for entries in GALLERIES]
@@ -190,7 +190,7 @@ def growth():
     right.set(title="memory", ylabel="GB", ylim=(0, None))
     right.legend()
     for axes in (left, right):
-        axes.set(xlabel="gallery pictures", xlim=(0, None))
+        axes.set(xlabel="gallery images", xlim=(0, None))
         axes.xaxis.set_major_formatter(lambda value, _: f"{value / 1000:.0f} k")
         axes.grid(alpha=0.3)
     figure.savefig(ROOT / "doc" / "evaluation_growth.png")

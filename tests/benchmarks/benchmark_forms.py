@@ -2,10 +2,10 @@
 
     python tests/benchmark_forms.py forms   [--rounds 5] [--batches 1,8] [--precision float32]
     python tests/benchmark_forms.py process [--precisions float32] [--calls 100] [--fused_only]
-    python tests/benchmark_forms.py folder  [--rounds 5] [--pictures 64] [--precision float32]
+    python tests/benchmark_forms.py folder  [--rounds 5] [--images 64] [--precision float32]
 
-Each takes --winograd. Seeded network (751 classes, average pooling, 384x128), drawn pedestrians of 128x64
-as JPEG. Sides alternate.
+Each takes --winograd. Seeded network (751 classes, average pooling, 384x128), drawn pedestrians of
+128x64 as JPEG. Sides alternate.
 """
 
 import argparse
@@ -30,9 +30,9 @@ import numpy as np
 from conftest import seeded_variables, write_checkpoint
 
 from mgn.config import NetworkOptions
-from mgn.data.demo import draw_picture
-from mgn.data.reading import PictureReader
-from mgn.data.records import picture_files
+from mgn.data.demo import draw_image
+from mgn.data.reading import ImageReader
+from mgn.data.records import image_files
 from mgn.evaluation.embedding import embed_split
 from mgn.export import freezing
 from mgn.inference.embedder import open_exported
@@ -65,12 +65,12 @@ print(json.dumps(found))
 """
 
 
-def pictures(count):
-    return [draw_picture(0, person, 1, 0) for person in range(1, count + 1)]
+def images(count):
+    return [draw_image(0, person, 1, 0) for person in range(1, count + 1)]
 
 
-def encoded(picture):
-    return cv2.imencode(".jpg", picture[..., ::-1])[1].tobytes()
+def encoded(image):
+    return cv2.imencode(".jpg", image[..., ::-1])[1].tobytes()
 
 
 def frozen_file(folder, form, input_type="float32", precision="float32", winograd=False):
@@ -104,16 +104,16 @@ def forms(folder, flags):
         for kind in ("float32", "uint8", "jpeg")
     }
     for batch in map(int, flags.batches.split(",")):
-        shown = pictures(batch)
-        images = np.stack(plain.prepare(shown))
+        shown = images(batch)
+        prepared = np.stack(plain.prepare(shown))
         given = {kind: np.stack(side.prepare(shown)) for kind, side in others.items()}
-        given["jpeg"] = np.array([encoded(picture) for picture in shown], object)
+        given["jpeg"] = np.array([encoded(image) for image in shown], object)
 
         def run(side, array):
             return side._session.run(side.result, {side.input: array})
 
-        def twice(images=images):
-            return run(plain, images), run(plain, images[:, :, ::-1])
+        def twice(prepared=prepared):
+            return run(plain, prepared), run(plain, prepared[:, :, ::-1])
 
         sides = {"two plain forwards": twice}
         sides |= {kind: functools.partial(run, side, given[kind]) for kind, side in others.items()}
@@ -130,7 +130,7 @@ def forms(folder, flags):
 
 def process(folder, flags):
     """Load, first call, latency at batch 1 and memory, each in a process of its own; size of the file."""
-    np.save(folder / "batch.npy", pictures(1)[0][None])
+    np.save(folder / "batch.npy", images(1)[0][None])
     for precision in flags.precisions.split(","):
         path = frozen_file(folder, PRE_POST, "uint8", precision, flags.winograd)
         config = session_config().SerializeToString().hex() if flags.fused_only else ""
@@ -149,15 +149,15 @@ def process(folder, flags):
 
 
 def folder_of_files(folder, flags):
-    """`evaluate.py`'s way from files to features against the bare graph on pictures in memory."""
-    files = folder / "pictures"
+    """`evaluate.py`'s way from files to features against the bare graph on images in memory."""
+    files = folder / "images"
     files.mkdir()
-    shown = pictures(flags.pictures)
-    for i, picture in enumerate(shown):
-        (files / f"{i:04}.jpg").write_bytes(encoded(picture))
+    shown = images(flags.images)
+    for i, image in enumerate(shown):
+        (files / f"{i:04}.jpg").write_bytes(encoded(image))
     embed = open_exported(frozen_file(folder, PRE_POST, "uint8", flags.precision, flags.winograd))
     split, batches = (
-        picture_files(files),
+        image_files(files),
         [np.stack(shown[i : i + 32]) for i in range(0, len(shown), 32)],
     )
 
@@ -165,13 +165,13 @@ def folder_of_files(folder, flags):
         for batch in batches:
             embed._session.run(embed.result, {embed.input: batch})
 
-    with closing(PictureReader()) as read:
+    with closing(ImageReader()) as read:
         sides = {"bare graph": bare, "folder": lambda: embed_split(embed, split, read, "gallery")}
         seconds = alternate(sides, flags.rounds)
-    rates = {name: flags.pictures / statistics.median(found) for name, found in seconds.items()}
+    rates = {name: flags.images / statistics.median(found) for name, found in seconds.items()}
     for name, found in seconds.items():
-        each = f"{flags.pictures / max(found):.2f} to {flags.pictures / min(found):.2f}"
-        print(f"  {name:<12} {rates[name]:6.2f} pictures/s ({each})")
+        each = f"{flags.images / max(found):.2f} to {flags.images / min(found):.2f}"
+        print(f"  {name:<12} {rates[name]:6.2f} images/s ({each})")
     paired = [b / f for b, f in zip(seconds["bare graph"], seconds["folder"], strict=True)]
     print(
         f"  folder at {statistics.median(paired):.1%} of the bare graph's rate, {flags.precision}"
@@ -190,7 +190,7 @@ def main():
     text = "of `process`: a session as this project's own, without passes that a CPU has no use for"
     parser.add_argument("--fused_only", action="store_true", help=text)
     parser.add_argument("--winograd", action="store_true", help="exports that have it")
-    parser.add_argument("--pictures", type=int, default=64)
+    parser.add_argument("--images", type=int, default=64)
     flags = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         modes[flags.mode](Path(name), flags)

@@ -1,10 +1,11 @@
-"""Pictures a second of the exported graph, against PyTorch, ONNX Runtime and OpenVINO, alternating.
+"""Images a second of the exported graph, against PyTorch, ONNX Runtime and OpenVINO, alternating.
 
     pip install -r tests/requirements.txt   # of the other programs, what is not installed is left out
     python tests/benchmark_inference.py [--rounds 5] [--batches 1,8,32]
 
-All sides have the same seeded network (751 classes, average pooling, 384x128) and normalised pictures; they
-take turns in one process, and the result of each is compared with the float32 graph's.
+All sides have the same seeded network (751 classes, average pooling, 384x128) and normalised
+images; they take turns in one process, and the result of each is compared with the float32
+graph's.
 """
 
 import argparse
@@ -40,7 +41,7 @@ KEYS = Path(__file__).parents[1] / "reference" / "keys_seathiefwang.txt"
 
 
 def tensorflow_sides(checkpoint, folder):
-    """The checkpoint's own graph, and the exports: {name: function of NHWC pictures}."""
+    """The checkpoint's own graph, and the exports: {name: function of NHWC images}."""
     sides = {}
     for precision in ("float32", "bfloat16"):
         for winograd, name in ((False, f"{precision} pb"), (True, f"{precision} pb, Winograd")):
@@ -118,7 +119,8 @@ def openvino_sides(folder):
 def matrix_rates():
     """GFLOP/s of a product of two 4096 x 4096 matrices, the best of five.
 
-    By oneDNN through TensorFlow: PyTorch takes MKL for float32, which on an AMD CPU is half as fast.
+    By oneDNN through TensorFlow: PyTorch takes MKL for float32, which on an AMD CPU is half as
+    fast.
     """
     rates = {}
     for dtype in (tf.float32, tf.bfloat16):
@@ -137,7 +139,7 @@ def matrix_rates():
 
 
 def measure(sides, batch, rounds):
-    """{name: pictures a second, one for each round}, sides alternating."""
+    """{name: images a second, one for each round}, sides alternating."""
     images = np.random.RandomState(7).standard_normal((batch, 384, 128, 3)).astype(np.float32)
     expected, rates = sides["float32 pb"](images), {}
     for name, side in sides.items():
@@ -171,7 +173,7 @@ def main():
             print(f"batch {batch}")
             for side, rates in measure(sides, batch, flags.rounds).items():
                 print(
-                    f"  {side:<32} median {statistics.median(rates):6.2f} pictures/s"
+                    f"  {side:<32} median {statistics.median(rates):6.2f} images/s"
                     f" ({min(rates):.2f} to {max(rates):.2f})"
                 )
         print(f"matrix products, GFLOP/s before and after: {before}, {matrix_rates()}")

@@ -28,7 +28,7 @@ def main():
             times.append(float(done.stdout))
     for setting, times in seconds.items():
         print(
-            f"TF_ENABLE_ONEDNN_OPTS={setting}: median {statistics.median(times):.2f} s a step of 32 pictures"
+            f"TF_ENABLE_ONEDNN_OPTS={setting}: median {statistics.median(times):.2f} s a step of 32 images"
             f" of 96x32, {min(times):.2f} to {max(times):.2f} in {ROUNDS} rounds"
         )
 
@@ -43,8 +43,8 @@ def one_round():
 
     config = RECIPES["scratch"]
     with tf.Graph().as_default(), tf.Session() as session:
-        pictures = np.random.default_rng(0).normal(size=(32, config.height, config.width, 3))
-        images = tf.constant(pictures.astype(np.float32))
+        noise = np.random.default_rng(0).normal(size=(32, config.height, config.width, 3))
+        images = tf.constant(noise.astype(np.float32))
         ops = build_train_graph(config, images, tf.constant(np.repeat(np.arange(8), 4)), 40)
         session.run([v.initializer for v in tf.global_variables()])
         times = []

@@ -1,13 +1,13 @@
-"""Training steps and the input pipeline against PyTorch's, on made-up pictures of 384x128.
+"""Training steps and the input pipeline against PyTorch's, on made-up images of 384x128.
 
     python tests/benchmark_training.py step        # TensorFlow and PyTorch, alternating
     python tests/benchmark_training.py rewriter    # bfloat16 by casts or by TensorFlow's graph rewriter
     python tests/benchmark_training.py profile     # where a step's time goes, by kind of operation
     python tests/benchmark_training.py input       # JPEG files to batches, against a PyTorch-style loader
-    python tests/benchmark_training.py memory --people 16 --precision float32   # peak of a few steps
+    python tests/benchmark_training.py memory --identities 16 --precision float32   # peak of a few steps
 
-The other side is the same work written plainly: `mgn/torch_mgn.py` from the same weights, the same losses,
-`torch.optim`; Pillow. A batch of 64 needs some 20 GB: nothing else may run beside `memory`.
+The other side is the same work written plainly: `mgn/torch_mgn.py` from the same weights, the same
+losses, `torch.optim`; Pillow. A batch of 64 needs some 20 GB: nothing else may run beside `memory`.
 """
 
 import argparse
@@ -38,13 +38,13 @@ from mgn import weights
 from mgn.config import RECIPES
 from mgn.config.options import MEAN, STD
 from mgn.conversion.torch_mgn import TorchMGN
-from mgn.data.demo import draw_picture
+from mgn.data.demo import draw_image
 from mgn.data.reading import read_all, training_dataset
 from mgn.training import build_train_graph
 from mgn.training.distribution import one_device
 
 CLASSES = 751
-FORWARD_GFLOP = 23.8  # a picture of 384x128, `python -m mgn.export`; backward is twice that
+FORWARD_GFLOP = 23.8  # an image of 384x128, `python -m mgn.export`; backward is twice that
 
 
 def tensorflow_step(flags, precision, rewriter=False, winograd=False):
@@ -57,7 +57,7 @@ def tensorflow_step(flags, precision, rewriter=False, winograd=False):
     with tf.Graph().as_default() as graph:
         tf.set_random_seed(0)
         fed = tf.placeholder(tf.float32, [None, flags.height, flags.width, 3])
-        kind = {"batch_ids": flags.people, "batch_images": flags.images}
+        kind = {"batch_ids": flags.identities, "batch_images": flags.images}
         kind |= {"precision": precision, "winograd": winograd}
         config = dataclasses.replace(RECIPES["seathiefwang"], **kind)
         ops = build_train_graph(config, fed, tf.constant(labels), CLASSES)
@@ -82,7 +82,7 @@ def torch_step(flags, precision):
     network.load_state_dict(first_weights())
     network = network.train().to(memory_format=torch.channels_last)
     optimizer = torch.optim.Adam(network.parameters(), 2e-4, weight_decay=5e-4, amsgrad=True)
-    pictures = torch.from_numpy(images).permute(0, 3, 1, 2)  # channels last in memory already
+    batched = torch.from_numpy(images).permute(0, 3, 1, 2)  # channels last in memory already
     labels = torch.from_numpy(labels)
     same = labels[:, None] == labels[None]
 
@@ -97,7 +97,7 @@ def torch_step(flags, precision):
     def step():
         optimizer.zero_grad()
         with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
-            _, features, logits = network(pictures)
+            _, features, logits = network(batched)
         softmax = sum(torch.nn.functional.cross_entropy(x.float(), labels) for x in logits) / 8
         loss = softmax + 2 * sum(triplet(x.float()) for x in features[:3]) / 3
         loss.backward()
@@ -114,13 +114,13 @@ def first_weights():
 
 
 def batch(flags):
-    shape = flags.people * flags.images, flags.height, flags.width, 3
-    pictures = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
-    return pictures, np.repeat(np.arange(flags.people), flags.images)
+    shape = flags.identities * flags.images, flags.height, flags.width, 3
+    images = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    return images, np.repeat(np.arange(flags.identities), flags.images)
 
 
 def alternate(sides, rounds, count):
-    """Print each side's pictures a second; returns {name: median}."""
+    """Print each side's images a second; returns {name: median}."""
     for name, side in sides.items():
         print(f"  {name}: loss of the first step {side():.3f}", flush=True)  # a warm-up
     rates = {name: [] for name in sides}
@@ -131,7 +131,7 @@ def alternate(sides, rounds, count):
             rates[name].append(count / (time.perf_counter() - start))
     for name, each in rates.items():
         middle = f"{statistics.median(each):6.2f}"
-        print(f"  {name:<28} {middle} pictures/s ({min(each):.2f} to {max(each):.2f})")
+        print(f"  {name:<28} {middle} images/s ({min(each):.2f} to {max(each):.2f})")
     return {name: statistics.median(each) for name, each in rates.items()}
 
 
@@ -144,7 +144,7 @@ def steps(flags):
         }
         before = matrix_rates()[precision]
         ours, winograds, theirs = alternate(
-            sides, flags.rounds, flags.people * flags.images
+            sides, flags.rounds, flags.identities * flags.images
         ).values()
         after = matrix_rates()[precision]
         share = (
@@ -165,7 +165,7 @@ def rewriter(flags):
         "casts in the graph": tensorflow_step(flags, "bfloat16"),
         "graph rewriter": tensorflow_step(flags, "float32", rewriter=True),
     }
-    alternate(sides, flags.rounds, flags.people * flags.images)
+    alternate(sides, flags.rounds, flags.identities * flags.images)
 
 
 def profile(flags):
@@ -186,14 +186,14 @@ def profile(flags):
 
 
 def inputs(flags):
-    """Pictures a second from JPEG files of Market-1501's size to batches."""
+    """Images a second from JPEG files of Market-1501's size to batches."""
     config = RECIPES["seathiefwang"]
     with tempfile.TemporaryDirectory() as folder:
         paths, labels = [], np.repeat(np.arange(64), 8)
         for i, person in enumerate(labels):
-            picture = draw_picture(0, int(person) + 1, i % 3 + 1, i % 8)
+            image = draw_image(0, int(person) + 1, i % 3 + 1, i % 8)
             paths.append(f"{folder}/{i}.jpg")
-            Image.fromarray(picture).resize((64, 128)).save(paths[-1], quality=90)
+            Image.fromarray(image).resize((64, 128)).save(paths[-1], quality=90)
         cached = read_all(config, paths)
         sides = {
             "TensorFlow, files": pipeline(config, paths, labels, None),
@@ -208,7 +208,7 @@ def inputs(flags):
                 rates[name].append(side())
         for name, each in rates.items():
             print(
-                f"  {name:<28} {statistics.median(each):7.1f} pictures/s ({min(each):.1f} to {max(each):.1f})"
+                f"  {name:<28} {statistics.median(each):7.1f} images/s ({min(each):.1f} to {max(each):.1f})"
             )
 
 
@@ -222,7 +222,7 @@ def pipeline(config, paths, labels, cached):
     return lambda: rate(lambda: len(session.run(following)[2]))
 
 
-class Pictures(torch.utils.data.Dataset):
+class Images(torch.utils.data.Dataset):
     """Pillow's decoding and bicubic resize, flip, erasing, normalisation, as torchvision does them."""
 
     def __init__(self, config, paths):
@@ -233,17 +233,17 @@ class Pictures(torch.utils.data.Dataset):
 
     def __getitem__(self, index):
         size = self.config.width, self.config.height
-        picture = Image.open(self.paths[index]).convert("RGB").resize(size, Image.BICUBIC)
+        image = Image.open(self.paths[index]).convert("RGB").resize(size, Image.BICUBIC)
         if torch.rand(()) < 0.5:
-            picture = picture.transpose(Image.FLIP_LEFT_RIGHT)
-        x = torch.from_numpy(np.array(picture)).permute(2, 0, 1).float().div(255)
+            image = image.transpose(Image.FLIP_LEFT_RIGHT)
+        x = torch.from_numpy(np.array(image)).permute(2, 0, 1).float().div(255)
         x = (x - torch.tensor(MEAN)[:, None, None]) / torch.tensor(STD)[:, None, None]
         if torch.rand(()) < self.config.random_erasing:
             self.erase(x)
         return x
 
     def erase(self, x):
-        """A rectangle of 2 to 40 % of the picture, if one of ten lies inside (arXiv:1708.04896)."""
+        """A rectangle of 2 to 40 % of the image, if one of ten lies inside (arXiv:1708.04896)."""
         height, width = x.shape[1:]
         for _ in range(10):
             area = height * width * random.uniform(0.02, 0.4)
@@ -260,13 +260,13 @@ def loader(config, paths):
     endless = torch.utils.data.RandomSampler(paths, replacement=True, num_samples=10**6)
     workers = {"num_workers": os.cpu_count(), "multiprocessing_context": "fork"}
     batches = iter(
-        torch.utils.data.DataLoader(Pictures(config, paths), count, sampler=endless, **workers)
+        torch.utils.data.DataLoader(Images(config, paths), count, sampler=endless, **workers)
     )
     return lambda: rate(lambda: len(next(batches)))
 
 
 def rate(next_batch, seconds=8.0):
-    """Pictures a second of the second half of some seconds: what was made ahead is gone by then."""
+    """Images a second of the second half of some seconds: what was made ahead is gone by then."""
     began = start = time.perf_counter()
     count = 0
     while time.perf_counter() - began < seconds:
@@ -281,7 +281,7 @@ def memory(flags):
     for _ in range(2):
         step()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-    print(f"{flags.people * flags.images} pictures, {flags.precision}: peak {peak:.1f} GB")
+    print(f"{flags.identities * flags.images} images, {flags.precision}: peak {peak:.1f} GB")
 
 
 def main():
@@ -294,7 +294,7 @@ def main():
         "memory": memory,
     }
     parser.add_argument("mode", choices=modes)
-    parser.add_argument("--people", type=int, default=4)
+    parser.add_argument("--identities", type=int, default=4)
     parser.add_argument("--images", type=int, default=4)
     parser.add_argument("--height", type=int, default=384)
     parser.add_argument("--width", type=int, default=128)

@@ -2,7 +2,8 @@
 
     python tests/soak_jpeg.py [--count 1000] [--seed 0]
 
-Ends with the counts; a crash ends it before. A whole picture now and then must give what it gave at first.
+Ends with the counts; a crash ends it before. A whole image now and then must give what it gave at
+first.
 """
 
 import argparse
@@ -23,7 +24,7 @@ from conftest import seeded_variables, write_checkpoint
 from mutated import mutate
 
 from mgn.config import NetworkOptions
-from mgn.data.demo import draw_picture
+from mgn.data.demo import draw_image
 from mgn.export import freezing
 from mgn.inference import exported
 from mgn.inference.graph import PRE_POST
@@ -52,7 +53,7 @@ def main():
         graph_def = freezing.freeze(checkpoints.find(prefix), PRE_POST, "jpeg")
     kinds = [[], [cv2.IMWRITE_JPEG_PROGRESSIVE, 1], [cv2.IMWRITE_JPEG_RST_INTERVAL, 2]]
     whole = [
-        cv2.imencode(".jpg", draw_picture(0, person, 1, 0), kinds[person % 3])[1].tobytes()
+        cv2.imencode(".jpg", draw_image(0, person, 1, 0), kinds[person % 3])[1].tobytes()
         for person in range(1, 13)
     ]
     ends = Counter()

@@ -2,8 +2,9 @@
 
     python tests/soak_kills.py --kills 20
 
-After each kill the run must resume from a complete checkpoint, and nothing corrupt may be picked up; at the
-end its weights must be those of a run that was never killed, bit for bit. Prints one line a kill.
+After each kill the run must resume from a complete checkpoint, and nothing corrupt may be picked
+up; at the end its weights must be those of a run that was never killed, bit for bit. Prints one
+line a kill.
 """
 
 import argparse

@@ -64,7 +64,7 @@ def test_recipes_know_their_names_and_budgets():
     assert set(RECIPES) == set(RECIPE_NOTES)
     assert set(RECIPES) == {"demo", "scratch", "paper", "seathiefwang", "lwplw", "strong"}
     assert all(config.recipe == name for name, config in RECIPES.items())
-    # 400 epochs of 47 steps; 80 passes over 12,936 pictures in batches of 64
+    # 400 epochs of 47 steps; 80 passes over 12,936 images in batches of 64
     assert planned_steps(RECIPES["seathiefwang"], 751) == 400 * 47
     assert planned_steps(RECIPES["paper"], 751) == pytest.approx(80 * 12_936 / 64, rel=0.005)
     assert planned_steps(RECIPES["lwplw"], 751) == 400 * 94

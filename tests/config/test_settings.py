@@ -6,14 +6,14 @@ import pytest
 
 import train
 from mgn.config import RECIPES
-from mgn.config.settings import CONFIG, Began, read_config, write_config
+from mgn.config.settings import CONFIG, RunSettings, read_config, write_config
 from mgn.system.errors import InputError
 
 
 @pytest.fixture
 def stored(tmp_path):
     """What a run began with, everything given, and its file."""
-    began = Began(RECIPES["strong"], tmp_path / "set", str(tmp_path / "start"), True, 2)
+    began = RunSettings(RECIPES["strong"], tmp_path / "set", str(tmp_path / "start"), True, 2)
     write_config(tmp_path, began)
     return began, tmp_path / CONFIG
 
@@ -25,7 +25,7 @@ def test_what_is_written_is_read(stored):
 
 def test_paths_become_absolute(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    write_config(tmp_path, Began(RECIPES["demo"], "runs/demo_set", "pretrained/resnet50"))
+    write_config(tmp_path, RunSettings(RECIPES["demo"], "runs/demo_set", "pretrained/resnet50"))
     read = read_config(tmp_path / CONFIG)
     assert read.dataset == tmp_path / "runs" / "demo_set"
     assert read.init_checkpoint == str(tmp_path / "pretrained" / "resnet50")

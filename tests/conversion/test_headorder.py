@@ -1,4 +1,4 @@
-"""Which numbering fits: on a network whose batch norms remember what they saw, by pictures and without."""
+"""Which numbering fits: on a network whose batch norms remember what they saw, by images and without."""
 
 import mgn_reid
 import numpy as np
@@ -22,15 +22,15 @@ TO_GRAPH = {  # MGN-pytorch's number of a head -> the reproduced repository's
 }
 
 
-def remembering(pictures, pool="avg"):
-    """The seeded network with the running statistics of these pictures: float32 [N, 3, H, W]."""
+def remembering(images, pool="avg"):
+    """The seeded network with the running statistics of these images: float32 [N, 3, H, W]."""
     network = torch_network(seeded("seathiefwang", 10), 10, pool)
     for module in network.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             module.momentum = 1.0
     network.train()
     with torch.no_grad():
-        network(torch.from_numpy(pictures))
+        network(torch.from_numpy(images))
     return {
         k: v.numpy()
         for k, v in network.state_dict().items()
@@ -47,24 +47,24 @@ def renumbered(state_dict):
 
 
 @pytest.fixture(scope="module")
-def pictures():
+def images():
     return np.random.default_rng(0).standard_normal((12, 3, 192, 64)).astype(np.float32)
 
 
 @pytest.fixture(scope="module")
-def state_dict(pictures):
-    return remembering(pictures)
+def state_dict(images):
+    return remembering(images)
 
 
-def test_pictures_of_the_training_tell_the_order(pictures, state_dict):
+def test_images_of_the_training_tell_the_order(images, state_dict):
     options = NetworkOptions(10, height=192, width=64)
     graph, variables = parity.build_graph(options)
     arrays = weights.from_pytorch(state_dict)
     with new_session(graph, rewrite=False) as session:
         assign_some(session, variables, arrays)
-        inputs = headorder.inputs_from_pictures(session, pictures.transpose(0, 2, 3, 1))
+        inputs = headorder.inputs_from_images(session, images.transpose(0, 2, 3, 1))
     for file, order in ((state_dict, "pytorch"), (renumbered(state_dict), "mgn-reid")):
-        found = headorder.judge(inputs, file, FAMILY, "pictures")
+        found = headorder.judge(inputs, file, FAMILY, "images")
         print(order, found.distances)
         assert found.order == order and found.margin > 5 and found.distances[order] < 0.2
 

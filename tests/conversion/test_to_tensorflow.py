@@ -22,7 +22,7 @@ from mgn.weights import checkpoints
 from mgn.weights.families import mgn_pytorch_key, to_tf_layout, to_torch_layout
 from mgn.weights.variables import assign_some
 
-SMALL = {"height": 96, "width": 32}  # where the size of pictures is not the point
+SMALL = {"height": 96, "width": 32}  # where the size of images is not the point
 
 
 def bare(state_dict):
@@ -36,13 +36,13 @@ def converted(path, prefix, **options):
 
 def test_our_pytorch_network_is_mgn_pytorchs(state_dict):
     network = torch_network(state_dict, 751).eval()
-    pictures = torch.from_numpy(
+    images = torch.from_numpy(
         np.random.RandomState(7).standard_normal((2, 3, 384, 128)).astype(np.float32)
     )
     for pool in ("avg", "max"):
         network.pool = pool
         with torch.no_grad():
-            embedding, _, logits = network(pictures)
+            embedding, _, logits = network(images)
         stored = np.load(REFERENCE / f"forward_seathiefwang_{pool}.npz")
         assert relative(embedding, stored["embedding"]) <= 1e-5
         assert relative(torch.stack(logits), stored["logits"]) <= 1e-5
@@ -144,16 +144,14 @@ def test_classifiers_that_do_not_fit_are_dropped_and_the_embedding_stays(tmp_pat
     )
     found = checkpoints.find(tmp_path / "made")
     assert found.options == NetworkOptions(0, "max", "relu", 96, 32)
-    picture = np.random.default_rng(0).integers(0, 256, (96, 32, 3), np.uint8)
+    image = np.random.default_rng(0).integers(0, 256, (96, 32, 3), np.uint8)
     embed = inference.load_embedder(tmp_path / "made")
     kept = {k: v for k, v in seeded("seathiefwang", 10).items() if not k.startswith("fc_")}
     network = torch_network(kept, 0, "max").eval()
     mean, std = np.float32([0.485, 0.456, 0.406]), np.float32([0.229, 0.224, 0.225])
     with torch.no_grad():
-        given = torch.from_numpy(
-            ((np.float32(picture) / 255 - mean) / std).transpose(2, 0, 1)[None]
-        )
-        assert relative(embed.original([picture])[0], network(given)[0][0]) <= 1e-5
+        given = torch.from_numpy(((np.float32(image) / 255 - mean) / std).transpose(2, 0, 1)[None])
+        assert relative(embed.original([image])[0], network(given)[0][0]) <= 1e-5
 
 
 @pytest.mark.parametrize("fault", ["missing", "overflow"])
@@ -164,7 +162,7 @@ def test_a_failed_check_says_why_and_writes_nothing(tmp_path, fault):
         said = r"1 missing \(fc_id_2048_0\.weight\)"
     else:  # no weight is infinite, but one branch's values become so
         arrays["reduction_2.1.running_var"] = np.full(256, -1, np.float32)
-        said = "fg_p3:0 is NaN or infinite for a picture, though no weight is"
+        said = "fg_p3:0 is NaN or infinite for an image, though no weight is"
     save_torch(tmp_path / "x.pt", arrays)
     with pytest.raises(CheckError, match=said) as failed:
         converted(tmp_path / "x.pt", tmp_path / "made", **SMALL)
@@ -214,46 +212,46 @@ def test_allowed_gaps_keep_initial_values_and_are_stored(tmp_path):
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """A folder of pictures, and a network at 96x32 whose batch norms remember them."""
+    """A folder of images, and a network at 96x32 whose batch norms remember them."""
     folder = tmp_path_factory.mktemp("trained")
     rng, (mean, std) = (
         np.random.default_rng(3),
         np.float32([[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]]),
     )
-    pictures = rng.integers(0, 256, (16, 96, 32, 3), np.uint8)
-    (folder / "pictures").mkdir()
-    for i, picture in enumerate(pictures):
-        assert cv2.imwrite(str(folder / "pictures" / f"{i}.png"), picture[:, :, ::-1])
-    return folder / "pictures", remembering(
-        ((pictures / np.float32(255) - mean) / std).transpose(0, 3, 1, 2)
+    images = rng.integers(0, 256, (16, 96, 32, 3), np.uint8)
+    (folder / "images").mkdir()
+    for i, image in enumerate(images):
+        assert cv2.imwrite(str(folder / "images" / f"{i}.png"), image[:, :, ::-1])
+    return folder / "images", remembering(
+        ((images / np.float32(255) - mean) / std).transpose(0, 3, 1, 2)
     )
 
 
-def test_pictures_decide_the_order_and_a_wrong_one_is_refused(trained, tmp_path):
-    pictures, state_dict = trained
+def test_images_decide_the_order_and_a_wrong_one_is_refused(trained, tmp_path):
+    images, state_dict = trained
     save_torch(tmp_path / "x.pt", renumbered(state_dict))
     source = to_tensorflow.read(tmp_path / "x.pt", **SMALL)
     assert source.coverage.order == "pytorch"
-    done = to_tensorflow.convert(source, tmp_path / "made", verify=pictures)
+    done = to_tensorflow.convert(source, tmp_path / "made", verify=images)
     assert done.evidence.order == done.source.coverage.order == "mgn-reid"
     stored = json.loads((tmp_path / "made.json").read_text())["source"]
     assert (stored["reduction_order"], stored["order_evidence"]["basis"]) == (
         "mgn-reid",
-        "16 pictures",
+        "16 images",
     )
     for name, value in checkpoints.read(tmp_path / "made", ["reduction_2/0/weight"]).items():
         assert np.array_equal(value, to_tf_layout(state_dict[mgn_pytorch_key(name)]))
     with pytest.raises(
-        CheckError, match=r"--reduction_order pytorch does not fit .*, judged by 16 pictures"
+        CheckError, match=r"--reduction_order pytorch does not fit .*, judged by 16 images"
     ) as failed:
-        to_tensorflow.convert(source, tmp_path / "other", verify=pictures, given_order=True)
+        to_tensorflow.convert(source, tmp_path / "other", verify=images, given_order=True)
     told = failed.value.details["evidence"]
     assert told["order"] == "mgn-reid" and told["margin"] > 1.3
     assert told["distances"]["mgn-reid"] < told["distances"]["pytorch"]
     assert not (tmp_path / "other.index").exists()
 
 
-def test_one_white_picture_cannot_tell_and_the_reasons_are_named(trained, tmp_path):
+def test_one_white_image_cannot_tell_and_the_reasons_are_named(trained, tmp_path):
     """The order stays the family's; a wrong size or pooling would look the same."""
     _, state_dict = trained
     (tmp_path / "one").mkdir()
@@ -265,7 +263,7 @@ def test_one_white_picture_cannot_tell_and_the_reasons_are_named(trained, tmp_pa
     assert done.evidence.order is None and done.source.coverage.order == "pytorch"
     text = report.proof_text(done, False)
     (line,) = (line for line in text.splitlines() if line.startswith("reduction order"))
-    assert line.startswith("reduction order: pytorch, not verified: 1 picture cannot tell (")
+    assert line.startswith("reduction order: pytorch, not verified: 1 image cannot tell (")
     assert line.endswith("other than --height 96 --width 32 --pool avg, taken here")
 
 

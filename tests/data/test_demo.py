@@ -31,7 +31,7 @@ def listing(folder):
     return rows
 
 
-def people(folder):
+def identities(folder):
     return {person for person, _, _ in listing(folder)}
 
 
@@ -54,7 +54,7 @@ def test_counts(dataset):
 def test_junk_and_distractors_are_in_the_gallery_only(dataset):
     gallery = Counter(person for person, _, _ in listing(dataset / "bounding_box_test"))
     assert (gallery[-1], gallery[0]) == (demo.JUNK, demo.DISTRACTORS) == (6, 40)
-    assert min(people(dataset / "bounding_box_train") | people(dataset / "query")) > 0
+    assert min(identities(dataset / "bounding_box_train") | identities(dataset / "query")) > 0
     assert {
         camera for person, camera, _ in listing(dataset / "bounding_box_test") if person <= 0
     } == {
@@ -64,24 +64,22 @@ def test_junk_and_distractors_are_in_the_gallery_only(dataset):
     }
 
 
-def test_train_and_test_people_are_disjoint(dataset):
-    assert not people(dataset / "bounding_box_train") & people(dataset / "bounding_box_test")
-    assert people(dataset / "query") < people(dataset / "bounding_box_test")
-
-
-def test_every_picture_is_readable_and_unlike_all_others(dataset):
-    pictures = [read(path) for path in sorted(dataset.rglob("*.jpg"))]
-    assert {picture.shape for picture in pictures} == {(128, 64, 3)}
-    assert (
-        len({picture.tobytes() for picture in pictures})
-        == len(pictures)
-        == 24 * 3 * 4 + 24 * 3 * 3 + 46
+def test_train_and_test_identities_are_disjoint(dataset):
+    assert not identities(dataset / "bounding_box_train") & identities(
+        dataset / "bounding_box_test"
     )
+    assert identities(dataset / "query") < identities(dataset / "bounding_box_test")
 
 
-def test_pictures_show_what_draw_picture_returns_in_rgb(dataset):
+def test_every_image_is_readable_and_unlike_all_others(dataset):
+    images = [read(path) for path in sorted(dataset.rglob("*.jpg"))]
+    assert {image.shape for image in images} == {(128, 64, 3)}
+    assert len({image.tobytes() for image in images}) == len(images) == 24 * 3 * 4 + 24 * 3 * 3 + 46
+
+
+def test_images_show_what_draw_image_returns_in_rgb(dataset):
     stored = read(dataset / "bounding_box_train" / "0003_c2s1_000301_00.jpg")[..., ::-1]
-    drawn = demo.draw_picture(0, person=3, camera=2, view=1)
+    drawn = demo.draw_image(0, person=3, camera=2, view=1)
     assert np.abs(stored.astype(int) - drawn).mean() < 6  # JPEG
 
 
@@ -98,15 +96,15 @@ def test_a_seed_draws_the_same_set_in_any_process(dataset, tmp_path):
             np.testing.assert_array_equal(read(dataset / path), read(tmp_path / "again" / path))
 
 
-def test_a_picture_does_not_depend_on_those_drawn_before():
-    first = demo.draw_picture(0, 5, 1, 0)
-    demo.draw_picture(0, 6, 2, 1)
-    np.testing.assert_array_equal(first, demo.draw_picture(0, 5, 1, 0))
+def test_a_image_does_not_depend_on_those_drawn_before():
+    first = demo.draw_image(0, 5, 1, 0)
+    demo.draw_image(0, 6, 2, 1)
+    np.testing.assert_array_equal(first, demo.draw_image(0, 5, 1, 0))
 
 
 @pytest.mark.parametrize("key", [(1, 5, 1, 0), (0, 6, 1, 0), (0, 5, 2, 0), (0, 5, 1, 1)])
-def test_seed_person_camera_and_view_each_change_the_picture(key):
-    difference = demo.draw_picture(0, 5, 1, 0).astype(int) - demo.draw_picture(*key)
+def test_seed_person_camera_and_view_each_change_the_image(key):
+    difference = demo.draw_image(0, 5, 1, 0).astype(int) - demo.draw_image(*key)
     assert np.abs(difference).mean() > 5
 
 
@@ -131,7 +129,7 @@ def test_a_file_and_an_empty_folder_are_refused(tmp_path):
             demo.make(tmp_path / name)
 
 
-def test_a_set_that_lacks_a_picture_is_refused(tmp_path, monkeypatch):
+def test_a_set_that_lacks_a_image_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(demo, "_plan", lambda: {"query/0001_c1s1_000100_00.jpg": (1, 1, 0)})
     made = demo.make(tmp_path / "set")
     assert demo.make(made) == made
@@ -152,19 +150,19 @@ def test_a_failure_leaves_nothing(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-def histogram(picture):
+def histogram(image):
     """Eight bins for each channel of six horizontal stripes, summing to 1."""
-    stripes = np.array_split(picture, 6)
+    stripes = np.array_split(image, 6)
     bins = [np.histogram(stripe[..., c], 8, (0, 256))[0] for stripe in stripes for c in range(3)]
-    return np.concatenate(bins) / picture.size
+    return np.concatenate(bins) / image.size
 
 
-def pixels(picture):
+def pixels(image):
     """The middle, where the person is, at 4 × 16."""
-    return cv2.resize(picture[:, 16:48], (4, 16), interpolation=cv2.INTER_AREA).ravel()
+    return cv2.resize(image[:, 16:48], (4, 16), interpolation=cv2.INTER_AREA).ravel()
 
 
-def mean_ap(dataset, feature, normalise=lambda picture, _: picture):
+def mean_ap(dataset, feature, normalise=lambda image, _: image):
     """Cross-camera mAP by the definition: mean over the true matches of the precision at their rank."""
     split = {}
     for folder in ("query", "bounding_box_test"):
@@ -180,15 +178,15 @@ def mean_ap(dataset, feature, normalise=lambda picture, _: picture):
 
 
 def test_an_untrained_feature_finds_nobody_under_another_camera(dataset):
-    """Chance is 0.048; camera and background bring the wrong people of the same camera first (0.020)."""
+    """Chance is 0.048; camera and background bring the wrong identities of the same camera first (0.020)."""
     assert mean_ap(dataset, histogram) < 0.04
 
 
-def test_without_the_cameras_colours_the_clothes_tell_people_apart(dataset):
+def test_without_the_cameras_colours_the_clothes_tell_identities_apart(dataset):
     """So there is something to learn: measured 0.42."""
     seen = {camera: [] for camera in CAMERAS}
     for path in dataset.rglob("*.jpg"):
         seen[int(path.name.split("_c")[1][0])].append(read(path))
-    mean = {camera: np.mean(pictures, 0) for camera, pictures in seen.items()}
-    std = {camera: np.std(pictures, 0) for camera, pictures in seen.items()}
-    assert mean_ap(dataset, pixels, lambda picture, c: (picture - mean[c]) / std[c]) > 0.25
+    mean = {camera: np.mean(images, 0) for camera, images in seen.items()}
+    std = {camera: np.std(images, 0) for camera, images in seen.items()}
+    assert mean_ap(dataset, pixels, lambda image, c: (image - mean[c]) / std[c]) > 0.25

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
-from conftest import REFERENCE, write_picture
+from conftest import REFERENCE, write_image
 
 from mgn.data import images, reading
 from mgn.system.errors import InputError
@@ -46,15 +46,15 @@ def test_normalise_by_hand():
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".bmp"])
 def test_reader_decodes_as_opencv(tmp_path, suffix):
-    path = tmp_path / f"picture{suffix}"
-    write_picture(path, 1, np.random.default_rng(0))
-    assert np.array_equal(reading.PictureReader()(path), cv2.imread(str(path))[:, :, ::-1])
+    path = tmp_path / f"image{suffix}"
+    write_image(path, 1, np.random.default_rng(0))
+    assert np.array_equal(reading.ImageReader()(path), cv2.imread(str(path))[:, :, ::-1])
 
 
 @pytest.mark.parametrize("damage", ["empty", "truncated", "text", "missing"])
 def test_reader_names_the_file_it_cannot_read(tmp_path, damage):
-    path = tmp_path / "picture.jpg"
-    write_picture(path, 1, np.random.default_rng(0))
+    path = tmp_path / "image.jpg"
+    write_image(path, 1, np.random.default_rng(0))
     contents = {
         "empty": b"",
         "truncated": path.read_bytes()[:300],
@@ -64,14 +64,14 @@ def test_reader_names_the_file_it_cannot_read(tmp_path, damage):
     path.unlink()
     if contents is not None:
         path.write_bytes(contents)
-    with pytest.raises(InputError, match=r"picture\.jpg"):
-        reading.PictureReader()(path)
+    with pytest.raises(InputError, match=r"image\.jpg"):
+        reading.ImageReader()(path)
 
 
-def test_all_pictures_are_checked_and_those_that_cannot_be_read_counted(tmp_path):
+def test_all_images_are_checked_and_those_that_cannot_be_read_counted(tmp_path):
     paths = [str(tmp_path / f"{i}.jpg") for i in range(9)]
     for path in paths:
-        write_picture(path, 1, np.random.default_rng(0))
+        write_image(path, 1, np.random.default_rng(0))
     reading.check_readable(paths)
     Path(paths[4]).write_bytes(b"")
     with pytest.raises(InputError, match=r"4\.jpg: not a whole JPEG[^(]*$"):
@@ -84,22 +84,22 @@ def test_all_pictures_are_checked_and_those_that_cannot_be_read_counted(tmp_path
 
 
 def test_mirror_swaps_left_and_right():
-    picture = np.arange(2 * 3 * 4 * 3, dtype=np.float32).reshape(2, 3, 4, 3)
-    assert np.array_equal(run(images.mirror(tf.constant(picture))), picture[:, :, ::-1])
+    image = np.arange(2 * 3 * 4 * 3, dtype=np.float32).reshape(2, 3, 4, 3)
+    assert np.array_equal(run(images.mirror(tf.constant(image))), image[:, :, ::-1])
 
 
 def test_erase_against_a_plain_loop():
     rng = np.random.default_rng(0)
-    picture = rng.uniform(1, 2, (48, 16, 3)).astype(np.float32)
+    image = rng.uniform(1, 2, (48, 16, 3)).astype(np.float32)
     draws_of = tf.placeholder(tf.float32, [4, 10])
-    erased = images.erase(tf.constant(picture), draws_of)
+    erased = images.erase(tf.constant(image), draws_of)
     untouched = 0
     with tf.Session() as session:
         for case in range(50):
             draws = rng.uniform(size=(4, 10)).astype(np.float32)
             if case == 0:
                 draws[0], draws[1] = 1.0, 0.0  # every rectangle too wide
-            expected, low = picture.copy(), 0.3
+            expected, low = image.copy(), 0.3
             for area, aspect, top, left in draws.T:
                 size, ratio = 48 * 16 * (0.02 + area * 0.38), low + aspect * (1 / low - low)
                 tall, wide = (
@@ -110,16 +110,16 @@ def test_erase_against_a_plain_loop():
                     y, x = int(top * (48 - tall + 1)), int(left * (16 - wide + 1))
                     expected[y : y + tall, x : x + wide] = 0
                     break
-            untouched += np.array_equal(expected, picture)
+            untouched += np.array_equal(expected, image)
             assert np.array_equal(session.run(erased, {draws_of: draws}), expected)
     assert 1 <= untouched < 50
 
 
 def test_augment_is_a_function_of_its_seed_and_has_its_probabilities():
-    picture = np.random.default_rng(0).integers(0, 256, (96, 32, 3)).astype(np.uint8)
-    plain = run(images.normalise(tf.constant(picture, tf.float32)))
+    image = np.random.default_rng(0).integers(0, 256, (96, 32, 3)).astype(np.uint8)
+    plain = run(images.normalise(tf.constant(image, tf.float32)))
     seed = tf.placeholder(tf.int64, [2])
-    made = images.augment(tf.constant(picture), seed, 0.5)
+    made = images.augment(tf.constant(image), seed, 0.5)
     with tf.Session() as session:
         results = [session.run(made, {seed: [1, i]}) for i in range(400)]
         again = session.run(made, {seed: [1, 7]})
@@ -129,14 +129,14 @@ def test_augment_is_a_function_of_its_seed_and_has_its_probabilities():
     assert 0.42 < erased < 0.58 and 0.42 < flipped < 0.58  # three standard deviations
 
 
-def test_pad_and_crop_against_slices_of_the_padded_picture():
+def test_pad_and_crop_against_slices_of_the_padded_image():
     """Each result is one of the slices, every slice occurs, and black is black before normalising."""
-    picture = np.random.default_rng(0).integers(1, 256, (96, 32, 3)).astype(np.uint8)
+    image = np.random.default_rng(0).integers(1, 256, (96, 32, 3)).astype(np.uint8)
     seed = tf.placeholder(tf.int64, [2])
-    made = images.augment(tf.constant(picture), seed, 0.0, padding=2)
+    made = images.augment(tf.constant(image), seed, 0.0, padding=2)
     slices = {}
     for mirrored in (0, 1):
-        padded = np.pad(picture[:, ::-1] if mirrored else picture, ((2, 2), (2, 2), (0, 0)))
+        padded = np.pad(image[:, ::-1] if mirrored else image, ((2, 2), (2, 2), (0, 0)))
         for top in range(5):
             for left in range(5):
                 slices[mirrored, top, left] = padded[top : top + 96, left : left + 32]

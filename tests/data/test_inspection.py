@@ -15,7 +15,7 @@ import pytest
 
 from mgn import doctor
 from mgn.data import inspection
-from mgn.data.reading import PictureReader
+from mgn.data.reading import ImageReader
 from mgn.system import cli
 from mgn.system.errors import InputError
 
@@ -82,8 +82,8 @@ def write_list(path, records):
 def test_a_sound_set(copy, capsys):
     status, findings, report = examine(capsys, copy)
     assert status == 0 and not wrong(findings) and "0 problems, 0 warnings" in report
-    assert row(report, "pictures") == ["48", "8", "25"]
-    assert row(report, "people") == ["8", "4", "4"]  # the distractor is nobody
+    assert row(report, "images") == ["48", "8", "25"]
+    assert row(report, "identities") == ["8", "4", "4"]  # the distractor is nobody
     assert row(report, "cameras") == ["2", "2", "2"]
     assert row(report, "junk") == ["0", "0", "1"]
     assert row(report, "distractors") == ["0", "0", "1"]
@@ -92,7 +92,7 @@ def test_a_sound_set(copy, capsys):
     assert "Market-1501" not in report
 
 
-def test_files_that_are_no_pictures(copy, capsys):
+def test_files_that_are_no_images(copy, capsys):
     first, second, third = sorted((copy / TRAIN).glob("*.jpg"))[:3]
     first.write_bytes(first.read_bytes()[:-300])
     second.write_bytes(b"")
@@ -100,12 +100,12 @@ def test_files_that_are_no_pictures(copy, capsys):
     spoilt = bytearray((copy / QUERY / "0009_c1s1_000000_00.jpg").read_bytes())
     spoilt[20:200] = bytes(180)  # its tables
     (copy / QUERY / "0009_c1s1_000000_00.jpg").write_bytes(spoilt)
-    # Equal contents are no leak if they are no pictures: there may be many empty files.
+    # Equal contents are no leak if they are no images: there may be many empty files.
     (copy / GALLERY / "0009_c1s1_000000_00.jpg").write_bytes(b"")
     (copy / GALLERY / "-1_c1s1_000001_00.jpg").write_bytes(b"")  # junk: nothing reads it
     status, findings, _ = examine(capsys, copy)
-    assert status == 1 and wrong(findings) == {"unreadable pictures": ("problem", 5)}
-    assert findings["unreadable pictures"][2] == [
+    assert status == 1 and wrong(findings) == {"unreadable images": ("problem", 5)}
+    assert findings["unreadable images"][2] == [
         f"{first} (cut off)",
         f"{second} (empty)",
         f"{third} (not a JPEG, PNG or BMP)",
@@ -132,9 +132,9 @@ def test_names(copy, capsys):
     assert r"caf\udce9.jpg" in examine(capsys, copy)[2]
 
 
-def test_people_and_cameras(copy, capsys):
+def test_identities_and_cameras(copy, capsys):
     for path in (copy / TRAIN).glob("0008_c2*"):
-        path.unlink()  # three pictures are left
+        path.unlink()  # three images are left
     for folder in (QUERY, GALLERY):
         for path in (copy / folder).glob("0012_c2*"):
             path.unlink()
@@ -142,13 +142,13 @@ def test_people_and_cameras(copy, capsys):
         path.unlink()  # the query by camera 2 has lost its match, the one by camera 1 has not
     status, findings, _ = examine(capsys, copy)
     assert status == 0 and wrong(findings) == {
-        "training people under one camera only": ("warning", 1),
-        "training people with fewer than 4 pictures": ("warning", 1),
+        "training identities under one camera only": ("warning", 1),
+        "training identities with fewer than 4 images": ("warning", 1),
         "queries without a match in another camera": ("warning", 2),
-        "test people under one camera only": ("warning", 1),
+        "test identities under one camera only": ("warning", 1),
     }
-    assert findings["training people under one camera only"][2] == ["person 8"]
-    assert findings["test people under one camera only"][2] == ["person 12"]
+    assert findings["training identities under one camera only"][2] == ["person 8"]
+    assert findings["test identities under one camera only"][2] == ["person 12"]
     assert [
         Path(line).name[:7] for line in findings["queries without a match in another camera"][2]
     ] == [
@@ -156,12 +156,12 @@ def test_people_and_cameras(copy, capsys):
         "0012_c1",
     ]
     findings = examine(capsys, copy, "--batch_images", 3)[1]
-    assert findings["training people with fewer than 3 pictures"] == ("ok", 0, [])
+    assert findings["training identities with fewer than 3 images"] == ("ok", 0, [])
     findings = examine(capsys, copy, "--batch_images", 7)[1]
-    assert findings["training people with fewer than 7 pictures"][:2] == ("warning", 8)
+    assert findings["training identities with fewer than 7 images"][:2] == ("warning", 8)
 
 
-def test_people_in_training_and_test(copy, capsys):
+def test_identities_in_training_and_test(copy, capsys):
     for name in ("0005_c1s1_000007_00.jpg", "0005_c2s1_000007_00.jpg"):
         cv2.imwrite(
             str(copy / GALLERY / name), np.full((100, 40, 3), len(name) + ord(name[6]), np.uint8)
@@ -170,13 +170,13 @@ def test_people_in_training_and_test(copy, capsys):
         copy / GALLERY / "0000_c1s1_000001_00.jpg", copy / TRAIN
     )  # person 0 is nobody there either
     status, findings, report = examine(capsys, copy)
-    assert status == 1 and wrong(findings) == {"people in training and test": ("problem", 1)}
-    assert findings["people in training and test"][2] == ["person 5"]
+    assert status == 1 and wrong(findings) == {"identities in training and test": ("problem", 1)}
+    assert findings["identities in training and test"][2] == ["person 5"]
     assert "smallest 64x32, median 64x32, largest 100x40" in report
     assert row(report, "junk") == ["1", "0", "1"]
 
 
-def test_pictures_in_two_splits(copy, capsys):
+def test_images_in_two_splits(copy, capsys):
     source = copy / TRAIN / "0003_c1s1_000000_00.jpg"
     shutil.copy(source, copy / QUERY / "0009_c1s1_000009_00.jpg")
     shutil.copy(
@@ -191,19 +191,19 @@ def test_pictures_in_two_splits(copy, capsys):
     )  # right once, wrong once: wrong
     status, findings, _ = examine(capsys, copy)
     assert status == 1 and wrong(findings) == {
-        "training pictures in query or gallery": ("problem", 2),
-        "query pictures in the gallery under other labels": ("warning", 2),
+        "training images in query or gallery": ("problem", 2),
+        "query images in the gallery under other labels": ("warning", 2),
     }
-    assert findings["training pictures in query or gallery"][2] == [
+    assert findings["training images in query or gallery"][2] == [
         f"{source} = {copy}/query/0009_c1s1_000009_00.jpg",
         f"{copy}/{TRAIN}/0004_c2s1_000002_00.jpg = {copy}/{GALLERY}/0000_c2s1_000009_00.jpg",
     ]
-    assert findings["query pictures in the gallery"] == (
+    assert findings["query images in the gallery"] == (
         "ok",
         1,
         [f"{query[0]} = {copy}/{GALLERY}/0009_c1s1_000008_00.jpg"],
     )
-    assert findings["query pictures in the gallery under other labels"][2] == [
+    assert findings["query images in the gallery under other labels"][2] == [
         f"{query[1]} = {copy}/{GALLERY}/0009_c1s1_000009_00.jpg",
         f"{query[2]} = {copy}/{GALLERY}/0012_c1s1_000009_00.jpg",
     ]
@@ -220,7 +220,7 @@ def test_no_query_has_a_match(copy, capsys):
         in report
     )
     assert findings["queries without a match in another camera"][:2] == ("warning", 4)
-    assert findings["test people under one camera only"][:2] == ("warning", 4)
+    assert findings["test identities under one camera only"][:2] == ("warning", 4)
     for path in (copy / QUERY).glob("*.jpg"):
         path.rename(path.with_name(path.name.replace("00", "77", 1)))
     assert "meaningless: no query person is in the gallery" in examine(capsys, copy)[2]
@@ -239,7 +239,7 @@ def test_splits_that_are_missing(copy, capsys):
     status, findings, report = examine(capsys, copy)
     assert status == 0
     assert list(wrong(findings)) == ["no training split: can be evaluated, not trained on"]
-    assert row(report, "pictures") == ["-", "8", "25"]
+    assert row(report, "images") == ["-", "8", "25"]
     shutil.rmtree(copy / QUERY)
     status, findings, report = examine(capsys, copy)
     assert status == 1 and "problem: no training split, and not both query and gallery" in report
@@ -249,62 +249,65 @@ def test_splits_that_are_missing(copy, capsys):
     assert list(wrong(findings)) == ["not both query and gallery: can be trained on, not evaluated"]
     (copy / QUERY).mkdir()  # there and empty is not what anybody wants
     status, _, report = examine(capsys, copy)
-    assert status == 1 and f"problem: {copy}/query: no picture named like" in report
+    assert status == 1 and f"problem: {copy}/query: no image named like" in report
 
 
 def test_market_1501_is_compared_with_where_apt(dataset, copy, tmp_path, capsys):
     status, findings, report = examine(capsys, copy.rename(tmp_path / "My-Market"))
-    assert status == 0 and row(report, "pictures") == ["48", "12,936", "8", "3,368", "25", "15,913"]
-    assert row(report, "people") == ["8", "751", "4", "750", "4", "-"]
+    assert status == 0 and row(report, "images") == ["48", "12,936", "8", "3,368", "25", "15,913"]
+    assert row(report, "identities") == ["8", "751", "4", "750", "4", "-"]
     assert row(report, "junk") == ["0", "-", "0", "-", "1", "3,819"]
     assert wrong(findings) == {"figures unlike Market-1501's": ("warning", 9)}
-    assert findings["figures unlike Market-1501's"][2][0] == "train: 48 pictures, not 12,936"
-    lists = tmp_path / "lists"  # 751 people, and a name that says nothing
+    assert findings["figures unlike Market-1501's"][2][0] == "train: 48 images, not 12,936"
+    lists = tmp_path / "lists"  # 751 identities, and a name that says nothing
     lists.mkdir()
-    picture = next((dataset / TRAIN).glob("*.jpg"))
-    people = range(1, 752)
+    image = next((dataset / TRAIN).glob("*.jpg"))
+    identities = range(1, 752)
     write_list(
-        lists / "train.csv", [(picture, person, camera) for person in people for camera in (1, 2)]
+        lists / "train.csv", [(image, person, camera) for person in identities for camera in (1, 2)]
     )
     findings = examine(capsys, lists)[1]
     assert findings["figures unlike Market-1501's"][2] == [
-        "train: 1,502 pictures, not 12,936",
+        "train: 1,502 images, not 12,936",
         "train: 2 cameras, not 6",
     ]
-    write_list(lists / "train.csv", [(picture, person, person % 6) for person in range(1, 13)])
+    write_list(lists / "train.csv", [(image, person, person % 6) for person in range(1, 13)])
     assert "Market-1501" not in examine(capsys, lists)[2]  # many sets have six cameras
 
 
 def test_csv_lists(dataset, tmp_path, capsys):
-    pictures = tmp_path / "all"
-    pictures.mkdir()
+    images = tmp_path / "all"
+    images.mkdir()
     lists = {"train": [], "query": [], "gallery": []}
     for number, (name, folder) in enumerate(zip(lists, (TRAIN, QUERY, GALLERY), strict=True)):
         for path in sorted((dataset / folder).glob("*.jpg")):
-            shutil.copy(path, pictures / f"{number}{path.stem}.picture")  # names do not matter here
+            shutil.copy(path, images / f"{number}{path.stem}.image")  # names do not matter here
             person, camera = re.match(r"(-?\d+)_c(\d)", path.name).groups()
-            lists[name].append((f"all/{number}{path.stem}.picture", person, camera))
+            lists[name].append((f"all/{number}{path.stem}.image", person, camera))
         write_list(tmp_path / f"{name}.csv", lists[name])
     status, findings, report = examine(capsys, tmp_path)
     assert status == 0 and not wrong(findings)
-    assert row(report, "pictures") == ["48", "8", "25"]
+    assert row(report, "images") == ["48", "8", "25"]
     assert row(report, "junk") == ["0", "0", "1"]
     assert row(report, "other files") == ["0", "0", "0"]
-    (pictures / "10009_c1s1_000000_00.picture").write_bytes(b"")
+    (images / "10009_c1s1_000000_00.image").write_bytes(b"")
     write_list(tmp_path / "gallery.csv", [*lists["gallery"], lists["train"][0]])
     status, findings, _ = examine(capsys, tmp_path)
     assert wrong(findings) == {
-        "unreadable pictures": ("problem", 1),
-        "people in training and test": ("problem", 1),
-        "training pictures in query or gallery": ("problem", 1),
-        "test people under one camera only": ("warning", 1),  # the person of training that came in
+        "unreadable images": ("problem", 1),
+        "identities in training and test": ("problem", 1),
+        "training images in query or gallery": ("problem", 1),
+        "test identities under one camera only": (
+            "warning",
+            1,
+        ),  # the person of training that came in
     }
     write_list(
         tmp_path / "gallery.csv", [("nowhere.jpg", 9, 1)]
     )  # the others are examined nevertheless
     status, findings, report = examine(capsys, tmp_path)
     assert status == 1 and "problem: " in report and "gallery.csv, line 2: " in report
-    assert row(report, "pictures") == ["48", "8", "-"]
+    assert row(report, "images") == ["48", "8", "-"]
 
 
 def test_nothing_to_examine(tmp_path, capsys):
@@ -313,7 +316,7 @@ def test_nothing_to_examine(tmp_path, capsys):
     for path in (tmp_path, tmp_path / "file"):
         assert f"{path}: no bounding_box_train, query, bounding_box_test" in refused(capsys, path)
     (tmp_path / TRAIN).mkdir()
-    assert "bounding_box_train: no picture named like" in refused(capsys, tmp_path)
+    assert "bounding_box_train: no image named like" in refused(capsys, tmp_path)
     assert "--batch_images" in refused(capsys, tmp_path, "--batch_images", 0)
 
 
@@ -340,7 +343,8 @@ def test_the_verdict_on_a_file_is_that_of_training(tmp_path):
     files += [
         contents + rest for contents in encoded.values() for rest in (b"", b"\0", b"rest" * 99)
     ]
-    # TensorFlow alone refuses a BMP with bytes behind its pixels: of all these the one that goes unseen.
+    # TensorFlow alone refuses a BMP with bytes behind its pixels: of all these the one that goes
+    # unseen.
     files = [f for f in files if not (f.startswith(b"BM") and f != encoded["bmp"])]
     for contents in encoded.values():
         files += [
@@ -353,25 +357,25 @@ def test_the_verdict_on_a_file_is_that_of_training(tmp_path):
     huge = bytearray(encoded["bmp"])
     huge[18:26] = struct.pack("<ii", 2**20, 2**20)
     files.append(bytes(huge))
-    read, path, verdicts = PictureReader(), tmp_path / "picture.jpg", []
+    read, path, verdicts = ImageReader(), tmp_path / "image.jpg", []
     for contents in files:
         path.write_bytes(contents)
         try:
             shape = read(path).shape[:2]
         except InputError:
             shape = None
-        picture = inspection.open_picture(str(path))
+        image = inspection.open_image(str(path))
         verdicts.append(shape is not None)
-        assert (picture.fault is None, picture.size) == (shape is not None, shape), contents[:40]
+        assert (image.fault is None, image.size) == (shape is not None, shape), contents[:40]
     read.close()
     assert verdicts.count(True) == 8 * 3 - 2  # whole, and with something behind
     path.unlink()
-    assert inspection.open_picture(str(path)).fault == "No such file or directory"
+    assert inspection.open_image(str(path)).fault == "No such file or directory"
 
 
 @pytest.mark.parametrize("end", ["jpg", "png"])
 def test_what_is_cut_off_shows_without_decoding(end):
-    """As OpenCV before version 5 needs it: it gives a picture for most of these."""
+    """As OpenCV before version 5 needs it: it gives an image for most of these."""
     contents = cv2.imencode(f".{end}", np.random.default_rng(0).integers(0, 256, (16, 8, 3)))[
         1
     ].tobytes()

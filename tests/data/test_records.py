@@ -36,7 +36,7 @@ def test_splits_of_the_small_set(dataset):
     assert [(s.junk, s.ignored) for s in (train, query, gallery)] == [(0, 1), (0, 1), (1, 1)]
     assert 0 in gallery.persons and -1 not in gallery.persons  # the distractor stays, the junk goes
     assert set(train.cameras) == {1, 2}
-    text = "25 pictures of 4 people by 2 cameras (left out: 1 junk or distractors, 1 other files)"
+    text = "25 images of 4 identities by 2 cameras (left out: 1 junk or distractors, 1 other files)"
     assert records.describe(gallery) == text
 
 
@@ -54,7 +54,7 @@ def test_missing_folder_and_empty_split(tmp_path):
         records.read_split(tmp_path, "train")
     (tmp_path / "bounding_box_train").mkdir()
     (tmp_path / "bounding_box_train" / "notes.txt").touch()
-    with pytest.raises(InputError, match=r"no picture named like .* \(1 other files"):
+    with pytest.raises(InputError, match=r"no image named like .* \(1 other files"):
         records.read_split(tmp_path, "train")
 
 
@@ -68,18 +68,18 @@ def test_what_is_no_file_is_ignored(tmp_path):
     assert (len(split.records), split.ignored) == (1, 2)
 
 
-def test_labels_follow_the_sorted_people():
+def test_labels_follow_the_sorted_identities():
     assert sampling.labels_of([7, 2, 1500, 2]).tolist() == [1, 0, 2, 0]
 
 
 @pytest.mark.parametrize(
-    ("people", "ids"), [(24, 8), (10, 4), (9, 4), (5, 4), (3, 8), (2, 2), (751, 16)]
+    ("identities", "ids"), [(24, 8), (10, 4), (9, 4), (5, 4), (3, 8), (2, 2), (751, 16)]
 )
-def test_batches_hold_every_person_once_with_k_pictures(people, ids):
-    rng = np.random.default_rng(people)
-    labels = rng.permutation(np.repeat(np.arange(people), rng.integers(1, 9, people)))
+def test_batches_hold_every_person_once_with_k_images(identities, ids):
+    rng = np.random.default_rng(identities)
+    labels = rng.permutation(np.repeat(np.arange(identities), rng.integers(1, 9, identities)))
     batches = sampling.pk_batches(labels, ids, 4, seed=3, epoch=5)
-    assert len(batches) == sampling.steps_per_epoch(people, ids)
+    assert len(batches) == sampling.steps_per_epoch(identities, ids)
     seen = []
     for batch in batches:
         rows = batch.reshape(-1, 4)
@@ -87,14 +87,14 @@ def test_batches_hold_every_person_once_with_k_pictures(people, ids):
         for row in rows:
             (person,) = set(labels[row])
             available = np.sum(labels == person)
-            assert len(set(row)) == min(4, available)  # no picture twice while there are others
+            assert len(set(row)) == min(4, available)  # no image twice while there are others
             assert np.unique(row, return_counts=True)[1].max() == -(-4 // min(4, available))
             seen.append(person)
-    assert sorted(seen) == list(range(people))
+    assert sorted(seen) == list(range(identities))
 
 
 def test_market_1501_has_47_steps_an_epoch():
-    assert sampling.steps_per_epoch(751, 16) == 47  # as MGN-pytorch's 751 people at P=16
+    assert sampling.steps_per_epoch(751, 16) == 47  # as MGN-pytorch's 751 identities at P=16
 
 
 def test_batches_are_a_function_of_seed_and_epoch():
@@ -107,8 +107,8 @@ def test_batches_are_a_function_of_seed_and_epoch():
         )
 
 
-def write_list(path, text, pictures=("a/x.jpg", "y.png")):
-    for name in pictures:
+def write_list(path, text, images=("a/x.jpg", "y.png")):
+    for name in images:
         (path.parent / name).parent.mkdir(exist_ok=True)
         (path.parent / name).touch()
     path.write_text(text, encoding="utf-8")
@@ -120,11 +120,11 @@ def test_a_csv_list_is_relative_to_itself_in_its_order(tmp_path):
         "\ufeffperson,camera,path,remark\n7,2,y.png,\n3,1,a\\x.jpg,back\n-1,1,y.png,\n0,3,y.png,\n"
     )
     path = write_list(tmp_path / "gallery.csv", lines)
-    split = records.read_pictures(path, "gallery")
+    split = records.read_images(path, "gallery")
     expected = [(str(tmp_path / "y.png"), 7, 2), (str(tmp_path / "a" / "x.jpg"), 3, 1)]
     assert [(r.path, r.person, r.camera) for r in split.records[:2]] == expected
     assert split.records[2].person == 0 and (split.junk, split.ignored) == (1, 0)
-    assert len(records.read_pictures(path, "query").records) == 2  # a distractor is no query
+    assert len(records.read_images(path, "query").records) == 2  # a distractor is no query
 
 
 def test_a_data_set_of_csv_lists(tmp_path):
@@ -146,7 +146,7 @@ def test_a_data_set_of_csv_lists(tmp_path):
             "line 2: person 'anna', camera '1': must be whole numbers",
         ),
         ("path,person,camera\ny.png,1\n", "line 2: person '1', camera None"),
-        ("path,person,camera\ny.png,1,1\nz.png,1,1\n", "line 3: .*z.png: no such picture"),
+        ("path,person,camera\ny.png,1,1\nz.png,1,1\n", "line 3: .*z.png: no such image"),
         ("path,person,camera\ny.png,-2,1\n", "line 2: person -2, camera 1: not from -1"),
         (
             "path,person,camera\ny.png,12345678901234567890123,1\n",
@@ -157,13 +157,13 @@ def test_a_data_set_of_csv_lists(tmp_path):
 )
 def test_a_wrong_list_is_refused_with_its_line(tmp_path, text, expected):
     with pytest.raises(InputError, match=expected):
-        records.read_pictures(write_list(tmp_path / "query.csv", text), "query")
+        records.read_images(write_list(tmp_path / "query.csv", text), "query")
 
 
 def test_a_list_that_is_no_text_is_refused(tmp_path):
     (tmp_path / "query.csv").write_bytes(b"path,person,camera\n\xff\xfe\x00")
     with pytest.raises(InputError, match="save it as UTF-8"):
-        records.read_pictures(tmp_path / "query.csv", "query")
+        records.read_images(tmp_path / "query.csv", "query")
 
 
 def split_of(*people_and_cameras):
@@ -181,37 +181,35 @@ def test_no_match_is_said_with_its_reason():
         records.check_matches(query, split_of((0, 1), (3, 2)))
 
 
-def test_the_fingerprint_tells_pictures_apart_not_places(dataset, tmp_path):
+def test_the_fingerprint_tells_images_apart_not_places(dataset, tmp_path):
     split = records.read_split(dataset, "query")
-    moved = records.read_pictures(
-        shutil.copytree(dataset / "query", tmp_path / "elsewhere"), "query"
-    )
+    moved = records.read_images(shutil.copytree(dataset / "query", tmp_path / "elsewhere"), "query")
     assert moved.fingerprint() == split.fingerprint()
     assert moved.only([False] + [True] * 7).fingerprint() != split.fingerprint()
     relabelled = records.Record(moved.records[0].path, 99, 1)
     assert (
         records.Split((relabelled, *moved.records[1:]), 0, 0).fingerprint() != split.fingerprint()
     )
-    Path(moved.paths[0]).write_bytes(b"another picture")
+    Path(moved.paths[0]).write_bytes(b"another image")
     assert moved.fingerprint() != split.fingerprint()
 
 
 def test_what_is_no_folder_and_no_list_is_refused(tmp_path):
     (tmp_path / "notes.txt").touch()
     with pytest.raises(
-        InputError, match=r"notes\.txt: neither a folder of pictures nor a \.csv list"
+        InputError, match=r"notes\.txt: neither a folder of images nor a \.csv list"
     ):
-        records.read_pictures(tmp_path / "notes.txt", "query")
+        records.read_images(tmp_path / "notes.txt", "query")
 
 
-def test_every_picture_under_a_folder(tmp_path):
+def test_every_image_under_a_folder(tmp_path):
     (tmp_path / "sub").mkdir()
     for name in ("b.JPG", "0002_c3s1_000001_00.png", "sub/a.bmp", "notes.txt"):
         (tmp_path / name).touch()
-    split = records.picture_files(tmp_path)
+    split = records.image_files(tmp_path)
     found = [(Path(r.path).name, r.person, r.camera) for r in split.records]
     assert found == [("0002_c3s1_000001_00.png", 2, 3), ("b.JPG", -2, -2), ("a.bmp", -2, -2)]
-    assert split.ignored == 1 and len(records.picture_files(tmp_path / "b.JPG").records) == 1
+    assert split.ignored == 1 and len(records.image_files(tmp_path / "b.JPG").records) == 1
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match="no picture in it"):
-        records.picture_files(tmp_path / "empty")
+    with pytest.raises(InputError, match="no image in it"):
+        records.image_files(tmp_path / "empty")

@@ -12,19 +12,19 @@ from mgn.data.images import normalise, resize
 from mgn.evaluation import attention
 from mgn.inference import load_embedder
 from mgn.network import HEADS
-from mgn.network.architecture import Mode, seen_by_heads
+from mgn.network.architecture import Mode, head_inputs
 from mgn.system.session import new_session
 from mgn.weights import checkpoints
 
 
 def test_places_add_up_to_the_squared_feature(small_checkpoint, small_arrays):
     """Average pooling by hand: convolution and batch norm of each place, weighed by the feature."""
-    picture = np.random.default_rng(0).integers(0, 256, (128, 64, 3), np.uint8)
-    (maps,) = attention.head_maps(checkpoints.find(small_checkpoint), [picture])
+    image = np.random.default_rng(0).integers(0, 256, (128, 64, 3), np.uint8)
+    (maps,) = attention.head_maps(checkpoints.find(small_checkpoint), [image])
     with closing(load_embedder(small_checkpoint)) as embed:
-        features = embed.original([picture]).astype(float).reshape(8, 256)
-    prepared = normalise(resize(tf.constant(picture)[None], 96, 32))
-    seen = seen_by_heads(prepared, Mode(training=False))
+        features = embed.original([image]).astype(float).reshape(8, 256)
+    prepared = normalise(resize(tf.constant(image)[None], 96, 32))
+    seen = head_inputs(prepared, Mode(training=False))
     with new_session(tf.get_default_graph()) as session:
         checkpoints.restore(session, checkpoints.find(small_checkpoint), tf.global_variables())
         seen = session.run(seen)
@@ -42,20 +42,20 @@ def test_places_add_up_to_the_squared_feature(small_checkpoint, small_arrays):
 
 
 def test_the_overlay_heats_the_stripe_alone():
-    picture = np.full((90, 40, 3), 100, np.uint8)
+    image = np.full((90, 40, 3), 100, np.uint8)
     added = np.zeros((4, 4), np.float32)
     added[3, 0] = 2.0  # the lowest left of the middle stripe
-    shown = attention.overlay(picture, "f1_p3", added).astype(int)
+    shown = attention.overlay(image, "f1_p3", added).astype(int)
     assert (shown[:30] == 30).all() and (shown[60:] == 30).all()
     heat = shown[30:60].sum(axis=2) - shown[30, 39].sum()
     assert np.unravel_index(heat.argmax(), heat.shape)[0] >= 26 and heat[:, :5].max() == heat.max()
     assert (shown[30:40, 30:] == 60).all()
 
 
-def test_the_drawing_has_a_row_a_picture(tmp_path):
-    pictures = [np.full((60, 30, 3), value, np.uint8) for value in (40, 200)]
-    maps = [{h.name: np.ones((6, 2), np.float32) for h in HEADS} for _ in pictures]
-    attention.draw_head_maps(pictures, ["dark", "bright"], maps, tmp_path / "heads.png")
+def test_the_drawing_has_a_row_a_image(tmp_path):
+    images = [np.full((60, 30, 3), value, np.uint8) for value in (40, 200)]
+    maps = [{h.name: np.ones((6, 2), np.float32) for h in HEADS} for _ in images]
+    attention.draw_head_maps(images, ["dark", "bright"], maps, tmp_path / "heads.png")
     drawn = cv2.imread(str(tmp_path / "heads.png"))
     height, width = drawn.shape[:2]
     assert width > height  # nine columns, two rows

@@ -1,4 +1,4 @@
-"""What an evaluation leaves behind: the record, the pictures, the page, seen in a browser if there is one."""
+"""What an evaluation leaves behind: the record, the images, the page, seen in a browser if there is one."""
 
 import base64
 import json
@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from conftest import mean_colour
 
-from mgn.data.reading import PictureReader
+from mgn.data.reading import ImageReader
 from mgn.data.records import read_split
 from mgn.evaluation import page, report, scoring
 from mgn.evaluation.embedding import Embedded, embed_query_and_gallery
@@ -32,7 +32,7 @@ def examined(dataset):
 @pytest.fixture(scope="module")
 def written(examined, tmp_path_factory):
     folder = tmp_path_factory.mktemp("report")
-    with closing(PictureReader()) as read:
+    with closing(ImageReader()) as read:
         made = report.write(examined, folder, read)
     return [*made, page.write_page(examined, folder, made)]
 
@@ -52,7 +52,7 @@ def test_the_record_holds_every_figure(examined, written):
     )
 
 
-def test_the_pictures_are_drawn(written):
+def test_the_images_are_drawn(written):
     assert [p.name for p in written] == [
         "metrics.json",
         "cmc.png",
@@ -104,7 +104,7 @@ def test_one_person_has_scores_but_no_threshold(examined, tmp_path):
     result = report.examine(scoring.score(alone), alone, "m", "d")
     assert result.verified is None and report.as_dict(result)["verification"] is None
     assert "same or different" not in report.as_text(result)
-    with closing(PictureReader()) as read:
+    with closing(ImageReader()) as read:
         made = report.write(result, tmp_path, read)
     assert [p.name for p in made] == ["metrics.json", "cmc.png", "worst-1.png", "sample-1.png"]
     assert "Same or different" not in page.write_page(result, tmp_path, made).read_text()

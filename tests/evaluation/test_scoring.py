@@ -1,4 +1,4 @@
-"""From picture files to scores: the right picture in the right row, camera pairs, tables, errors."""
+"""From image files to scores: the right image in the right row, camera pairs, tables, errors."""
 
 import dataclasses
 import io
@@ -12,7 +12,7 @@ import pytest
 from conftest import mean_colour
 
 from mgn import metrics
-from mgn.data.reading import PictureReader
+from mgn.data.reading import ImageReader
 from mgn.data.records import read_split
 from mgn.evaluation import embedding, scoring
 from mgn.evaluation.embedding import embed_query_and_gallery, embed_split
@@ -26,9 +26,9 @@ def embedded(dataset):
     return embed_query_and_gallery(mean_colour, query, gallery)
 
 
-def test_every_row_is_its_picture(dataset):
+def test_every_row_is_its_image(dataset):
     split = read_split(dataset, "gallery")
-    with closing(PictureReader()) as read:
+    with closing(ImageReader()) as read:
         used, got, skipped = embed_split(mean_colour, split, read, "gallery")
     assert len(got) == 25 and used == split and not skipped
     for row, record in zip(got, split.records, strict=True):
@@ -44,12 +44,12 @@ def test_scores_are_those_of_the_features(dataset, embedded):
     assert scores.plain.summary() == metrics.evaluate(*features, *labels).summary()
     distances = ranking.rerank(*features)
     assert scores.reranked.summary() == metrics.evaluate_distances(distances, *labels).summary()
-    assert scores.plain.mAP > 0.9  # people differ by colour in this set
+    assert scores.plain.mAP > 0.9  # identities differ by colour in this set
     assert scoring.evaluate(mean_colour, dataset).plain.summary() == scores.plain.summary()
 
     text = scoring.table(scores)
     assert re.search(rf"mAP +{scores.plain.mAP:.4f} +{scores.reranked.mAP:.4f} +step AP", text)
-    assert "8 queries, 25 gallery pictures" in text
+    assert "8 queries, 25 gallery images" in text
     assert scoring.summary_line(scores).startswith(f"mAP {scores.plain.mAP:.4f}  rank@1 ")
 
 
@@ -106,7 +106,7 @@ def damaged(dataset, tmp_path):
     return root
 
 
-def test_an_unreadable_picture_is_named_or_left_out_and_counted(damaged):
+def test_an_unreadable_image_is_named_or_left_out_and_counted(damaged):
     with pytest.raises(InputError, match=r"0010_c1s1_000000_00\.jpg: not a whole JPEG"):
         scoring.evaluate(mean_colour, damaged)
     query, gallery = read_split(damaged, "query"), read_split(damaged, "gallery")
@@ -114,30 +114,30 @@ def test_an_unreadable_picture_is_named_or_left_out_and_counted(damaged):
     assert [len(x) for x in (embedded.query_features, embedded.query.records)] == [7, 7]
     scores = scoring.score(embedded)
     assert scores.as_dict()["skipped"] == [str(damaged / "query" / "0010_c1s1_000000_00.jpg")]
-    assert "1 unreadable pictures are left out" in scoring.table(scores)
+    assert "1 unreadable images are left out" in scoring.table(scores)
 
 
-def test_a_split_without_a_readable_picture_is_refused(damaged):
+def test_a_split_without_a_readable_image_is_refused(damaged):
     for path in (damaged / "query").glob("*.jpg"):
         path.write_bytes(b"")
     splits = read_split(damaged, "query"), read_split(damaged, "gallery")
-    with pytest.raises(InputError, match=r"no picture of the query can be read, such as .*0009_c1"):
+    with pytest.raises(InputError, match=r"no image of the query can be read, such as .*0009_c1"):
         embed_query_and_gallery(mean_colour, *splits, skip_unreadable=True)
 
 
-def test_a_picture_whose_embedding_is_not_finite_is_named(dataset):
-    def broken(pictures):
-        features = mean_colour(pictures)
+def test_a_image_whose_embedding_is_not_finite_is_named(dataset):
+    def broken(images):
+        features = mean_colour(images)
         features[1] = np.nan
         return features
 
     with pytest.raises(
-        InputError, match=r"0009_c2s1_000000_00\.jpg: .* NaN or infinite \(1 of 8 pictures\)"
+        InputError, match=r"0009_c2s1_000000_00\.jpg: .* NaN or infinite \(1 of 8 images\)"
     ):
         scoring.evaluate(broken, dataset)
 
 
-def test_features_in_a_file_score_the_same_and_only_with_their_pictures(damaged, tmp_path):
+def test_features_in_a_file_score_the_same_and_only_with_their_images(damaged, tmp_path):
     query, gallery = read_split(damaged, "query"), read_split(damaged, "gallery")
     embedded = embed_query_and_gallery(mean_colour, query, gallery, skip_unreadable=True)
     path = tmp_path / "features.npz"
@@ -155,7 +155,7 @@ def test_features_in_a_file_score_the_same_and_only_with_their_pictures(damaged,
     with pytest.raises(InputError, match="made with the mirror image"):
         embedding.load_features(path, query, gallery, "abc", flip=False)
     (damaged / "query" / "0012_c1s1_000000_00.jpg").write_bytes(b"the same name")
-    with pytest.raises(InputError, match="made of other query pictures"):
+    with pytest.raises(InputError, match="made of other query images"):
         embedding.load_features(path, read_split(damaged, "query"), gallery, "abc")
     with pytest.raises(InputError, match="exists"):
         embedding.save_features(path, embedded, (query, gallery), "abc")

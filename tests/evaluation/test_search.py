@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from conftest import refused, run
 
-from mgn.data.reading import PictureReader
-from mgn.data.records import picture_files
+from mgn.data.reading import ImageReader
+from mgn.data.records import image_files
 from mgn.evaluation import search
 from mgn.inference import load_embedder
 from mgn.inference.graph import PRE_POST
@@ -26,15 +26,15 @@ def test_the_nearest_are_printed_and_drawn(
     arguments = ["--model", small_checkpoint, "--gallery", gallery, "--query", query, "--count", 3]
     assert run(search, *arguments) == 0
     first = capsys.readouterr()
-    with closing(load_embedder(small_checkpoint)) as embed, closing(PictureReader()) as read:
-        files = picture_files(gallery).paths
+    with closing(load_embedder(small_checkpoint)) as embed, closing(ImageReader()) as read:
+        files = image_files(gallery).paths
         features, target = embed([read(path) for path in files]), embed([read(query)])
     distances = np.linalg.norm(features - target, axis=1)
     found = re.findall(r"^ +\d+  (\d\.\d{4})  (.*)$", first.out, re.MULTILINE)
     assert [path for _, path in found] == [files[i] for i in np.argsort(distances)[:3]]
     assert [float(d) for d, _ in found] == pytest.approx(np.sort(distances)[:3], abs=2e-4)
     assert (tmp_path / "runs" / "search-1" / "search-1.png").stat().st_size > 10_000
-    assert "26 of 26 gallery pictures embedded" in first.err
+    assert "26 of 26 gallery images embedded" in first.err
 
     (gallery / "holiday.jpg").write_bytes((gallery / "0012_c1s1_000001_00.jpg").read_bytes())
     (gallery / "0010_c1s1_000001_00.jpg").unlink()
@@ -42,7 +42,7 @@ def test_the_nearest_are_printed_and_drawn(
     (gallery / "broken.png").write_bytes(b"")
     assert run(search, *arguments) == 0
     second = capsys.readouterr()
-    assert "2 of 26 gallery pictures embedded" in second.err  # what changed, and what cannot be
+    assert "2 of 26 gallery images embedded" in second.err  # what changed, and what cannot be
     assert "left out, unreadable:" in second.err and "broken.png" in second.err
     (cache,) = tmp_path.glob("runs/search_cache/*.npz")
     assert len(json.loads(str(np.load(cache)["keys"]))) == 25
@@ -63,11 +63,11 @@ def test_wrong_input(small_checkpoint, dataset, tmp_path, capsys, monkeypatch):
     for arguments, expected in (
         (["--gallery", dataset / "query"], "required: --query"),
         (["--gallery", "nowhere", "--query", dataset], "nowhere: no such file or folder"),
-        (["--gallery", "empty", "--query", dataset], "empty: no picture in it"),
-        (["--gallery", dataset / "query", "--query", "empty"], "empty: no picture in it"),
+        (["--gallery", "empty", "--query", dataset], "empty: no image in it"),
+        (["--gallery", dataset / "query", "--query", "empty"], "empty: no image in it"),
         ([*right, "--cache", "mine.npz"], "mine.npz: is no cache of this program"),
         ([*right, "--output_dir", tmp_path], "search-7.png exists"),
-        (["--gallery", "bad", "--query", dataset / "query"], "none of its 1 pictures can be read"),
+        (["--gallery", "bad", "--query", dataset / "query"], "none of its 1 images can be read"),
         (["--gallery", dataset / "query", "--query", "bad/x.jpg"], "x.jpg: not a whole JPEG"),
     ):
         assert expected in refused(capsys, search, *model, *arguments)

@@ -1,4 +1,4 @@
-"""Ranked sheets: the nearest by brute force, every kind of answer by hand, the picture read back."""
+"""Ranked sheets: the nearest by brute force, every kind of answer by hand, the image read back."""
 
 import cv2
 import numpy as np
@@ -114,9 +114,9 @@ def paint(path):
     return np.full((height, width, 3), [int(c) for c in colour], np.uint8)
 
 
-def box(picture, colour):
+def box(image, colour):
     """Top, bottom, left and right (inclusive) of the pixels of a colour, which must fill a rectangle."""
-    ys, xs = np.nonzero((picture == colour).all(axis=2))
+    ys, xs = np.nonzero((image == colour).all(axis=2))
     edges = ys.min(), ys.max(), xs.min(), xs.max()
     assert len(ys) == (edges[1] - edges[0] + 1) * (edges[3] - edges[2] + 1)
     return edges
@@ -126,7 +126,7 @@ def read_back(path):
     return cv2.imread(str(path))[:, :, ::-1]
 
 
-def test_every_picture_is_at_its_place_in_a_frame_of_its_colour(tmp_path):
+def test_every_image_is_at_its_place_in_a_frame_of_its_colour(tmp_path):
     rows = [
         Row(
             Record("64x128_10_20_30", 25, 1),
@@ -154,7 +154,7 @@ def test_every_picture_is_at_its_place_in_a_frame_of_its_colour(tmp_path):
                 192,
                 96,
             )  # all are 1 : 2, and fill their cells
-            for depth in (1, 4):  # pixels outside of the picture
+            for depth in (1, 4):  # pixels outside of the image
                 assert (
                     drawn[top - depth : bottom + depth + 1, [left - depth, right + depth]] == frame
                 ).all()
@@ -180,7 +180,7 @@ def test_every_picture_is_at_its_place_in_a_frame_of_its_colour(tmp_path):
         ("1x999", (192, 1)),
     ],
 )
-def test_pictures_are_not_distorted(tmp_path, size, expected):
+def test_images_are_not_distorted(tmp_path, size, expected):
     row = Row(Record("64x128_1_2_3", 1, 1), 1.0, [(Record(f"{size}_200_100_50", 1, 2), 0.5)])
     sheets.draw_sheet([row], "", tmp_path / "sheet.png", paint)
     drawn = read_back(tmp_path / "sheet.png")
@@ -247,7 +247,7 @@ def test_long_file_names_lose_their_middle(tmp_path, texts):
     assert texts[-1] == "an_uncommon…le_0001.jpg"
 
 
-def test_an_unreadable_picture_is_a_grey_box_and_the_others_are_drawn(tmp_path):
+def test_an_unreadable_image_is_a_grey_box_and_the_others_are_drawn(tmp_path):
     entries = [(Record("missing", 25, 2), 0.1), (Record("64x128_70_80_90", 26, 2), 0.2)]
     sheets.draw_sheet(
         [Row(Record("missing", 25, 1), 0.1, entries)], "t", tmp_path / "sheet.png", paint

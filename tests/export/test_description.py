@@ -56,14 +56,12 @@ def test_a_frozen_graph_is_described(pb, capsys):
     assert found.megabytes == pytest.approx(pb.stat().st_size / 1e6)
     assert found.weights["float32"] == pytest.approx(68.8e6, rel=0.01)
     assert found.operations["Conv2D"] == 111
-    # Both the picture and its mirror image go through; biases, sums and ReLUs add a few per cent.
+    # Both the image and its mirror image go through; biases, sums and ReLUs add a few per cent.
     assert 1 < found.gigaflops * 1e9 / (2 * convolutions_by_hand(96, 32)) < 1.05
     assert run(export, pb) == 0
     text = capsys.readouterr().out
     assert "input   image_tensor: uint8 [N, any, any, 3]" in text
-    assert (
-        "network 96×32 pictures, avg pooling, relu heads, 10 classes in training, float32" in text
-    )
+    assert "network 96×32 images, avg pooling, relu heads, 10 classes in training, float32" in text
     assert "order   fg_p1 fg_p2 fg_p3 f0_p2 f1_p2 f0_p3 f1_p3 f2_p3" in text
     assert run(export, pb, "--json") == 0
     assert json.loads(capsys.readouterr().out)["description"]["embedding_order"][3] == "f0_p2"

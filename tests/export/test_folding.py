@@ -124,12 +124,12 @@ class Given:
     def __init__(self, change):
         self.change = change
 
-    def original(self, pictures):
-        rows = [np.linspace(1, 2, 2048) * (1 + i) for i, _ in enumerate(pictures)]
+    def original(self, images):
+        rows = [np.linspace(1, 2, 2048) * (1 + i) for i, _ in enumerate(images)]
         return self.change(np.array(rows, np.float32))
 
-    def __call__(self, pictures):
-        rows = self.original(pictures)
+    def __call__(self, images):
+        rows = self.original(images)
         return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 

@@ -16,7 +16,7 @@ from conftest import REFERENCE, relative, seeded_variables, write_checkpoint
 
 from mgn import inference
 from mgn.config import NetworkOptions
-from mgn.data.reading import PictureReader
+from mgn.data.reading import ImageReader
 from mgn.export import freezing
 from mgn.inference import exported, load_embedder
 from mgn.inference.graph import OUTPUTS, PLAIN, PRE_POST
@@ -62,7 +62,7 @@ def full_checkpoint(tmp_path_factory):
     return prefix
 
 
-def pictures():
+def images():
     rng = np.random.default_rng(3)
     return [
         rng.integers(0, 256, (*size, 3), np.uint8)
@@ -89,12 +89,12 @@ def test_a_plain_pb_alone_gives_the_published_embedding(tmp_path, full_checkpoin
 
 
 def test_a_pre_post_pb_alone_gives_its_sources_embedding(tmp_path, small_graphs, small_checkpoint):
-    batch = np.stack(pictures()[:2])
+    batch = np.stack(images()[:2])
     sizes = {
         "one": batch[:1],
         "both": batch,
-        "odd": pictures()[2][None],
-        "wide": pictures()[3][None],
+        "odd": images()[2][None],
+        "wide": images()[3][None],
     }
     got = run_as_stranger(tmp_path, small_graphs(PRE_POST), "result_embedding", **sizes)
     source = load_embedder(small_checkpoint)
@@ -108,12 +108,12 @@ def test_a_pre_post_pb_alone_gives_its_sources_embedding(tmp_path, small_graphs,
 def test_every_kind_of_file_embeds_alike(tmp_path, small_checkpoint, small_graphs):
     served, _ = saved_model.export_saved_model(small_graphs(PLAIN), tmp_path / "served", PLAIN)
     source = load_embedder(small_checkpoint)
-    expected, unflipped = source(pictures()), source(pictures(), flip=False)
+    expected, unflipped = source(images()), source(images(), flip=False)
     assert relative(unflipped, expected) > 1e-3
     for path in (small_graphs(PLAIN), small_graphs(PRE_POST), served):
         with contextlib.closing(load_embedder(path)) as embed:
-            assert relative(embed(pictures()), expected) <= 1e-5, path
-            assert relative(embed(pictures(), flip=False), unflipped) <= 1e-5, path
+            assert relative(embed(images()), expected) <= 1e-5, path
+            assert relative(embed(images(), flip=False), unflipped) <= 1e-5, path
 
 
 def test_inner_tensors_of_the_pre_post_graph(small_graphs):
@@ -121,7 +121,7 @@ def test_inner_tensors_of_the_pre_post_graph(small_graphs):
         exported.read_graph_def(small_graphs(PRE_POST)), "pre_post.pb"
     ) as session:
         names = [f"{name}_embedding:0" for name in ("original", "flip", "result")]
-        batch = np.stack(pictures()[:2]).astype(np.float32)
+        batch = np.stack(images()[:2]).astype(np.float32)
         original, flip, result = session.run(names, {"image_tensor:0": batch})
         mirrored = session.run(names[0], {"image_tensor:0": batch[:, :, ::-1]})
     assert relative(flip, mirrored) <= 1e-5
@@ -187,7 +187,7 @@ def test_saved_model_signatures(tmp_path, small_graphs):
     assert saved_model.next_version(tmp_path / "new") == 1
     with tf.Session(graph=tf.Graph()) as session:
         loaded = tf.saved_model.loader.load(session, ["serve"], str(made))
-        batch = np.stack(pictures()[:2]).astype(np.float32)
+        batch = np.stack(images()[:2]).astype(np.float32)
         rows = []
         for key in ("serving_default", "reid_mgn_serving"):
             signature = loaded.signature_def[key]
@@ -197,7 +197,7 @@ def test_saved_model_signatures(tmp_path, small_graphs):
                 signature.outputs["reid_embedding"].name,
             )
             rows.append(session.run(made_tensor, {given: batch}))
-    assert rows[0].shape == (2, 2048)  # one row a picture: the reproduced repository's gave two
+    assert rows[0].shape == (2, 2048)  # one row an image: the reproduced repository's gave two
     assert np.array_equal(rows[0], rows[1])
     with exported.session_of(exported.read_graph_def(small_graphs(PRE_POST)), PRE_POST) as session:
         assert (
@@ -267,16 +267,16 @@ def test_wrong_input(tmp_path, small_checkpoint, small_graphs):
 
 
 def test_the_example_of_the_readme(tmp_path, small_graphs, small_checkpoint):
-    """Its ten lines, run in a process without this package on two pictures of our own."""
+    """Its ten lines, run in a process without this package on two images of our own."""
     readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
     (code,) = re.findall(r"<!-- embed -->\n```python\n(.*?)```", readme, re.DOTALL)
     names = [tmp_path / name for name in re.findall(r'"(runs/\S+\.jpg)"', code)]
     names[0].parent.mkdir(parents=True)
-    for name, picture in zip(names, pictures()[1:3], strict=True):
-        cv2.imwrite(str(name), picture)
+    for name, image in zip(names, images()[1:3], strict=True):
+        cv2.imwrite(str(name), image)
     shutil.copy(small_graphs(PRE_POST), tmp_path / re.search(r"runs/\w+\.pb", code)[0])
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
     )
-    a, b = load_embedder(small_checkpoint)([PictureReader()(name) for name in names])
+    a, b = load_embedder(small_checkpoint)([ImageReader()(name) for name in names])
     assert float(done.stdout.split()[-1]) == pytest.approx(np.linalg.norm(a - b), abs=1e-3)

@@ -54,13 +54,13 @@ def test_mgn_reids_graph_with_pre_and_post_embeds_as_it_is(theirs, dataset, tmp_
     graph_def = read_graph_def(theirs)
     assert not [node.name for node in graph_def.node if "metadata" in node.name]
     path = dataset / "query" / "0009_c1s1_000000_00.jpg"
-    picture = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
+    image = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
     with session_of(graph_def, theirs, rewrite=False) as session:
-        expected = session.run("result_embedding:0", {"image_tensor:0": picture[None]})
-        plain = session.run("original_embedding:0", {"image_tensor:0": picture[None]})
+        expected = session.run("result_embedding:0", {"image_tensor:0": image[None]})
+        plain = session.run("original_embedding:0", {"image_tensor:0": image[None]})
     embed = open_exported(theirs, rewrite=False)
-    assert relative(embed([picture]), expected) <= 1e-6
-    assert relative(embed.original([picture]), plain) <= 1e-6
+    assert relative(embed([image]), expected) <= 1e-6
+    assert relative(embed.original([image]), plain) <= 1e-6
     for name, folder in (("query", "query"), ("gallery", "bounding_box_test")):
         rows = [
             f"{dataset}/{folder}/00{p:02}_c{c}s1_000000_00.jpg,{p},{c}"
@@ -82,11 +82,11 @@ def test_its_plain_graph_of_any_size_gets_our_preprocessing(tmp_path):
 
     arrays = seeded_variables("lwplw_prelu", 10)
     freeze(tmp_path / "model.pb", arrays, build, "person_embedding")
-    picture = np.random.default_rng(0).integers(0, 256, (384, 128, 3), np.uint8)
+    image = np.random.default_rng(0).integers(0, 256, (384, 128, 3), np.uint8)
     with session_of(read_graph_def(tmp_path / "model.pb"), "", rewrite=False) as session:
-        normal = (picture / np.float32(255) - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
+        normal = (image / np.float32(255) - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
         expected = session.run("person_embedding:0", {"image_tensor:0": normal[None]})
     assert (
-        relative(open_exported(tmp_path / "model.pb", rewrite=False).original([picture]), expected)
+        relative(open_exported(tmp_path / "model.pb", rewrite=False).original([image]), expected)
         <= 1e-5
     )

@@ -1,4 +1,4 @@
-"""Encoded pictures in a graph: against the package's own reader, Pillow, and files meant to break it."""
+"""Encoded images in a graph: against the package's own reader, Pillow, and files meant to break it."""
 
 import io
 import json
@@ -25,7 +25,7 @@ from mgn.inference import embedder, exported, load_embedder
 from mgn.inference import graph as graph_module
 from mgn.inference.embedder import open_exported
 from mgn.inference.graph import PRE_POST, build
-from mgn.system.errors import PictureError
+from mgn.system.errors import ImageError
 
 
 def coloured(height, width, seed=0):
@@ -33,9 +33,9 @@ def coloured(height, width, seed=0):
     return cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC)
 
 
-def saved(picture, kind, mode=None, **options):
-    stream, image = io.BytesIO(), PIL.Image.fromarray(picture)
-    (image.convert(mode) if mode else image).save(stream, kind, **options)
+def saved(image, kind, mode=None, **options):
+    stream, opened = io.BytesIO(), PIL.Image.fromarray(image)
+    (opened.convert(mode) if mode else opened).save(stream, kind, **options)
     return stream.getvalue()
 
 
@@ -107,7 +107,7 @@ def embed_files(pb):
 
 def read_all(tmp_path):
     """What the package's own reader makes of `FILES`."""
-    with closing(reading.PictureReader()) as read:
+    with closing(reading.ImageReader()) as read:
         for i, contents in enumerate(FILES.values()):
             (tmp_path / str(i)).write_bytes(contents)
         return [read(tmp_path / str(i)) for i in range(len(FILES))]
@@ -116,8 +116,8 @@ def read_all(tmp_path):
 def test_every_kind_of_file_in_one_batch_decodes_as_the_reader_does(decoder, tmp_path):
     got, expected = decoder(*FILES.values()), read_all(tmp_path)
     with tf.Session() as session:
-        for name, made, picture in zip(FILES, got, expected, strict=True):
-            assert np.array_equal(made, session.run(images.resize(tf.constant(picture), 96, 32))), (
+        for name, made, image in zip(FILES, got, expected, strict=True):
+            assert np.array_equal(made, session.run(images.resize(tf.constant(image), 96, 32))), (
                 name
             )
 
@@ -140,16 +140,16 @@ def test_resizing_inside_the_graph_is_pillows(kind):
     assert difference.mean() < 0.4 and np.mean(difference <= 2) > 0.998
 
 
-def test_files_and_pictures_give_one_vector(pb, embed_files, small_checkpoint, tmp_path):
-    pictures = read_all(tmp_path)
+def test_files_and_images_give_one_vector(pb, embed_files, small_checkpoint, tmp_path):
+    images = read_all(tmp_path)
     with (
         closing(load_embedder(small_checkpoint)) as source,
         closing(open_exported(pb, False)) as embed,
     ):
-        expected = source(pictures)
+        expected = source(images)
         assert relative(embed_files(*FILES.values()), expected) <= 1e-5
-        assert relative(embed(pictures), expected) <= 1e-5
-        assert relative(embed(pictures, flip=False), source(pictures, flip=False)) <= 1e-5
+        assert relative(embed(images), expected) <= 1e-5
+        assert relative(embed(images, flip=False), source(images, flip=False)) <= 1e-5
 
 
 def test_it_says_what_it_is(pb):
@@ -202,7 +202,7 @@ def without_pixels(jpeg):
 def test_a_jpeg_without_pixels_is_refused_with_its_place(decoder, kind):
     with pytest.raises(tf.errors.InvalidArgumentError) as refusal:
         decoder(FILES["png"], without_pixels(FILES[kind]))
-    assert "[picture] [1] [has no pixels]" in refusal.value.message
+    assert "[image] [1] [has no pixels]" in refusal.value.message
 
 
 def test_a_jpeg_may_have_filling_and_bytes_between_its_segments(decoder):
@@ -214,7 +214,7 @@ def test_a_jpeg_may_have_filling_and_bytes_between_its_segments(decoder):
 
 
 def test_a_jpeg_cannot_hide_its_size_behind_a_marker_without_length(decoder):
-    """libjpeg reads on after TEM; who skips a segment there meets the frame header of another picture."""
+    """libjpeg reads on after TEM; who skips a segment there meets the frame header of another image."""
     small = saved(np.zeros((8, 8), np.uint8), "JPEG")
     frame = small[small.index(b"\xff\xc0") :][:19]
     fake = b"\xff\xfe" + (len(frame) + 4 + 2).to_bytes(2, "big") + bytes(4) + frame  # a comment
@@ -228,7 +228,7 @@ def test_a_jpeg_cannot_hide_its_size_behind_a_marker_without_length(decoder):
 def test_what_a_header_shows_is_refused_with_its_place(decoder, problem):
     with pytest.raises(tf.errors.InvalidArgumentError) as refusal:
         decoder(FILES["jpeg"], FILES["png"], WRONG_HEADERS[problem], FILES["png"])
-    assert f"[picture] [2] [{problem}]" in refusal.value.message
+    assert f"[image] [2] [{problem}]" in refusal.value.message
 
 
 def test_a_png_bomb_is_refused_before_it_fills_the_memory(tmp_path):
@@ -289,7 +289,7 @@ def test_damaged_jpegs_give_an_error_or_a_vector(embed_files):
 
 
 def test_an_empty_batch_and_a_wrong_rank(embed_files, pb):
-    with pytest.raises(tf.errors.InvalidArgumentError, match="no pictures, or none with pixels"):
+    with pytest.raises(tf.errors.InvalidArgumentError, match="no images, or none with pixels"):
         embed_files()
     with exported.session_of(exported.read_graph_def(pb), pb, rewrite=False) as session:
         for files in (FILES["png"], [[FILES["png"]]]):
@@ -302,8 +302,8 @@ def test_hostile_pixels(input_type):
     """A graph whose network is a mean: what happens before and after it is the same for every network."""
     options = embedder.NetworkOptions(10, height=96, width=32)
 
-    def network(pictures):
-        return tf.tile(tf.nn.relu(tf.reduce_mean(pictures, axis=[1, 2])), [1, 4])
+    def network(images):
+        return tf.tile(tf.nn.relu(tf.reduce_mean(images, axis=[1, 2])), [1, 4])
 
     result = build(PRE_POST, options, input_type, network)
     given = tf.get_default_graph().get_tensor_by_name("image_tensor:0")
@@ -314,7 +314,7 @@ def test_hostile_pixels(input_type):
         assert session.run(result, {given: batch[:, :1, :1]}).shape == (3, 12)
         for empty in (batch[:0], batch[:, :0], batch[:, :, :0]):
             with pytest.raises(
-                tf.errors.InvalidArgumentError, match="no pictures, or none with pixels"
+                tf.errors.InvalidArgumentError, match="no images, or none with pixels"
             ):
                 session.run(result, {given: empty})
         with pytest.raises(ValueError, match="Cannot feed value of shape"):
@@ -330,7 +330,7 @@ def test_evaluate_names_the_file_that_is_too_large_for_the_model(pb, dataset, tm
     """The reader takes any size; this model does not."""
     with (
         closing(open_exported(pb, rewrite=False)) as embed,
-        pytest.raises(PictureError, match="picture 1: larger than"),
+        pytest.raises(ImageError, match="image 1: larger than"),
     ):
         embed([coloured(9, 9), np.zeros((4097, 4096, 3), np.uint8)])
     (tmp_path / "large.jpg").write_bytes(saved(np.zeros((4097, 4096), np.uint8), "JPEG"))

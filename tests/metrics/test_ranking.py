@@ -100,7 +100,7 @@ def plain_scores(distances, query_ids, gallery_ids, query_cameras, gallery_camer
 
 
 def random_case(seed, queries=25, entries=60):
-    """Distances with many ties; junk, distractors, people of one camera or one picture, people missing."""
+    """Distances with many ties; junk, distractors, identities of one camera or one image, identities missing."""
     rng = np.random.default_rng(seed)
     distances = rng.integers(0, 12, (queries, entries)) / 4
     query_ids, gallery_ids = (
@@ -109,7 +109,7 @@ def random_case(seed, queries=25, entries=60):
     )  # 10 to 13 are missing
     query_cameras, gallery_cameras = rng.integers(1, 4, queries), rng.integers(1, 4, entries)
     query_cameras[query_ids == 1] = gallery_cameras[gallery_ids == 1] = 2  # seen by one camera only
-    gallery_ids[np.flatnonzero(gallery_ids == 2)[1:]] = 0  # at most one picture
+    gallery_ids[np.flatnonzero(gallery_ids == 2)[1:]] = 0  # at most one image
     query_ids[0], gallery_ids[0], query_cameras[0], gallery_cameras[0] = (
         3,
         3,
@@ -201,8 +201,8 @@ def test_a_dead_network_ranks_by_index(monkeypatch, many):
 
 @pytest.mark.parametrize("rows", [1, 13, 64, 1024])
 @pytest.mark.parametrize("held", [1, 7 * 301, 2**28])
-def test_equal_pictures_rank_by_index_whatever_the_blocks(monkeypatch, rows, held):
-    """Copies of one picture under many names: a product of matrices rounds them differently (OpenBLAS)."""
+def test_equal_images_rank_by_index_whatever_the_blocks(monkeypatch, rows, held):
+    """Copies of one image under many names: a product of matrices rounds them differently (OpenBLAS)."""
     rng = np.random.default_rng(5)
     gallery = (rng.standard_normal((301, 512)) + 3).astype(np.float32)
     gallery[rng.random(301) < 0.6] = gallery[0]
@@ -240,11 +240,11 @@ BY_EYE = {
 
 def test_by_eye():
     result = metrics.evaluate_distances(**BY_EYE, max_rank=5)
-    # Query 0: entry 0 (own camera) and 1 (junk) drop out; left are 0 7 9 7, so matches at positions 2 and 4.
-    #   step AP (1/2 + 2/4) / 2 = 1/2; official ((0/1 + 1/2) / 2 + (1/3 + 2/4) / 2) / 2 = 1/3; INP 2/4.
-    # Query 1: from the other end, 5 and 3 (own camera) and 1 (junk) drop out; left are 9 0 7: position 3.
-    #   step AP 1/3; official (0/2 + 1/3) / 2 = 1/6; INP 1/3.
-    # Query 2: person 8 is not in the gallery; not counted.
+    # Query 0: entry 0 (own camera) and 1 (junk) drop out; left are 0 7 9 7, so matches at positions
+    # 2 and 4.   step AP (1/2 + 2/4) / 2 = 1/2; official ((0/1 + 1/2) / 2 + (1/3 + 2/4) / 2) / 2 =
+    # 1/3; INP 2/4. Query 1: from the other end, 5 and 3 (own camera) and 1 (junk) drop out; left
+    # are 9 0 7: position 3.   step AP 1/3; official (0/2 + 1/3) / 2 = 1/6; INP 1/3. Query 2: person
+    # 8 is not in the gallery; not counted.
     np.testing.assert_allclose(result.average_precision, [1 / 2, 1 / 3, np.nan])
     np.testing.assert_allclose(result.average_precision_official, [1 / 3, 1 / 6, np.nan])
     np.testing.assert_allclose(result.inverse_negative_penalty, [1 / 2, 1 / 3, np.nan])
@@ -359,7 +359,7 @@ def dense_rerank(query, gallery, k1, k2, lambda_value):
 
     def reciprocal(
         i, k
-    ):  # R(i, k), equation 3; a list has the picture itself before its k neighbours
+    ):  # R(i, k), equation 3; a list has the image itself before its k neighbours
         return {j for j in order[i][: k + 1] if place[j, i] <= k}
 
     encodings = np.zeros((total, total))
@@ -392,9 +392,9 @@ def dense_rerank(query, gallery, k1, k2, lambda_value):
 def test_reranking_equals_the_paper(k1, k2, lambda_value, tile, monkeypatch):
     monkeypatch.setattr(reranking, "_TILE", tile)
     rng = np.random.default_rng(k1)
-    people = rng.standard_normal((12, 8))
+    identities = rng.standard_normal((12, 8))
     query, gallery = (
-        people[rng.integers(0, 12, n)] + 0.7 * rng.standard_normal((n, 8)) for n in (17, 90)
+        identities[rng.integers(0, 12, n)] + 0.7 * rng.standard_normal((n, 8)) for n in (17, 90)
     )
     got = ranking_module.rerank(query, gallery, k1, k2, lambda_value)
     np.testing.assert_allclose(
@@ -419,9 +419,9 @@ def test_reranking_breaks_ties_by_index(tile, monkeypatch):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_reranking_pictures_that_are_all_alike(dtype):
-    picture = np.random.default_rng(0).standard_normal(64).astype(dtype)
-    query, gallery = np.tile(picture, (3, 1)), np.tile(picture, (30, 1))
+def test_reranking_images_that_are_all_alike(dtype):
+    image = np.random.default_rng(0).standard_normal(64).astype(dtype)
+    query, gallery = np.tile(image, (3, 1)), np.tile(image, (30, 1))
     distances = ranking_module.rerank(query, gallery, 5, 3)
     if dtype == np.float32:  # float64's mean is rounded, which mixes the order of these copies
         np.testing.assert_allclose(

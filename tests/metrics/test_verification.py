@@ -39,16 +39,16 @@ def unit(rows):
 
 
 def random_case(seed, queries=17, entries=45, noise=0.6):
-    """People of three cameras, some missing or seen by one camera only; junk on both sides, distractors."""
+    """Identities of three cameras, some missing or seen by one camera only; junk on both sides, distractors."""
     rng = np.random.default_rng(seed)
     query_ids, gallery_ids = rng.integers(1, 9, queries), rng.integers(-1, 8, entries)
     query_ids[:2], gallery_ids[:4] = (-1, 3), (-1, 0, 3, 5)  # each kind for certain
     query_cameras, gallery_cameras = rng.integers(1, 4, queries), rng.integers(1, 4, entries)
     query_cameras[1], gallery_cameras[2] = 1, 2
     query_cameras[query_ids == 6] = gallery_cameras[gallery_ids == 6] = 3
-    people = rng.standard_normal((10, 6))
+    identities = rng.standard_normal((10, 6))
     query, gallery = (
-        unit(people[ids] + noise * rng.standard_normal((len(ids), 6)))
+        unit(identities[ids] + noise * rng.standard_normal((len(ids), 6)))
         for ids in (query_ids, gallery_ids)
     )
     return query, gallery, query_ids, gallery_ids, query_cameras, gallery_cameras
@@ -147,8 +147,8 @@ def test_lists_and_wider_types_will_do():
 def test_vectors_that_are_nearly_of_length_1_have_their_own_distance():
     case = ([[1, 0], [1.0009, 0]], [[0, 1], [-1.0009, 0]], [1, 2], [1, 2], [1, 1], [2, 2])
     result = verification.verify(*case)
-    # Same: (1, 0) to (0, 1), and 2.0018 which belongs to the last bin. Different: 2.0009, and (1.0009, 0) to
-    # (0, 1), which would be sqrt(2) as well if it were taken to be of length 1.
+    # Same: (1, 0) to (0, 1), and 2.0018 which belongs to the last bin. Different: 2.0009, and
+    # (1.0009, 0) to (0, 1), which would be sqrt(2) as well if it were taken to be of length 1.
     assert np.flatnonzero(result.same).tolist() == [14142, 19999]
     assert np.flatnonzero(result.different).tolist() == [int(np.hypot(1.0009, 1) / WIDTH), 19999]
 
@@ -173,14 +173,14 @@ def test_a_circle_by_hand():
         120: (9, 2),  # different, 1.7321
         180: (8, 1),  # different, 2
     }
-    people, cameras = zip(*gallery.values(), strict=True)
-    result = verification.verify(circle(0), circle(*gallery), [7], people, [1], cameras)
+    identities, cameras = zip(*gallery.values(), strict=True)
+    result = verification.verify(circle(0), circle(*gallery), [7], identities, [1], cameras)
     assert np.flatnonzero(result.same).tolist() == [6180, 14142]
     assert np.flatnonzero(result.different).tolist() == [12855, 15320, 17320, 19999]
     assert result.same.max() == result.different.max() == 1
-    # No mistake is allowed, so the threshold is the edge just below the distractor; it misses one same pair.
-    # The rates differ least, by 1/4, from 1.2856 (1/4 wrongly accepted, 1/2 missed) over 1.4143 (1/4 and
-    # none) to 1.5320, beyond which 2/4 are wrongly accepted. The middle is 1.4088.
+    # No mistake is allowed, so the threshold is the edge just below the distractor; it misses one
+    # same pair. The rates differ least, by 1/4, from 1.2856 (1/4 wrongly accepted, 1/2 missed) over
+    # 1.4143 (1/4 and none) to 1.5320, beyond which 2/4 are wrongly accepted. The middle is 1.4088.
     expected = {
         "same_pairs": 2,
         "different_pairs": 4,
@@ -197,7 +197,7 @@ def test_a_circle_by_hand():
     assert json.loads(json.dumps(result.summary())) == expected
 
 
-def test_people_who_are_well_apart():
+def test_identities_who_are_well_apart():
     # Same at 0.6180, different from 1.4142 on: no mistake is made anywhere between.
     case = circle(0, 0), circle(36, 90, 120), [1, 1], [1, 2, 2], [1, 1], [2, 2, 2]
     result = verification.verify(*case)
@@ -210,7 +210,7 @@ def test_people_who_are_well_apart():
     assert result.false_positive_rate == result.false_negative_rate == 0.0
 
 
-def test_people_who_all_look_alike():
+def test_identities_who_all_look_alike():
     result = verification.verify(circle(0, 0), circle(0, 0), [1, 2], [1, 2], [1, 1], [2, 2])
     assert result.threshold == result.false_positive_rate == 0.0
     assert result.false_negative_rate == 1.0
@@ -257,7 +257,8 @@ def test_rates_are_those_of_sorted_distances_up_to_a_bin(seed):
     threshold = different[int(1e-3 * len(different) + 1e-9)]
     assert threshold - near <= result.threshold <= threshold + ROUNDING
 
-    # The rates cross at one of the distances: below it false negatives are more, beyond it false positives.
+    # The rates cross at one of the distances: below it false negatives are more, beyond it false
+    # positives.
     candidates = np.sort(np.concatenate([same, different]))
     negatives = 1 - np.searchsorted(same, candidates, side="right") / len(same)
     positives = np.searchsorted(different, candidates, side="right") / len(different)
@@ -320,24 +321,24 @@ def test_one_person_only_is_nothing_to_verify():
         verification.verify(*GOOD[:2], [4, -1], [4, -1, 4], *GOOD[4:])
 
 
-# 5. The picture
+# 5. The image
 
 
 def test_distances_are_drawn_green_and_red(tmp_path):
     edges, (same, different) = np.linspace(0, 2, 20_001), np.zeros((2, 20_000), np.int64)
     same[4000:6000], different[14_000:15_037] = 3, 5000  # 99 bars of 111 bins, and one of 48
     plots.draw_distances(edges, same, different, 1.0, tmp_path / "distances.png")
-    picture = cv2.imread(str(tmp_path / "distances.png")).astype(int)[150:]  # below the legend
-    assert picture.shape == (330, 720, 3)
-    blue, green, red = np.moveaxis(picture, 2, 0)
+    image = cv2.imread(str(tmp_path / "distances.png")).astype(int)[150:]  # below the legend
+    assert image.shape == (330, 720, 3)
+    blue, green, red = np.moveaxis(image, 2, 0)
     greens, reds, blacks = (
         np.flatnonzero(mask.sum(axis=0) > 3)
         for mask in (
             green > red + 60,
             red > np.maximum(green, blue) + 60,
-            (picture[:250] < 30).all(axis=2),
+            (image[:250] < 30).all(axis=2),
         )
     )
-    assert greens.max() < reds.min()  # same people are nearer
+    assert greens.max() < reds.min()  # same identities are nearer
     line = [x for x in blacks if greens.max() < x < reds.min()]
     assert line, "the threshold is between them"

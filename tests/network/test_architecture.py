@@ -23,7 +23,7 @@ from mgn.weights.variables import variable_shapes
 )
 def test_forward_is_mgn_pytorchs(keys, pool, reduction, expected):
     arrays = seeded_variables(keys)
-    pictures = (
+    noise = (
         np.random.RandomState(7)
         .standard_normal((2, 3, 384, 128))
         .astype(np.float32)
@@ -35,8 +35,8 @@ def test_forward_is_mgn_pytorchs(keys, pool, reduction, expected):
         operations = len(session.graph.get_operations())
         weights.assign(session, arrays)
         assert len(session.graph.get_operations()) == operations  # weights arrive by feed alone
-        embedding, features, logits = session.run(list(outputs), {images: pictures})
-        flipped = session.run(outputs.embedding, {images: pictures[:, :, ::-1]})
+        embedding, features, logits = session.run(list(outputs), {images: noise})
+        flipped = session.run(outputs.embedding, {images: noise[:, :, ::-1]})
     stored = np.load(REFERENCE / f"{expected}.npz")
     result = embedding + flipped
     result /= np.linalg.norm(result, axis=1, keepdims=True)
@@ -128,11 +128,11 @@ def test_blocks_start_as_the_identity_when_asked():
 def test_the_gradient_of_a_kernel_in_bfloat16_is_that_of_float32(size):
     """Of enough channels for the products of matrices that compute it on CPUs."""
     rng = np.random.default_rng(0)
-    pictures, upstream = (rng.standard_normal((2, 5, 4, 256)).astype(np.float32) for _ in range(2))
+    images, upstream = (rng.standard_normal((2, 5, 4, 256)).astype(np.float32) for _ in range(2))
     kernel, made = rng.standard_normal((size, size, 256, 256)).astype(np.float32), {}
     for dtype in (tf.float32, tf.bfloat16):
         with tf.Graph().as_default() as graph, tf.Session() as session:
-            x = tf.constant(pictures)
+            x = tf.constant(images)
             y = layers.conv2d(tf.cast(x, dtype), "conv", 256, size)
             (weight,) = tf.trainable_variables()
             gradients = tf.gradients(tf.reduce_sum(tf.cast(y, tf.float32) * upstream), [weight, x])

@@ -14,7 +14,7 @@ from mgn.training import graph as graph_module
 from mgn.training.distribution import place
 from mgn.training.optimizers import apply, make_optimizer
 
-PARTS = [3, 5]  # pictures of each replica: people are not always divided evenly
+PARTS = [3, 5]  # images of each replica: identities are not always divided evenly
 CONFIG = TrainConfig(optimizer="sgd", learning_rate=0.1, average_decay=0.5)
 
 

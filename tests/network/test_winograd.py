@@ -40,16 +40,16 @@ def by_numpy(x, kernel):
     ("height", "width"), [(24, 8), (12, 4), (6, 2), (5, 7)], ids=["whole", "smallest", "cut", "odd"]
 )
 def test_it_computes_the_convolution(height, width):
-    """Maps of whole tiles, and others; one picture, three and none through one graph."""
+    """Maps of whole tiles, and others; one image, three and none through one graph."""
     rng = np.random.default_rng(height)
     kernel = rng.standard_normal((3, 3, 256, 16)).astype(np.float32) / 48
     made = folding.with_winograd(one_convolution(height, width, kernel))
     assert "Conv2D" not in {node.op for node in made.node}
     with exported.session_of(made, "", rewrite=False) as session:
-        for pictures in (1, 3):
-            x = rng.standard_normal((pictures, height, width, 256)).astype(np.float32)
+        for images in (1, 3):
+            x = rng.standard_normal((images, height, width, 256)).astype(np.float32)
             got, expected = session.run("embedding:0", {"x:0": x}), by_numpy(x, kernel)
-            print(f"{height}x{width}, {pictures}: {relative(got, expected):.1e}")
+            print(f"{height}x{width}, {images}: {relative(got, expected):.1e}")
             assert got.shape == expected.shape and relative(got, expected) <= 1e-5
         assert session.run("embedding:0", {"x:0": x[:0]}).shape == (0, height, width, 16)
 
@@ -63,7 +63,7 @@ def test_it_computes_the_convolution(height, width):
 def test_result_and_gradients_are_those_of_the_plain_convolution(height, width, dtype, bound):
     """Of map and kernel, which here have another number of channels on each side."""
     rng = np.random.default_rng(0)
-    pictures, upstream = (
+    images, upstream = (
         rng.standard_normal((3, height, width, channels)).astype(np.float32)
         for channels in (64, 32)
     )
@@ -72,7 +72,7 @@ def test_result_and_gradients_are_those_of_the_plain_convolution(height, width, 
         (winograd.convolve, dtype),
         (lambda x, k: tf.nn.conv2d(x, k, 1, "SAME"), tf.float32),
     ):
-        x = tf.constant(pictures)
+        x = tf.constant(images)
         y = convolve(tf.cast(x, kind), kernel)
         assert y.dtype == kind
         given = tf.constant(upstream, kind)
@@ -104,7 +104,7 @@ def test_other_convolutions_stay(size, channels, options):
 
 @pytest.fixture(scope="module")
 def expected(small_checkpoint):
-    """Three pictures ready for the network, and the checkpoint's embeddings."""
+    """Three images ready for the network, and the checkpoint's embeddings."""
     images = np.random.default_rng(0).standard_normal((3, 96, 32, 3)).astype(np.float32)
     with closing(load_embedder(small_checkpoint)) as source:
         return images, source._session.run("person_embedding:0", {"image_tensor:0": images})

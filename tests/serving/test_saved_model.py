@@ -17,7 +17,7 @@ from conftest import relative
 from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_serving.apis import prediction_log_pb2
 
-from mgn.data.demo import draw_picture
+from mgn.data.demo import draw_image
 from mgn.inference import exported, load_embedder
 from mgn.inference.embedder import open_exported
 from mgn.inference.graph import PLAIN, PRE_POST
@@ -25,7 +25,7 @@ from mgn.serving import saved_model
 
 ROOT = Path(__file__).parents[2]
 INPUTS = {"plain": (PLAIN, "float32"), "jpeg": (PRE_POST, "jpeg")}
-PEOPLE = [draw_picture(0, person, 1, 0) for person in (1, 2, 3)]
+PEOPLE = [draw_image(0, person, 1, 0) for person in (1, 2, 3)]
 
 
 @pytest.fixture(scope="module")
@@ -51,10 +51,10 @@ def in_c(served):
         yield model
 
 
-def batch_for(served, pictures):
-    """The pictures as the model's input takes them, and the name of this input."""
+def batch_for(served, images):
+    """The images as the model's input takes them, and the name of this input."""
     with closing(open_exported(served, rewrite=False)) as embed:
-        return np.stack(embed.prepare(pictures))
+        return np.stack(embed.prepare(images))
 
 
 def requests_of(served):
@@ -166,11 +166,11 @@ def test_a_saved_model_without_our_signature(tmp_path):
 def test_files_of_many_sizes_in_one_request(in_c, source):
     """What a camera sends, straight into the server's loader."""
     if in_c.signatures["serving_default"].inputs["input_image"].dtype != tf.string.as_datatype_enum:
-        pytest.skip("takes pictures of one size")
-    pictures = [PEOPLE[0], cv2.resize(PEOPLE[1], (99, 301)), PEOPLE[2][:50]]
-    files = [cv2.imencode(".png", p[..., ::-1])[1].tobytes() for p in pictures]
+        pytest.skip("takes images of one size")
+    images = [PEOPLE[0], cv2.resize(PEOPLE[1], (99, 301)), PEOPLE[2][:50]]
+    files = [cv2.imencode(".png", p[..., ::-1])[1].tobytes() for p in images]
     got = in_c.run("serving_default", np.array(files, object))
-    assert relative(got, source(pictures)) <= 1e-5
+    assert relative(got, source(images)) <= 1e-5
 
 
 @pytest.mark.parametrize("served", ["plain"], indirect=True)

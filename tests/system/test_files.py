@@ -8,19 +8,19 @@ import pytest
 
 from mgn.system.errors import InputError
 from mgn.system.files import (
-    filling,
-    held,
+    atomic_folder,
+    atomic_write,
     is_unused,
+    locked,
     next_free,
     not_written,
     read_json,
-    replacing,
     write_json,
 )
 
 
 def test_a_failed_body_leaves_nothing(tmp_path):
-    with pytest.raises(RuntimeError), replacing(tmp_path / "a") as temporary:
+    with pytest.raises(RuntimeError), atomic_write(tmp_path / "a") as temporary:
         temporary.write_text("half")
         raise RuntimeError
     assert list(tmp_path.iterdir()) == []
@@ -29,10 +29,10 @@ def test_a_failed_body_leaves_nothing(tmp_path):
 def test_existing_output_is_refused_and_kept(tmp_path):
     target = tmp_path / "a"
     target.write_text("old")
-    with pytest.raises(InputError, match="--overwrite"), replacing(target) as temporary:
+    with pytest.raises(InputError, match="--overwrite"), atomic_write(target) as temporary:
         temporary.write_text("new")
     assert target.read_text() == "old"
-    with replacing(target, overwrite=True) as temporary:
+    with atomic_write(target, overwrite=True) as temporary:
         temporary.write_text("new")
     assert target.read_text() == "new"
     assert list(tmp_path.iterdir()) == [target]
@@ -41,7 +41,7 @@ def test_existing_output_is_refused_and_kept(tmp_path):
 def test_a_folder_is_replaced_whole(tmp_path):
     target = tmp_path / "1"
     for text in ("old", "new"):
-        with replacing(target, overwrite=True) as temporary:
+        with atomic_write(target, overwrite=True) as temporary:
             temporary.mkdir()
             (temporary / text).touch()
     assert [p.name for p in target.iterdir()] == ["new"]
@@ -60,12 +60,15 @@ def test_a_folder_that_cannot_be_replaced_stays(tmp_path, monkeypatch):
         return rename(self, other)
 
     monkeypatch.setattr(Path, "replace", failing)
-    with pytest.raises(OSError, match="disk error"), replacing(target, overwrite=True) as temporary:
+    with (
+        pytest.raises(OSError, match="disk error"),
+        atomic_write(target, overwrite=True) as temporary,
+    ):
         temporary.mkdir()
     assert [p.name for p in target.iterdir()] == ["old"]
     with (
         pytest.raises(InputError, match="a folder a file"),
-        replacing(target, overwrite=True) as temporary,
+        atomic_write(target, overwrite=True) as temporary,
     ):
         temporary.touch()
     assert [p.name for p in target.iterdir()] == ["old"]
@@ -73,7 +76,7 @@ def test_a_folder_that_cannot_be_replaced_stays(tmp_path, monkeypatch):
 
 def test_something_that_appears_meanwhile_is_not_replaced(tmp_path):
     target = tmp_path / "a"
-    with pytest.raises(InputError), replacing(target) as temporary:
+    with pytest.raises(InputError), atomic_write(target) as temporary:
         temporary.write_text("mine")
         target.write_text("another's")
     assert target.read_text() == "another's"
@@ -96,26 +99,26 @@ def test_json(tmp_path):
 
 def test_a_folder_is_filled_as_a_whole_or_not_at_all(tmp_path):
     folder, names = tmp_path / "out", ("page-*.txt", "last.txt")
-    with pytest.raises(ZeroDivisionError), filling(folder, names) as making:
+    with pytest.raises(ZeroDivisionError), atomic_folder(folder, names) as making:
         (making / "last.txt").touch()
         raise ZeroDivisionError
     assert not folder.exists()
-    with filling(folder, names) as making:
+    with atomic_folder(folder, names) as making:
         for name in ("page-1.txt", "page-2.txt", "last.txt"):
             (making / name).write_text("old")
     (folder / "other.txt").write_text("somebody else's")
-    with pytest.raises(InputError, match=r"page-1\.txt exists"), filling(folder, names):
+    with pytest.raises(InputError, match=r"page-1\.txt exists"), atomic_folder(folder, names):
         raise AssertionError("begins in spite of it")
-    with pytest.raises(ZeroDivisionError), filling(folder, names, overwrite=True):
+    with pytest.raises(ZeroDivisionError), atomic_folder(folder, names, overwrite=True):
         raise ZeroDivisionError
     assert (folder / "page-2.txt").read_text() == "old"
-    with filling(folder, names, overwrite=True) as making:
+    with atomic_folder(folder, names, overwrite=True) as making:
         (making / "page-1.txt").write_text("new")
     found = {path.name: path.read_text() for path in folder.iterdir()}
     assert found == {"page-1.txt": "new", "other.txt": "somebody else's"}  # nothing stale stays
     with (
         pytest.raises(InputError, match="is a file, not a folder"),
-        filling(folder / "other.txt", names),
+        atomic_folder(folder / "other.txt", names),
     ):
         pass
 
@@ -138,12 +141,12 @@ def test_why_an_output_could_not_be_written():
 
 def test_a_folder_is_held_by_one(tmp_path):
     with (
-        held(tmp_path),
+        locked(tmp_path),
         pytest.raises(InputError, match="another process is at work"),
-        held(tmp_path),
+        locked(tmp_path),
     ):
         pass
-    with held(tmp_path):  # freed in the end
+    with locked(tmp_path):  # freed in the end
         assert is_unused(tmp_path)
 
 

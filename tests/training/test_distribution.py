@@ -121,7 +121,7 @@ def wait_for(condition, processes, seconds=240):
         (
             ["--replicas", "3", "--batch_ids", "3"],
             "",
-            "last batch has 2 people, too few for 3 replicas",
+            "last batch has 2 identities, too few for 3 replicas",
         ),
         (["--replicas", "2"], "{", "TF_CONFIG: cannot be used"),
     ],

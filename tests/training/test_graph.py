@@ -11,7 +11,7 @@ from conftest import REFERENCE, relative
 from mgn import training, weights
 from mgn.config import RECIPES, TrainConfig
 from mgn.data.images import normalise, resize
-from mgn.data.reading import PictureReader, training_dataset
+from mgn.data.reading import ImageReader, training_dataset
 from mgn.data.records import read_split
 from mgn.data.sampling import labels_of, pk_batches
 from mgn.system.session import new_session
@@ -128,7 +128,8 @@ def test_cosine_by_hand():
     rate = learning_rate_at(step, config, per_epoch=5)
     with tf.Session() as session:
         got = [session.run(rate, {step: i}) for i in (0, 1, 3, 10, 15, 20, 25, 30, 99)]
-    # from 0.1 to 1 along half a cosine between steps 10 and 30; warm-up from half the rate in steps of 1/8
+    # from 0.1 to 1 along half a cosine between steps 10 and 30; warm-up from half the rate in steps
+    # of 1/8
     falling = [0.1 + 0.9 * (1 + np.cos(np.pi * t)) / 2 for t in (0, 0.25, 0.5, 0.75, 1)]
     assert got == pytest.approx([0.625, 0.75, 1, *falling, 0.1])
 
@@ -266,7 +267,7 @@ def test_l2_reaches_every_parameter_and_the_triplet_joins_at_its_step():
             )  # statistics move, or they would be ImageNet's for ever
 
 
-def test_batches_hold_the_pictures_of_pk_batches(dataset):
+def test_batches_hold_the_images_of_pk_batches(dataset):
     split = read_split(dataset, "train")
     labels = labels_of(split.persons)
     config = dataclasses.replace(
@@ -274,16 +275,16 @@ def test_batches_hold_the_pictures_of_pk_batches(dataset):
     )
     made = list(run_dataset(config, split.paths, labels, 0, 5))
     planned = [b for epoch in range(3) for b in pk_batches(labels, 4, 3, 5, epoch)][:5]
-    read = PictureReader()
-    picture = tf.placeholder(tf.uint8, [None, None, 3])
-    prepared = normalise(tf.round(resize(picture, config.height, config.width)))
+    read = ImageReader()
+    placed = tf.placeholder(tf.uint8, [None, None, 3])
+    prepared = normalise(tf.round(resize(placed, config.height, config.width)))
     with tf.Session() as session:
         for (images, got_labels, indices), expected in zip(made, planned, strict=True):
             assert np.array_equal(indices, expected) and np.array_equal(
                 got_labels, labels[expected]
             )
             for image, index in zip(images, indices, strict=True):
-                plain = session.run(prepared, {picture: read(split.paths[index])})
+                plain = session.run(prepared, {placed: read(split.paths[index])})
                 assert any(np.allclose(image, p, atol=1e-5) for p in (plain, plain[:, ::-1]))
 
 

@@ -21,7 +21,7 @@ import train
 from mgn.inference.embedder import session_of_checkpoint
 from mgn.weights import checkpoints
 
-STEPS = 9  # epochs of three steps: 8 people, three at a time
+STEPS = 9  # epochs of three steps: 8 identities, three at a time
 OPTIONS = [
     *("--recipe", "scratch", "--batch_ids", 3, "--batch_images", 2, "--triplet_start_step", 0),
     *("--optimizer", "amsgrad", "--average_decay", 0.9, "--crop_padding", 3, "--warmup_steps", 4),

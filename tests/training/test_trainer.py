@@ -21,17 +21,17 @@ from mgn.training.trainer import Trainer
 from mgn.weights.checkpoints import DATA
 
 
-def test_the_plan_counts_steps_pictures_and_passes(dataset, tmp_path):
+def test_the_plan_counts_steps_images_and_passes(dataset):
     config = dataclasses.replace(
         RECIPES["scratch"], batch_ids=3, batch_images=2, epochs=10, milestones=(6,)
     )
     split = read_split(dataset, "train")
     plan = describe(config, split, 8, planned_steps(config, 8), 1)
-    assert "8 people, 48 pictures (0 junk and 1 other files left out)" in plan
-    # 8 people, 3 at a time, are 3 steps; 10 epochs of 8 x 2 pictures are 160, of 48
-    assert "30 steps of 3 people x 2 pictures" in plan and "every person once, is 3 steps" in plan
+    assert "8 identities, 48 images (0 junk and 1 other files left out)" in plan
+    # 8 identities, 3 at a time, are 3 steps; 10 epochs of 8 x 2 images are 160, of 48
+    assert "30 steps of 3 identities x 2 images" in plan and "every person once, is 3 steps" in plan
     assert (
-        "160 pictures in all, 3.3 passes over the set; learning rate: x0.1 after steps 18\n" in plan
+        "160 images in all, 3.3 passes over the set; learning rate: x0.1 after steps 18\n" in plan
     )
 
 
@@ -80,7 +80,7 @@ def test_a_signal_while_the_last_checkpoint_is_scored_is_not_lost(dataset, tmp_p
     assert (tmp_path / "best" / "model.ckpt-2.index").exists()  # what was scored is kept
 
 
-def test_a_picture_that_breaks_during_a_run_is_named(dataset, tmp_path):
+def test_a_image_that_breaks_during_a_run_is_named(dataset, tmp_path):
     """TensorFlow says no more than that a JPEG is damaged."""
 
     def take(*_, **__):

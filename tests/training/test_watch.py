@@ -15,12 +15,12 @@ FINE = {"cross_entropy": 1.0, "triplet": 0.5, "grad_norm": 3.0, "loss_scale": 1.
 def test_a_figure_that_is_not_finite_names_part_step_and_batch(tmp_path, part):
     health = Health(TrainConfig(), tmp_path)
     health.check(3, FINE, ["a.jpg"])
-    pictures = [f"{i}.jpg" for i in range(8)]
+    images = [f"{i}.jpg" for i in range(8)]
     with pytest.raises(
         CheckError, match=rf"step 4: {part} is nan, in the batch of 0.jpg, 1.jpg, 2.jpg and"
     ):
-        health.check(4, {**FINE, part: float("nan")}, pictures)
-    assert (tmp_path / BAD_BATCH).read_text().split() == pictures
+        health.check(4, {**FINE, part: float("nan")}, images)
+    assert (tmp_path / BAD_BATCH).read_text().split() == images
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import tensorflow.compat.v1 as tf
 
 from mgn.system.errors import CheckError, InputError
 from mgn.training import workers
-from mgn.training.workers import Peers
+from mgn.training.workers import Workers
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def test_a_worker_that_goes_ends_the_process_and_is_named(ends, capsys):
     with contextlib.ExitStack() as watch:
         with listening() as port:
             addresses = ["localhost:1", f"localhost:{port}"]  # of oneself nobody asks
-            watch.enter_context(Peers(addresses, 0, "python").watched())
+            watch.enter_context(Workers(addresses, 0, "python").watched())
             assert not ended.wait(0.5)
         assert ended.wait(10) and statuses[0] == 1
     assert (
@@ -51,14 +51,14 @@ def test_a_worker_that_has_not_started_yet_is_waited_for(ends):
     ended, _ = ends
     with listening() as port:
         pass
-    with Peers(["", f"localhost:{port}"], 0, "").watched():
+    with Workers(["", f"localhost:{port}"], 0, "").watched():
         assert not ended.wait(0.5)
 
 
 def test_when_no_step_is_ahead_the_others_may_go(ends):
     ended, _ = ends
     with listening() as port, contextlib.ExitStack() as watch:
-        others_may_go = watch.enter_context(Peers(["", f"localhost:{port}"], 0, "").watched())
+        others_may_go = watch.enter_context(Workers(["", f"localhost:{port}"], 0, "").watched())
         others_may_go()
         left = watch.pop_all()
     with left:
@@ -67,7 +67,7 @@ def test_when_no_step_is_ahead_the_others_may_go(ends):
 
 def test_why_something_failed():
     with listening() as port:
-        of_two = Peers(["localhost:1", f"localhost:{port}"], 0, "python train.py")
+        of_two = Workers(["localhost:1", f"localhost:{port}"], 0, "python train.py")
         of_two.check()
     with pytest.raises(
         CheckError, match=rf"localhost:{port} is gone; start all .* again: python train\.py"
@@ -78,7 +78,7 @@ def test_why_something_failed():
 def test_addresses_of_ipv6_have_brackets():
     try:
         with listening("::1", socket.AF_INET6) as port:
-            Peers(["", f"[::1]:{port}"], 0, "").check()
+            Workers(["", f"[::1]:{port}"], 0, "").check()
     except OSError:
         pytest.skip("this machine has no IPv6")
 
@@ -89,10 +89,10 @@ def test_when_workers_meet_and_one_is_gone_it_is_named():
 
     with listening() as port:
         pass
-    of_two = Peers(["", f"localhost:{port}"], 0, "python train.py")
+    of_two = Workers(["", f"localhost:{port}"], 0, "python train.py")
     with pytest.raises(CheckError, match=rf"localhost:{port} is gone"):
         of_two.meet(agreed, 3, "options")
     with pytest.raises(InputError, match="at step 3 this worker and the others differ"):
         of_two.meet(lambda _mark: False, 3, "options")
     of_two.meet(lambda _mark: True, 3, "options")
-    Peers([""], 0, "").meet(agreed, 3, "options")  # with nobody to meet, nobody is asked
+    Workers([""], 0, "").meet(agreed, 3, "options")  # with nobody to meet, nobody is asked

@@ -99,7 +99,7 @@ def test_a_failed_rename_leaves_what_was_there(tiny, tmp_path, monkeypatch, mome
     assert sorted(p.name for p in tmp_path.iterdir()) == [f"x{DATA}", "x.index", "x.json"]
 
 
-def test_other_peoples_files_are_not_replaced(tiny, tmp_path):
+def test_other_programs_files_are_not_replaced(tiny, tmp_path):
     (tmp_path / "config.json").write_text("mine")
     with pytest.raises(InputError, match=r"config\.json exists"):
         tiny("config", 1.0)
@@ -136,9 +136,9 @@ def test_without_json_the_pooling_must_be_said(small_checkpoint, tmp_path):
         checkpoints.find(prefix)
     found = checkpoints.find(prefix, pool="max", height=96, width=32)
     assert found.options == NetworkOptions(10, "max", "relu", 96, 32)
-    picture = [np.random.default_rng(0).integers(0, 256, (64, 32, 3), np.uint8)]
-    same = load_embedder(prefix, pool="avg", height=96, width=32)(picture)
-    assert np.array_equal(same, load_embedder(small_checkpoint)(picture))
+    image = [np.random.default_rng(0).integers(0, 256, (64, 32, 3), np.uint8)]
+    same = load_embedder(prefix, pool="avg", height=96, width=32)(image)
+    assert np.array_equal(same, load_embedder(small_checkpoint)(image))
 
 
 def test_a_contradiction_is_refused(small_checkpoint):

@@ -39,7 +39,7 @@ from mgn.weights import foreign
     ],
 )
 def test_what_a_stranger_looks_like(keys, kind):
-    assert kind in foreign.looks_like(dict.fromkeys(keys, np.zeros(1)))
+    assert kind in foreign.guess_network(dict.fromkeys(keys, np.zeros(1)))
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_what_is_read_from_the_file_is_told_apart_from_what_is_known_of_the_prog
     assert [term for term, key in found.items() if key == "pixel_mean"] == [
         "its own mean and deviation, for values from 0 to 255"
     ]
-    assert not any("pictures from 0" in term for term in found)
+    assert not any("images from 0" in term for term in found)
 
 
 @pytest.mark.parametrize("prefix", ["", "encoder."])
