@@ -101,10 +101,7 @@ def splits(flags: argparse.Namespace) -> tuple:
 
     if flags.query:
         dataset = f"{flags.query} in {flags.gallery}"
-        query, gallery = (
-            read_images(flags.query, "query"),
-            read_images(flags.gallery, "gallery"),
-        )
+        query, gallery = (read_images(flags.query, "query"), read_images(flags.gallery, "gallery"))
     else:
         dataset = checked_dataset(flags.dataset)
         query, gallery = read_split(dataset, "query"), read_split(dataset, "gallery")

@@ -57,13 +57,7 @@ def main() -> None:
 def architecture(ax: Axes) -> None:
     """Draw `mgn/network.py`: from the image to the maps, the heads, the losses and the embedding."""
     text(ax, 40, 60, "Multiple Granularity Network", size=16, weight="bold", ha="left")
-    columns = {
-        105: "image",
-        335: "shared trunk",
-        605: "branches",
-        805: "maps",
-        1158: "eight heads",
-    }
+    columns = {105: "image", 335: "shared trunk", 605: "branches", 805: "maps", 1158: "eight heads"}
     for x, title in (columns | {1523: "features", 1797: "losses (training)"}).items():
         text(ax, x, 118, title, color=SOFT, size=10)
 

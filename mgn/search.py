@@ -74,12 +74,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         help="folder of images, any names, any depth; unreadable ones are left out",
     )
     add("--query", type=cli.existing_path, required=True, help="an image, or a folder of them")
-    add(
-        "--count",
-        type=cli.positive_int,
-        default=10,
-        help="nearest images to show, 10 unless told",
-    )
+    add("--count", type=cli.positive_int, default=10, help="nearest images to show, 10 unless told")
     add(
         "--output_dir",
         type=Path,

@@ -23,7 +23,7 @@ from mgn.conversion.torch_mgn import TorchMGN
 from mgn.data.records import FOLDERS, read_split
 from mgn.export import freezing
 from mgn.inference.graph import PLAIN
-from mgn.network import mgn
+from mgn.network.architecture import inference_network
 from mgn.system import cli
 from mgn.system.session import new_session
 from mgn.weights import checkpoints, saving
@@ -168,7 +168,7 @@ def write_checkpoint(prefix, arrays, options):
     """Put arrays into a checkpoint with its .json."""
     with tf.Graph().as_default() as graph:
         images = tf.placeholder(tf.float32, [None, options.height, options.width, 3])
-        mgn(images, options.num_classes, False, options.pool, options.reduction)
+        inference_network(images, options, classifiers=True)
         saver = saving.new_saver(tf.global_variables())
     with new_session(graph, rewrite=False) as session:
         weights.assign(session, arrays)

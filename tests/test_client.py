@@ -70,10 +70,7 @@ def protocol(request):
 
 
 def expected_of(pb, files):
-    with (
-        contextlib.closing(ImageReader()) as read,
-        contextlib.closing(open_exported(pb)) as embed,
-    ):
+    with contextlib.closing(ImageReader()) as read, contextlib.closing(open_exported(pb)) as embed:
         return embed([read(path) for path in files])
 
 

@@ -189,11 +189,7 @@ def test_wrong_flags_to_the_others(small_checkpoint, converted, dataset, tmp_pat
             ["--dataset", dataset, "--model", tmp_path / "none"],
             "no such file, folder or checkpoint",
         ),
-        (
-            evaluate,
-            [*score, "--pool", "max"],
-            "was made with pool avg",
-        ),
+        (evaluate, [*score, "--pool", "max"], "was made with pool avg"),
         (evaluate, ["--dataset", tmp_path, "--model", small_checkpoint], "query: no such folder"),
         (evaluate, ["--dataset", dataset], "required: --model"),
         (evaluate, ["--model", small_checkpoint, "--output_dir", tmp_path], "metrics.json exists"),

@@ -5,11 +5,7 @@ from dataclasses import dataclass
 
 from mgn.system.errors import InputError
 
-MEAN = (
-    0.485,
-    0.456,
-    0.406,
-)  # RGB, of images in 0 to 1: ImageNet's, as every MGN was trained with
+MEAN = (0.485, 0.456, 0.406)  # RGB, of images in 0 to 1: ImageNet's, as every MGN was trained with
 STD = (0.229, 0.224, 0.225)
 EMBEDDING_SIZE = 2048  # eight heads of 256
 HEIGHT, WIDTH = 384, 128  # pixels; arXiv:1804.01438, section 4

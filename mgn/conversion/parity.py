@@ -11,7 +11,7 @@ from mgn.config import NetworkOptions
 from mgn.conversion.torch_mgn import TorchMGN
 from mgn.data.demo import draw_image
 from mgn.data.images import normalise, resize
-from mgn.network import HEADS, mgn
+from mgn.network.architecture import HEADS, inference_network
 from mgn.system.errors import CheckError
 
 _TINY = 1e-30  # for a head that is 0 everywhere
@@ -33,7 +33,7 @@ def build_graph(options: NetworkOptions) -> tuple[tf.Graph, list[tf.Variable]]:
         images = tf.identity(normalise(resize(raw_images, options.height, options.width)), IMAGES)
         images.set_shape([None, options.height, options.width, 3])
         tf.set_random_seed(0)  # for a variable that a file lacks, as allowed
-        outputs = mgn(images, options.num_classes, False, options.pool, options.reduction)
+        outputs = inference_network(images, options, classifiers=True)
         for kind, tensors in (("feature", outputs.features), ("logits", outputs.logits)):
             for head, tensor in zip(HEADS, tensors or [None] * len(HEADS), strict=True):
                 if tensor is not None:

@@ -17,7 +17,7 @@ from mgn.network.architecture import BODIES
 from mgn.weights.coverage import Coverage
 
 _TOLD_APART = {  # what a family's name leaves open
-    "ResNet-50 of torchvision or torchreid": "torchvision's v1 and v2 have the same keys and shapes",
+    "ResNet-50 of torchvision or torchreid": "torchvision's v1 and v2 have the same keys and shapes"
 }
 _PARTS = (
     *(("stem" if body == "backbone" else body, (body,)) for body in BODIES),

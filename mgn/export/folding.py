@@ -4,8 +4,7 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 from tensorflow.python.framework import tensor_util
 
-from mgn.network import mgn
-from mgn.network.architecture import DTYPES
+from mgn.network.architecture import DTYPES, inference_network
 from mgn.network.winograd import CHANNELS, convolve_transformed, transform
 from mgn.system.session import new_session
 from mgn.weights import checkpoints
@@ -28,7 +27,7 @@ def frozen_network(
     options = checkpoint.options
     with tf.Graph().as_default() as graph:
         images = tf.placeholder(tf.float32, [None, options.height, options.width, 3], name=INPUT)
-        tf.identity(mgn(images, 0, False, options.pool, options.reduction).embedding, OUTPUT)
+        tf.identity(inference_network(images, options).embedding, OUTPUT)
         variables = tf.global_variables()
     with new_session(graph, rewrite=False) as session:
         checkpoints.restore(session, checkpoint, variables)

@@ -11,7 +11,7 @@ from mgn.config.options import EXPORT_MAX_PIXELS, HEIGHT, WIDTH
 from mgn.data.images import normalise, resize
 from mgn.inference.exported import load_saved_model, read_graph_def, saved_model_folder, session_of
 from mgn.inference.graph import OUTPUTS, PLAIN, PRE_POST, build
-from mgn.network import mgn
+from mgn.network.architecture import inference_network
 from mgn.system.errors import ImageError, InputError
 from mgn.system.session import new_session
 from mgn.weights import checkpoints
@@ -167,16 +167,9 @@ def _exported(path: Path) -> Path | None:
 def session_of_checkpoint(checkpoint: checkpoints.Checkpoint) -> tf.Session:
     """A session on a fresh plain graph, with the checkpoint's weights."""
     checkpoint.check_whole()
-    options, no_classifiers = checkpoint.options, 0
+    options = checkpoint.options
     with tf.Graph().as_default() as graph:
-        build(
-            PLAIN,
-            options,
-            "float32",
-            lambda images: (
-                mgn(images, no_classifiers, False, options.pool, options.reduction).embedding
-            ),
-        )
+        build(PLAIN, options, "float32", lambda x: inference_network(x, options).embedding)
         variables = tf.global_variables()
     session = new_session(graph)
     checkpoints.restore(session, checkpoint, variables)

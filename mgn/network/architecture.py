@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import tensorflow.compat.v1 as tf
 
-from mgn.config.options import EMBEDDING_SIZE
+from mgn.config.options import EMBEDDING_SIZE, NetworkOptions
 from mgn.network.layers import batch_norm, conv2d, linear, prelu
 
 
@@ -69,6 +69,7 @@ def mgn(
     images: tf.Tensor,
     num_classes: int,
     training: bool,
+    *,
     pool: str = "avg",
     reduction: str = "relu",
     zero_init_residual: bool = False,
@@ -88,7 +89,7 @@ def mgn(
         precision: "float32", "bfloat16" or "float16": of the convolutions; variables, statistics,
             heads and what comes out are float32.
         sync_batch_norm: batch statistics over the images of all replicas.
-        winograd: 3×3 convolutions of many channels by fewer multiplications; see `mgn.winograd`.
+        winograd: 3×3 convolutions of many channels by fewer multiplications; see `winograd.convolve`.
     """
     mode = Mode(training, zero_init_residual, sync_batch_norm, winograd)
     seen = head_inputs(tf.cast(images, DTYPES[precision]), mode)
@@ -99,6 +100,20 @@ def mgn(
         if num_classes:
             logits.append(linear(feature, h.classifier, num_classes))
     return Outputs(tf.concat(features, axis=1), features, logits)
+
+
+def inference_network(
+    images: tf.Tensor, options: NetworkOptions, classifiers: bool = False
+) -> Outputs:
+    """The network as a checkpoint's options describe it, with running statistics.
+
+    Args:
+        images: float32 [N, options.height, options.width, 3], normalised RGB.
+        options: of the checkpoint.
+        classifiers: with its logits too, if it has any.
+    """
+    num_classes = options.num_classes if classifiers else 0
+    return mgn(images, num_classes, False, pool=options.pool, reduction=options.reduction)
 
 
 def head_inputs(images: tf.Tensor, mode: Mode) -> dict[str, tf.Tensor]:

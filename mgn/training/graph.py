@@ -68,16 +68,8 @@ def build_train_graph(
         (with L2, as PyTorch's optimisers), the batch-norm updates and the moving average. `total`
         and `grad_norm` are without L2.
     """
-    options = {name: getattr(config, name) for name in ("precision", "sync_batch_norm", "winograd")}
-    outputs = mgn(
-        images,
-        num_classes,
-        True,
-        config.pool,
-        config.reduction,
-        config.zero_init_residual,
-        **options,
-    )
+    names = "pool", "reduction", "zero_init_residual", "precision", "sync_batch_norm", "winograd"
+    outputs = mgn(images, num_classes, True, **{name: getattr(config, name) for name in names})
     step = tf.train.get_or_create_global_step()
     losses = total_loss(
         outputs.features[:TRIPLET_HEADS],

@@ -57,11 +57,7 @@ def test_junk_and_distractors_are_in_the_gallery_only(dataset):
     assert min(identities(dataset / "bounding_box_train") | identities(dataset / "query")) > 0
     assert {
         camera for person, camera, _ in listing(dataset / "bounding_box_test") if person <= 0
-    } == {
-        1,
-        2,
-        3,
-    }
+    } == {1, 2, 3}
 
 
 def test_train_and_test_identities_are_disjoint(dataset):

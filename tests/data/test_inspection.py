@@ -151,10 +151,7 @@ def test_identities_and_cameras(copy, capsys):
     assert findings["test identities under one camera only"][2] == ["person 12"]
     assert [
         Path(line).name[:7] for line in findings["queries without a match in another camera"][2]
-    ] == [
-        "0011_c2",
-        "0012_c1",
-    ]
+    ] == ["0011_c2", "0012_c1"]
     findings = examine(capsys, copy, "--batch_images", 3)[1]
     assert findings["training identities with fewer than 3 images"] == ("ok", 0, [])
     findings = examine(capsys, copy, "--batch_images", 7)[1]

@@ -90,12 +90,7 @@ def test_a_plain_pb_alone_gives_the_published_embedding(tmp_path, full_checkpoin
 
 def test_a_pre_post_pb_alone_gives_its_sources_embedding(tmp_path, small_graphs, small_checkpoint):
     batch = np.stack(images()[:2])
-    sizes = {
-        "one": batch[:1],
-        "both": batch,
-        "odd": images()[2][None],
-        "wide": images()[3][None],
-    }
+    sizes = {"one": batch[:1], "both": batch, "odd": images()[2][None], "wide": images()[3][None]}
     got = run_as_stranger(tmp_path, small_graphs(PRE_POST), "result_embedding", **sizes)
     source = load_embedder(small_checkpoint)
     for name, arrays in sizes.items():
@@ -166,12 +161,7 @@ def test_the_graph_holds_what_inference_needs_and_its_description(
         described["num_classes"],
         described["height"],
         described["width"],
-    ) == (
-        form,
-        10,
-        96,
-        32,
-    )
+    ) == (form, 10, 96, 32)
     assert described["embedding_order"][3] == "f0_p2"
     weights_file = Path(f"{small_checkpoint}.data-00000-of-00001")
     assert described["source_sha256"] == hashlib.sha256(weights_file.read_bytes()).hexdigest()

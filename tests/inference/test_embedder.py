@@ -31,9 +31,8 @@ def as_mgn_reid_did(images):
     """Its preprocessing (TensorFlow's old bilinear), both halves of one batch, its names."""
     resized = tf.identity(tf.image.resize_images(images, [384, 128]), "resize_image")
     normal = tf.div(resized / 255 - [0.485, 0.456, 0.406], [0.229, 0.224, 0.225], name="image_norm")
-    both = mgn(
-        tf.concat([normal, tf.image.flip_left_right(normal)], 0), 10, False, "avg", "prelu"
-    ).embedding
+    whole = tf.concat([normal, tf.image.flip_left_right(normal)], 0)
+    both = mgn(whole, 10, False, reduction="prelu").embedding
     both = tf.identity(both, "person_embedding")
     count = tf.shape(both)[0] // 2
     original = tf.identity(both[:count, :], "original_embedding")
@@ -78,7 +77,7 @@ def test_mgn_reids_graph_with_pre_and_post_embeds_as_it_is(theirs, dataset, tmp_
 
 def test_its_plain_graph_of_any_size_gets_our_preprocessing(tmp_path):
     def build(images):
-        tf.identity(mgn(images, 10, False, "avg", "prelu").embedding, "person_embedding")
+        tf.identity(mgn(images, 10, False, reduction="prelu").embedding, "person_embedding")
 
     arrays = seeded_variables("lwplw_prelu", 10)
     freeze(tmp_path / "model.pb", arrays, build, "person_embedding")

@@ -30,7 +30,7 @@ def test_forward_is_mgn_pytorchs(keys, pool, reduction, expected):
         .transpose(0, 2, 3, 1)
     )
     images = tf.placeholder(tf.float32, [None, 384, 128, 3])
-    outputs = network.mgn(images, 751, False, pool, reduction)
+    outputs = network.mgn(images, 751, False, pool=pool, reduction=reduction)
     with new_session(images.graph, rewrite=False) as session:
         operations = len(session.graph.get_operations())
         weights.assign(session, arrays)

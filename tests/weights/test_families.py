@@ -87,11 +87,7 @@ def test_a_family_is_known_and_covered(make, name, kind, pool):
         ),
         ("fastreid_ea06ead", ["IBN-a", "GeM", "no ReLU", "own mean"], ["BNNeck", "LUPerson"]),
         ("fastreid_v0.1.1", ["IBN-a", "GeM", "BNNeck", "own mean"], ["no ReLU", "LUPerson"]),
-        (
-            "fastreid_LUPerson",
-            ["GeM", "(LUPerson)", "no ReLU", "own mean"],
-            ["IBN-a", "BNNeck"],
-        ),
+        ("fastreid_LUPerson", ["GeM", "(LUPerson)", "no ReLU", "own mean"], ["IBN-a", "BNNeck"]),
     ],
 )
 def test_fast_reids_networks_are_refused_with_what_differs(keys, terms, absent):
