@@ -33,11 +33,9 @@ class Losses(NamedTuple):
 def pairwise_distances(features: tf.Tensor) -> tf.Tensor:
     """Euclidean distances between all rows: float32 [B, D] to [B, B]."""
     squares = tf.reduce_sum(tf.square(features), axis=1, keepdims=True)
-    squared = (
-        squares + tf.transpose(squares) - 2.0 * tf.matmul(features, features, transpose_b=True)
-    )
-    # The root's gradient is infinite at 0, where the diagonal lies; clipping gives it gradient 0
-    # there.
+    products = tf.matmul(features, features, transpose_b=True)
+    squared = squares + tf.transpose(squares) - 2.0 * products
+    # The root's gradient is infinite at 0, as on the diagonal; clipping makes it 0 there.
     return tf.sqrt(tf.maximum(squared, _TINY))
 
 
@@ -54,7 +52,8 @@ def batch_hard_triplet(features: tf.Tensor, labels: tf.Tensor, margin: float | N
         margin.
     """
     positive, negative = hardest(features, labels)
-    return _triplet(positive - negative, margin)
+    difference = positive - negative
+    return tf.nn.softplus(difference) if margin is None else tf.nn.relu(difference + margin)
 
 
 def hardest(features: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -64,10 +63,6 @@ def hardest(features: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tenso
     positive = tf.reduce_max(tf.where(same, distances, tf.zeros_like(distances)), axis=1)
     far = tf.fill(tf.shape(distances), distances.dtype.max)
     return positive, tf.reduce_min(tf.where(same, far, distances), axis=1)
-
-
-def _triplet(difference: tf.Tensor, margin: float | None) -> tf.Tensor:
-    return tf.nn.softplus(difference) if margin is None else tf.nn.relu(difference + margin)
 
 
 def softmax_cross_entropy(
@@ -99,25 +94,33 @@ def total_loss(
     label_smoothing: float = 0.0,
     cross_entropy_weight: float = 1.0,
 ) -> Losses:
-    """Weighted sum of the mean softmax loss of all heads and the mean triplet loss of whole-map heads.
+    """Weighted sum of the mean softmax loss of all heads and the mean triplet loss of whole maps.
 
     Triplets are mined over the images of all replicas: each computes the same loss from all
     features.
     """
     everybody = replicas.gather(labels)
+    # Softmax: each replica's share of the mean over all images and heads, then their sum.
     images = tf.cast(tf.size(everybody), tf.float32)
-    own = [tf.reduce_sum(softmax_cross_entropy(x, labels, label_smoothing)) for x in logits]
-    own_cross_entropy = tf.add_n(own) / images / len(logits)
+    sums = [tf.reduce_sum(softmax_cross_entropy(x, labels, label_smoothing)) for x in logits]
+    own_cross_entropy = tf.add_n(sums) / images / len(logits)
     (cross_entropy,) = replicas.sums([own_cross_entropy])
-    pairs = [hardest(replicas.gather(x), everybody) for x in triplet_features]
-    positives, negatives = (
-        tf.stack(distances) for distances in zip(*pairs, strict=True)
-    )  # [heads, B]
-    triplet = tf.reduce_mean(_triplet(positives - negatives, margin))
-    active = tf.cast(positives - negatives + (margin or 0.0) > 0, tf.float32)
-    mining = Mining(*(tf.reduce_mean(x) for x in (active, positives, negatives)))
+    # Triplet: each head by itself, then the mean over anchors and heads.
+    gathered = [replicas.gather(features) for features in triplet_features]
+    triplets = [batch_hard_triplet(features, everybody, margin) for features in gathered]
+    triplet = tf.reduce_mean(tf.stack(triplets))
+    # Their weighted sum; a replica differentiates its own share of the softmax loss.
     weighted = triplet_weight * triplet
     total = cross_entropy_weight * cross_entropy + weighted
-    return Losses(
-        cross_entropy, triplet, total, cross_entropy_weight * own_cross_entropy + weighted, mining
-    )
+    objective = cross_entropy_weight * own_cross_entropy + weighted
+    return Losses(cross_entropy, triplet, total, objective, _mining(gathered, everybody, margin))
+
+
+def _mining(
+    triplet_features: Sequence[tf.Tensor], labels: tf.Tensor, margin: float | None
+) -> Mining:
+    pairs = [hardest(features, labels) for features in triplet_features]
+    positives = tf.stack([positive for positive, _ in pairs])  # [heads, B]
+    negatives = tf.stack([negative for _, negative in pairs])
+    active = tf.cast(positives - negatives + (margin or 0.0) > 0, tf.float32)
+    return Mining(*(tf.reduce_mean(x) for x in (active, positives, negatives)))

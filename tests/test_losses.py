@@ -91,3 +91,13 @@ def test_cross_entropy_against_the_definition(smoothing):
             losses.softmax_cross_entropy(tf.constant(logits), tf.constant(labels), smoothing)
         )
     assert got == pytest.approx(-(target * log_probability).sum(axis=1), rel=1e-9)
+
+
+def test_training_computes_its_triplet_loss_through_the_function_that_is_tested(monkeypatch):
+    """With another function in its place, the loss and its total are that function's."""
+    monkeypatch.setattr(losses, "batch_hard_triplet", lambda features, *_: 0.0 * features[:, 0] + 7)
+    features, labels = tf.constant([[0.0], [1.0], [3.0], [7.0]]), tf.constant([0, 0, 1, 1])
+    found = losses.total_loss([features], [tf.zeros([4, 2])], labels, 0.5, 2.0)
+    with tf.Session() as session:
+        triplet, total = session.run([found.triplet, found.total])
+    assert triplet == 7 and total == pytest.approx(14 + np.log(2))
