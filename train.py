@@ -4,63 +4,40 @@ import sys
 from pathlib import Path
 
 from mgn.config import RECIPES, TrainConfig, parsing
-from mgn.config.options import OPTIMIZERS, POOLS, PRECISIONS, REDUCTIONS, SCHEDULES
 from mgn.config.recipes import RECIPE_NOTES
 from mgn.config.settings import new_run, resumed_run
 from mgn.system import cli
 
-CHOICES = {
-    "recipe": tuple(RECIPES),
-    "optimizer": OPTIMIZERS,
-    "pool": POOLS,
-    "reduction": REDUCTIONS,
-    "precision": PRECISIONS,
-    "schedule": SCHEDULES,
-}
-UNTRAINED = """warning: recipe {} expects pretrained weights and learns little without them; make them with
+UNTRAINED = """\
+warning: recipe {} expects pretrained weights and learns little without them; make them with
   python convert_pytorch_weights.py --pt_model_path resnet50.pth --checkpoint pretrained/resnet50
 and add --init_checkpoint pretrained/resnet50; or use --recipe scratch"""
-OTHER_REPLICAS = (
-    "note: the run was on {} replicas and is on {} now: near the same figures, not the same bits"
-)
 
 
 def main(arguments: list[str]) -> int:
     """Parse, check, train, print the tables."""
     flags = parse(arguments)
-    began, train_dir = resumed_run(flags) if flags["resume"] else new_run(flags)
-    config, start = began.config, began.init_checkpoint
-    if config.pretrained and not (start or flags["resume"]):
+    settings, train_dir = resumed_run(flags) if flags["resume"] else new_run(flags)
+    config = settings.config
+    if config.pretrained and not (settings.init_checkpoint or flags["resume"]):
         print(UNTRAINED.format(config.recipe), file=sys.stderr)
 
     from mgn.data.demo import checked_dataset
 
-    dataset = checked_dataset(began.dataset, "train")
+    settings = settings._replace(dataset=checked_dataset(settings.dataset, "train"))
 
-    from mgn.system.session import describe_devices, has_gpu
+    from mgn.system.session import describe_devices
     from mgn.training import run
-    from mgn.training.distribution import place
+    from mgn.training.distribution import notes, place
 
     print(describe_devices(), flush=True)
     placement = place(flags["replicas"], config.xla)
-    if placement.is_chief and began.replicas not in (None, placement.share.total):
-        print(OTHER_REPLICAS.format(began.replicas, placement.share.total), file=sys.stderr)
-    if config.sync_batch_norm and placement.share.total == 1:
-        print("note: --sync_batch_norm has an effect with several replicas only", file=sys.stderr)
-    if config.winograd and has_gpu():
-        print(
-            "note: --winograd is for CPUs; on GPUs cuDNN chooses such algorithms itself",
-            file=sys.stderr,
-        )
-    scored = run.train(
-        config, dataset, train_dir, flags["resume"], start, began.fresh_classifier, placement
-    )
-    if not placement.is_chief:
-        return cli.DONE
-    print(
-        f"\nthe run is in {train_dir}: checkpoints, metrics.jsonl, TensorBoard events, results.txt"
-    )
-    print(f"\n{run.report(scored)}", end="")
+    for note in notes(settings, placement):
+        print(f"note: {note}", file=sys.stderr)
+    scored = run.train(settings, train_dir, flags["resume"], placement)
+    if placement.is_chief:
+        left = "checkpoints, metrics.jsonl, TensorBoard events, results.txt"
+        print(f"\nthe run is in {train_dir}: {left}\n\n{run.report(scored)}", end="")
     return cli.DONE
 
 
@@ -68,7 +45,8 @@ def parse(arguments: list[str]) -> dict:
     """Flags as a dictionary; an option that was not given is absent."""
     recipes = "\n".join(f"  {name:<14}{note}" for name, note in RECIPE_NOTES.items())
     parser = cli.Parser(
-        "Train MGN (arXiv:1804.01438) on Market-1501, or on the demo set drawn on the spot.",
+        "Train MGN (arXiv:1804.01438) on Market-1501, or on the demo set drawn on the spot."
+        " Options in groups come from the recipe unless given.",
         epilog=f"recipes, and the Market-1501 result each aims at, without re-ranking:\n{recipes}",
     )
     run = parser.add_argument_group("the run")
@@ -101,8 +79,7 @@ def parse(arguments: list[str]) -> dict:
     run.add_argument(
         "--resume", action="store_true", help="go on with the run in --train_dir, as it began"
     )
-    options = parser.add_argument_group("options, each from the recipe unless given")
-    parsing.add_dataclass_options(options, TrainConfig, CHOICES)
+    parsing.add_dataclass_options(parser, TrainConfig, {"recipe": tuple(RECIPES)})
     return vars(parser.parse_args(arguments))
 
 

@@ -171,7 +171,7 @@ def test_resume_with_another_data_set_is_refused(trained, dataset, tmp_path, cap
 
 
 def test_a_signal_saves_and_says_how_to_go_on(dataset, tmp_path):
-    """In a process of its own; `test_resume.py` sends both signals within one."""
+    """In a process of its own; `training/test_run.py` sends both signals within one."""
     command = [
         sys.executable,
         "train.py",
@@ -209,7 +209,7 @@ def test_wrong_flags_to_train(tmp_path, trained, capsys, monkeypatch):
         (["--batch_id", "4"], "unrecognized arguments: --batch_id"),
         (["--train_dir", trained], "is not empty: add --resume"),
         (["--resume"], "name the run with --train_dir"),
-        (["--resume", "--train_dir", "empty"], "config.json: is not there"),
+        (["--resume", "--train_dir", "empty"], "config.json: no such file"),
         (["--precision", "float64"], "argument --precision"),
         (["--milestones", "4,x"], "argument --milestones: '4,x' is not a list"),
         (["--fresh_classifier"], "goes with --init_checkpoint"),

@@ -14,18 +14,30 @@ _METAVARS = {float: "X", float | None: "X", bool: "true|false", tuple[int, ...]:
 
 
 def add_dataclass_options(
-    parser: argparse._ActionsContainer, options: type, choices: Mapping[str, Sequence[str]]
+    parser: argparse.ArgumentParser, options: type, choices: Mapping[str, Sequence[str]]
 ) -> None:
-    """One flag a field, with the field's name, type and help; a flag that is not given stays absent."""
+    """One flag a field, with its name, type and help, in its group; absent where not given.
+
+    Args:
+        parser: gets the groups.
+        options: dataclass whose fields have a group, a help text and what they may be.
+        choices: of fields that do not know theirs.
+    """
+    groups = {}
     for field in dataclasses.fields(options):
-        parser.add_argument(
+        group, text, allowed = (field.metadata[name] for name in ("group", "help", "allowed"))
+        if group not in groups:
+            groups[group] = parser.add_argument_group(group)
+        names = allowed if field.type is str else ()
+        names = choices.get(field.name, names) or None
+        flag = {"nargs": "?", "const": True} if field.type is bool else {"choices": names}
+        groups[group].add_argument(
             f"--{field.name}",
             type=_TYPES[field.type],
-            choices=choices.get(field.name),
             default=argparse.SUPPRESS,
-            help=field.metadata["help"],
-            **({"nargs": "?", "const": True} if field.type is bool else {}),
-            metavar=None if field.name in choices else _METAVARS.get(field.type, "N"),
+            help=text,
+            metavar=None if names else _METAVARS.get(field.type, "N"),
+            **flag,
         )
 
 
@@ -57,7 +69,8 @@ def add_export_options(parser: argparse.ArgumentParser) -> None:
         "--precision",
         choices=PRECISIONS,
         default=PRECISIONS[0],
-        help="type of the weights: bfloat16 for CPUs with AVX-512 BF16 or AMX and new GPUs, float16 for GPUs",
+        help="type of the weights: bfloat16 for CPUs with AVX-512 BF16 or AMX and new GPUs,"
+        " float16 for GPUs",
     )
     parser.add_argument(
         "--winograd",
@@ -75,9 +88,7 @@ def parse_export(parser: argparse.ArgumentParser, arguments: list[str]) -> argpa
     flags = parser.parse_args(arguments)
     refuse_existing(flags.pb_path, flags.overwrite)
     if flags.pb_path.suffix != ".pb":
-        raise InputError(
-            f"--pb_path {flags.pb_path}: must end in .pb, by which other tools know it"
-        )
+        raise InputError(f"--pb_path {flags.pb_path}: must end in .pb, as other tools expect")
     return flags
 
 

@@ -66,9 +66,12 @@ RECIPES = {
 }
 RECIPE_NOTES = {  # what each aims at on Market-1501, without re-ranking, and who published it
     "demo": "minutes on two cores, on the embedded drawn set; no published figure",
-    "scratch": "no pretrained weights; small images; no published figure (doc/results.md has ours)",
+    "scratch": "no pretrained weights, small images; no published figure (ours: doc/results.md)",
     "paper": "mAP 86.9, rank@1 95.7 (arXiv:1804.01438); re-implementations of it report less",
-    "seathiefwang": "re-ranked mAP 93.8, rank@1 95.8 (MGN-pytorch); lwplw's run, P=8: mAP 87.9, rank@1 94.9",
-    "lwplw": "re-ranked mAP 94.7, rank@1 96.1 (lwplw/reid-mgn, PReLU; without re-ranking not published)",
-    "strong": "fast-reid's settings on MGN's network; fast-reid's own (IBN-a, GeM): mAP 89.8, rank@1 95.8",
+    "seathiefwang": "re-ranked mAP 93.8, rank@1 95.8 (MGN-pytorch);"
+    " lwplw's run, P=8: mAP 87.9, rank@1 94.9",
+    "lwplw": "re-ranked mAP 94.7, rank@1 96.1 (lwplw/reid-mgn, PReLU;"
+    " without re-ranking not published)",
+    "strong": "fast-reid's settings on MGN's network;"
+    " fast-reid's own (IBN-a, GeM): mAP 89.8, rank@1 95.8",
 }

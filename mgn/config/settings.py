@@ -11,62 +11,13 @@ from mgn.system.errors import InputError
 from mgn.system.files import is_unused, next_free, read_json, write_json
 
 CONFIG = "config.json"  # in a train_dir
-
-
-class RunSettings(NamedTuple):
-    """With what a run began."""
-
-    config: TrainConfig
-    dataset: Path | None  # None: the demo set, to be drawn yet
-    init_checkpoint: str | None = None
-    fresh_classifier: bool = False  # of `init_checkpoint`: left out
-    replicas: int | None = None  # in all: others add in another order, on other batch statistics
-
-
-def write_config(train_dir: Path, began: RunSettings) -> None:
-    """Record what the run needs to go on, and others to repeat it; paths become absolute."""
-    start = began.init_checkpoint and str(Path(began.init_checkpoint).resolve())
-    values = {"dataset": str(Path(began.dataset).resolve()), "init_checkpoint": start}
-    values |= {"fresh_classifier": began.fresh_classifier, "replicas": began.replicas}
-    values |= dataclasses.asdict(began.config)
-    write_json(Path(train_dir) / CONFIG, values, overwrite=True)
-
-
-def read_config(path: Path) -> RunSettings:
-    """What `write_config` wrote.
-
-    Raises:
-        InputError: no such file, or not one of ours.
-    """
-    if not path.is_file():
-        raise InputError(
-            f"{path}: is not there, or no file, so there is no run to go on with or to repeat"
-        )
-    values = read_json(path)
-    dataset, start = values.pop("dataset", None), values.pop("init_checkpoint", None)
-    fresh, replicas = bool(values.pop("fresh_classifier", False)), values.pop("replicas", None)
-    if not isinstance(dataset, str):
-        raise InputError(f"{path}: does not say which data set the run is trained on")
-    try:
-        return RunSettings(TrainConfig.from_dict(values), Path(dataset), start, fresh, replicas)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from None
-
-
 # When resuming: how long, what is kept, and how it is looked at; not what a step does.
-FREE_TO_CHANGE = (
-    "max_steps",
-    "epochs",
-    "eval_every",
-    "early_stop",
-    "save_every",
-    "keep_checkpoints",
-    "cache",
+_FREE_TO_CHANGE = (
+    *("max_steps", "epochs", "eval_every", "early_stop"),
+    *("save_every", "keep_checkpoints", "cache"),
 )
-
-
 # What has an effect only with another option: flag, what it goes with, whether that is so.
-WITHOUT_EFFECT = (
+_WITHOUT_EFFECT = (
     ("gamma", "--schedule step", lambda c: c.schedule == "step"),
     ("milestones", "--schedule step", lambda c: c.schedule == "step"),
     ("cosine_start", "--schedule cosine", lambda c: c.schedule == "cosine"),
@@ -79,50 +30,113 @@ WITHOUT_EFFECT = (
 )
 
 
+class RunSettings(NamedTuple):
+    """What a run is begun with, and what it needs to be resumed or repeated."""
+
+    config: TrainConfig
+    dataset: Path | None  # None: the demo set, to be drawn yet
+    init_checkpoint: str | None = None
+    fresh_classifier: bool = False  # of `init_checkpoint`: left out
+    replicas: int | None = None  # in all: others add in another order, on other batch statistics
+
+
+def write_config(train_dir: Path, settings: RunSettings) -> None:
+    """Record the settings of a run in its folder; paths become absolute."""
+    start = settings.init_checkpoint
+    values = {
+        "dataset": str(Path(settings.dataset).resolve()),
+        "init_checkpoint": start and str(Path(start).resolve()),
+        "fresh_classifier": settings.fresh_classifier,
+        "replicas": settings.replicas,
+        **dataclasses.asdict(settings.config),
+    }
+    write_json(Path(train_dir) / CONFIG, values, overwrite=True)
+
+
+def read_config(path: Path) -> RunSettings:
+    """What `write_config` wrote.
+
+    Raises:
+        InputError: no such file, or not one of ours.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: no such file: there is no run to resume or to repeat")
+    values = read_json(path)
+    dataset = values.pop("dataset", None)
+    if not isinstance(dataset, str):
+        raise InputError(f"{path}: does not say which data set the run is trained on")
+    start = values.pop("init_checkpoint", None)
+    fresh = bool(values.pop("fresh_classifier", False))
+    replicas = values.pop("replicas", None)
+    try:
+        return RunSettings(TrainConfig.from_dict(values), Path(dataset), start, fresh, replicas)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+
+
 def new_run(flags: dict) -> tuple[RunSettings, Path]:
-    """What a fresh run begins with, and its folder."""
+    """The settings of a new run, and its folder.
+
+    Args:
+        flags: those of `train.py`; an option of `TrainConfig` that was not given is absent.
+
+    Raises:
+        InputError: flags that do not go together, or a folder that is not empty.
+    """
+    # Options: those of a recipe or of another run, changed by flags.
     if flags["config"]:
         if "recipe" in flags:
             raise InputError("--recipe: not with --config, which has all options")
-        began = read_config(flags["config"])
+        settings = read_config(flags["config"])
     else:
         name = flags.get("recipe") or ("seathiefwang" if flags["dataset"] else "demo")
-        began = RunSettings(RECIPES[name], None)
-    given = {n: flags[n] for n in ("dataset", "init_checkpoint", "fresh_classifier") if flags[n]}
-    fields = {field.name for field in dataclasses.fields(TrainConfig)}
-    config = dataclasses.replace(began.config, **{k: v for k, v in flags.items() if k in fields})
-    began = began._replace(config=config, **given)
-    for name, other, has_effect in WITHOUT_EFFECT:
+        settings = RunSettings(RECIPES[name], None)
+    config = dataclasses.replace(settings.config, **_options_in(flags))
+    # What the run starts from: the same.
+    names = "dataset", "init_checkpoint", "fresh_classifier"
+    given = {name: flags[name] for name in names if flags[name]}
+    settings = settings._replace(config=config, **given)
+    for name, other, has_effect in _WITHOUT_EFFECT:
         if name in flags and not has_effect(config):
             sys.stderr.write(f"note: --{name} has an effect with {other} only\n")
-    if began.fresh_classifier and not began.init_checkpoint:
+    if settings.fresh_classifier and not settings.init_checkpoint:
         raise InputError("--fresh_classifier: goes with --init_checkpoint")
     train_dir = flags["train_dir"] or next_free(Path("runs"), config.recipe)
     if not is_unused(train_dir):
-        raise InputError(
-            f"--train_dir {train_dir} is not empty: add --resume to go on, or name another folder"
-        )
-    return began, train_dir
+        advice = "add --resume to go on, or name another folder"
+        raise InputError(f"--train_dir {train_dir} is not empty: {advice}")
+    return settings, train_dir
 
 
 def resumed_run(flags: dict) -> tuple[RunSettings, Path]:
-    """The same of the run in --train_dir; only its length, and where its data set lies, may differ."""
+    """The settings of the run in `--train_dir`, and that folder.
+
+    Its length, and where its data set lies, may differ from what it began with.
+
+    Raises:
+        InputError: there is no run, or a flag that would make it another one.
+    """
     if flags["train_dir"] is None:
         raise InputError("--resume: name the run with --train_dir")
     for name in ("init_checkpoint", "fresh_classifier", "config"):
         if flags[name]:
-            raise InputError(
-                f"--{name}: a run that is resumed has its weights and options; leave it out"
-            )
-    began = read_config(flags["train_dir"] / CONFIG)
-    config = began.config
-    changed = {n: flags[n] for n in vars(config) if n in flags and flags[n] != getattr(config, n)}
+            raise InputError(f"--{name}: a resumed run has its weights and options; leave it out")
+    settings = read_config(flags["train_dir"] / CONFIG)
+    config = settings.config
     # A cosine ends with the epochs: more of them are another schedule.
-    free = set(FREE_TO_CHANGE) - ({"epochs"} if config.schedule == "cosine" else set())
-    if conflicts := [n for n in changed if n not in free]:
-        said = "; ".join(
-            f"--{n} {changed[n]}: the run began with {getattr(config, n)}" for n in conflicts
-        )
-        raise InputError(f"{said}; leave {' and '.join(f'--{n}' for n in conflicts)} out")
-    config, dataset = dataclasses.replace(config, **changed), flags["dataset"] or began.dataset
-    return began._replace(config=config, dataset=dataset), flags["train_dir"]
+    free = set(_FREE_TO_CHANGE) - ({"epochs"} if config.schedule == "cosine" else set())
+    changed = _options_in(flags)
+    conflicts = [n for n in changed if changed[n] != getattr(config, n) and n not in free]
+    if conflicts:
+        told = [f"--{n} {changed[n]}: the run began with {getattr(config, n)}" for n in conflicts]
+        named = " and ".join(f"--{n}" for n in conflicts)
+        raise InputError(f"{'; '.join(told)}; leave {named} out")
+    config = dataclasses.replace(config, **changed)
+    dataset = flags["dataset"] or settings.dataset
+    return settings._replace(config=config, dataset=dataset), flags["train_dir"]
+
+
+def _options_in(flags: dict) -> dict:
+    """The options of a `TrainConfig` that were given, in its order."""
+    names = [field.name for field in dataclasses.fields(TrainConfig)]
+    return {name: flags[name] for name in names if name in flags}

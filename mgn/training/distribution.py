@@ -1,4 +1,4 @@
-"""Where the replicas of a step run: on one device, on all GPUs of a box, or on the boxes of a cluster."""
+"""Where the replicas of a step run: on one device, on all GPUs of a machine, or on a cluster."""
 
 import json
 import logging
@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import tensorflow.compat.v1 as tf
 
+from mgn.config.settings import RunSettings
 from mgn.data.sampling import Share
 from mgn.system.errors import InputError
 from mgn.system.session import has_gpu, session_config
@@ -62,10 +63,23 @@ def place(replicas: int | None = None, xla: bool = False) -> Placement:
     if not gpus:
         config.device_count["CPU"] = count
     kind = "gpu" if gpus else "cpu"
+    devices = [f"/{kind}:{i}" for i in range(count)]
     with tf.Graph().as_default():  # or it would be one for eager execution
-        return Placement(
-            tf.distribute.MirroredStrategy([f"/{kind}:{i}" for i in range(count)]), config
-        )
+        return Placement(tf.distribute.MirroredStrategy(devices), config)
+
+
+def notes(settings: RunSettings, placement: Placement) -> list[str]:
+    """What the user of these settings may not expect where they run."""
+    found = []
+    total = placement.share.total
+    if placement.is_chief and settings.replicas not in (None, total):
+        began = f"the run was on {settings.replicas} replicas and is on {total} now"
+        found.append(f"{began}: near the same figures, not the same bits")
+    if settings.config.sync_batch_norm and total == 1:
+        found.append("--sync_batch_norm has an effect with several replicas only")
+    if settings.config.winograd and has_gpu():
+        found.append("--winograd is for CPUs; on GPUs cuDNN chooses such algorithms itself")
+    return found
 
 
 def one_device(xla: bool = False) -> Placement:
@@ -83,13 +97,12 @@ def _cluster() -> dict | None:
     text = os.environ.get("TF_CONFIG", "").strip()
     try:
         found = json.loads(text) if text else {}
-        addresses = [a for kind in _KINDS for a in found.get("cluster", {}).get(kind, ())]
+        addresses = _addresses(found.get("cluster", {}))
         task = found.get("task", {})
         mine = task and found["cluster"][task["type"]][int(task["index"])]
     except (ValueError, AttributeError, TypeError, LookupError) as error:
-        raise InputError(
-            f"TF_CONFIG: cannot be used ({type(error).__name__}: {error}); see the README"
-        ) from None
+        why = f"{type(error).__name__}: {error}"
+        raise InputError(f"TF_CONFIG: cannot be used ({why}); see the README") from None
     if len(addresses) > 1 and mine not in addresses:
         raise InputError("TF_CONFIG: its task must be one of the cluster's workers; see the README")
     return found if len(addresses) > 1 else None
@@ -97,8 +110,9 @@ def _cluster() -> dict | None:
 
 def _worker(found: dict, config: tf.ConfigProto) -> Placement:
     cluster = {kind: found["cluster"][kind] for kind in _KINDS if kind in found["cluster"]}
-    kind, index = found["task"]["type"], int(found["task"]["index"])
-    addresses = tuple(a for k in _KINDS for a in cluster.get(k, ()))
+    kind = found["task"]["type"]
+    index = int(found["task"]["index"])
+    addresses = tuple(_addresses(cluster))
     mine = cluster[kind][index]
     log.info(f"worker {mine} of {', '.join(addresses)}: waiting until all are there")
     try:
@@ -107,7 +121,12 @@ def _worker(found: dict, config: tf.ConfigProto) -> Placement:
         config = strategy.update_config_proto(config)
         server = tf.train.Server(cluster, kind, index, config=config)
     except (tf.errors.OpError, ValueError, RuntimeError) as error:
-        raise InputError(
-            f"TF_CONFIG: {str(error).splitlines()[0]}; {mine} must be this machine, and the port free"
-        ) from None
+        why = str(error).splitlines()[0]
+        advice = f"{mine} must be this machine, and the port free"
+        raise InputError(f"TF_CONFIG: {why}; {advice}") from None
     return Placement(strategy, config, server.target, addresses.index(mine), addresses)
+
+
+def _addresses(cluster: dict) -> list[str]:
+    """Of every task, in the order of their replicas."""
+    return [address for kind in _KINDS for address in cluster.get(kind, ())]

@@ -46,7 +46,7 @@ def learning_rate_at(step: tf.Tensor, config: TrainConfig, per_epoch: int) -> tf
 
 
 def _cosine(epoch: tf.Tensor, config: TrainConfig) -> tf.Tensor:
-    """Full rate up to `cosine_start`, then half a cosine down to the final rate (arXiv:1608.03983)."""
+    """Full rate up to `cosine_start`, then half a cosine to the final rate (arXiv:1608.03983)."""
     falling = (epoch - config.cosine_start) / (config.epochs - config.cosine_start)
     share = (1.0 + tf.cos(math.pi * tf.clip_by_value(falling, 0.0, 1.0))) / 2.0
     return config.final_learning_rate + (config.learning_rate - config.final_learning_rate) * share
@@ -100,7 +100,7 @@ def build_train_graph(
 
 
 def averaged(train_op: tf.Operation, config: TrainConfig, step: tf.Variable) -> tf.Operation:
-    """A step, and the moving average of the network, which starts as the weights after the first step."""
+    """A step, and the network's moving average, which starts as the weights after the first."""
     if not config.average_decay:
         return train_op
     with tf.control_dependencies([train_op]):

@@ -1,4 +1,4 @@
-"""Optimisers that move as PyTorch's do; L2 belongs to the gradient there, and is added by the caller."""
+"""Optimisers that move as PyTorch's do; the caller adds L2 to the gradient, as there."""
 
 from collections.abc import Sequence
 
@@ -16,9 +16,8 @@ def make_optimizer(
 ) -> tf.train.Optimizer:
     """The optimiser of a configuration; `step` is the number of updates so far, int64 []."""
     if config.optimizer == "sgd":
-        return tf.train.MomentumOptimizer(
-            learning_rate, config.momentum, use_nesterov=config.nesterov
-        )
+        nesterov = config.nesterov
+        return tf.train.MomentumOptimizer(learning_rate, config.momentum, use_nesterov=nesterov)
     return TorchAdam(learning_rate, step, amsgrad=config.optimizer == "amsgrad")
 
 

@@ -4,16 +4,22 @@ import json
 import math
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 import tensorflow.compat.v1 as tf
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from mgn.data.images import denormalise
 from mgn.system.files import atomic_write
+from mgn.system.progress import Progress
+from mgn.training.stepper import Step
 
 METRICS = "metrics.jsonl"
+CURVES = "curves.png"
 
 
 class RunLog:
@@ -24,7 +30,7 @@ class RunLog:
         path = Path(folder) / METRICS
         kept = [line for line in _lines_of(path) if (_step_of(line) or step + 1) <= step]
         self.validations = validations_in(kept)
-        self.imaged = False
+        self.has_image = False
         with atomic_write(path, overwrite=True) as temporary:
             temporary.write_text("".join(kept), encoding="utf-8")
         self._lines = path.open("a", encoding="utf-8")
@@ -44,7 +50,8 @@ class RunLog:
     def write(self, figures: dict, images: int) -> float:
         """Log one step; returns images a second since the step before."""
         now = time.monotonic()
-        speed, self._clock = images / (now - self._clock), now
+        speed = images / (now - self._clock)
+        self._clock = now
         self._add({**figures, "images_per_second": speed})
         return speed
 
@@ -55,15 +62,13 @@ class RunLog:
 
     def write_image(self, step: int, name: str, image: np.ndarray) -> None:
         """Show an image, uint8 RGB [H, W, 3], in TensorBoard."""
-        self.imaged = True
+        self.has_image = True
         encoded = cv2.imencode(".png", image[:, :, ::-1])[1].tobytes()
         height, width, channels = image.shape
-        summary = tf.Summary.Image(
+        shown = tf.Summary.Image(
             height=height, width=width, colorspace=channels, encoded_image_string=encoded
         )
-        self._events.add_summary(
-            tf.Summary(value=[tf.Summary.Value(tag=name, image=summary)]), step
-        )
+        self._events.add_summary(tf.Summary(value=[tf.Summary.Value(tag=name, image=shown)]), step)
 
     def restart_clock(self) -> None:
         """Leave the time since the last step out of the next step's speed."""
@@ -78,19 +83,40 @@ class RunLog:
         plain = {name: value if math.isfinite(value) else None for name, value in figures.items()}
         self._lines.write(json.dumps(plain) + "\n")
         self._lines.flush()  # so that others can follow the run
-        values = [
-            tf.Summary.Value(tag=prefix + name, simple_value=v)
-            for name, v in figures.items()
-            if name != "step"
-        ]
-        self._events.add_summary(tf.Summary(value=values), figures["step"])
+        step = figures.pop("step")
+        summary = tf.Summary()
+        for name, value in figures.items():
+            summary.value.add(tag=prefix + name, simple_value=value)
+        self._events.add_summary(summary, step)
+
+
+@dataclass
+class Journal:
+    """Writes what each step says into the log and to the progress bar; see `watch.Watch`."""
+
+    runlog: RunLog
+    progress: Progress
+    steps_per_epoch: int
+    batch_images: int  # K
+
+    def after_step(self, step: int, taken: Step, _last: bool) -> None:
+        """Log a step, and its images if it has any."""
+        epoch = (step - 1) // self.steps_per_epoch
+        line = {"step": step, "epoch": epoch, **taken.figures}
+        speed = self.runlog.write(line, taken.batch_size)
+        if taken.images is not None:  # a row an identity
+            grid = _in_rows(denormalise(taken.images), self.batch_images)
+            self.runlog.write_image(step, "augmented batch", grid)
+        shown = {name: f"{taken.figures[name]:.3f}" for name in ("cross_entropy", "triplet")}
+        if self.runlog.validations:
+            shown["best_mAP"] = f"{max(mAP for _, mAP in self.runlog.validations):.3f}"
+        self.progress.advance(1, **shown, images_per_second=f"{speed:.0f}")
 
 
 def read(folder: Path) -> list[dict]:
     """The whole lines of a run's `metrics.jsonl`, in their order."""
-    return [
-        json.loads(line) for line in _lines_of(Path(folder) / METRICS) if _step_of(line) is not None
-    ]
+    lines = _lines_of(Path(folder) / METRICS)
+    return [json.loads(line) for line in lines if _step_of(line) is not None]
 
 
 def validations_in(lines: list[str]) -> list[tuple[int, float]]:
@@ -111,40 +137,42 @@ def _step_of(line: str) -> int | None:
         return None
 
 
-def in_rows(images: np.ndarray, columns: int) -> np.ndarray:
+def _in_rows(images: np.ndarray, columns: int) -> np.ndarray:
     """Images [R * columns, H, W, 3] as one: [R * H, columns * W, 3]."""
     _, height, width, _ = images.shape
     rows = images.reshape(-1, columns, height, width, 3)
     return rows.transpose(0, 2, 1, 3, 4).reshape(-1, columns * width, 3)
 
 
-def draw_training(lines: Sequence[Mapping[str, float]], path: Path) -> None:
-    """Losses of a run over its steps, and mAP where it was validated.
-
-    Args:
-        lines: of `runlog.read`.
-        path: PNG to make or replace.
-    """
+def draw_curves(folder: Path) -> None:
+    """Draw a run's losses over its steps, and mAP where it was validated, into `curves.png`."""
+    lines = read(folder)
     steps = [line for line in lines if "total" in line]
     scored = [line for line in lines if "mAP" in line]
     figure = Figure(figsize=(8, 6 if scored else 4), layout="constrained")
     axes = figure.subplots(1 + bool(scored), 1, sharex=True, squeeze=False)[:, 0]
-    x = [line["step"] for line in steps]
     for name, colour in (("cross_entropy", "C0"), ("triplet", "C1")):
-        values = np.array([line[name] for line in steps])
-        axes[0].plot(x, values, colour, alpha=0.25, linewidth=0.8)
-        width = max(len(values) // 50, 1)
-        if len(values) >= width:
-            smooth = np.convolve(values, np.full(width, 1 / width), "valid")
-            axes[0].plot(x[width - 1 :], smooth, colour, label=name.replace("_", "-"))
+        _draw_loss(axes[0], steps, name, colour)
     axes[0].set_ylabel("loss")
     if steps:
         axes[0].legend()
     if scored:
+        at = [line["step"] for line in scored]
         for name in ("mAP", "rank@1"):
-            axes[1].plot([p["step"] for p in scored], [p[name] for p in scored], "o-", label=name)
+            axes[1].plot(at, [line[name] for line in scored], "o-", label=name)
         axes[1].set_ylabel("on query and gallery")
         axes[1].legend()
     axes[-1].set_xlabel("step")
-    with atomic_write(path, overwrite=True) as temporary:
+    with atomic_write(Path(folder) / CURVES, overwrite=True) as temporary:
         figure.savefig(temporary, format="png", dpi=100)
+
+
+def _draw_loss(axes: Axes, steps: Sequence[Mapping[str, float]], name: str, colour: str) -> None:
+    """Each step's value, faintly, and a moving average."""
+    at = [line["step"] for line in steps]
+    values = np.array([line[name] for line in steps])
+    axes.plot(at, values, colour, alpha=0.25, linewidth=0.8)
+    width = max(len(values) // 50, 1)
+    if len(values) >= width:
+        smooth = np.convolve(values, np.full(width, 1 / width), "valid")
+        axes.plot(at[width - 1 :], smooth, colour, label=name.replace("_", "-"))

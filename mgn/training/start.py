@@ -10,8 +10,9 @@ from pathlib import Path
 
 import tensorflow.compat.v1 as tf
 
-from mgn.config import NetworkOptions, TrainConfig
-from mgn.config.settings import CONFIG
+from mgn.config import TrainConfig
+from mgn.config.settings import CONFIG, RunSettings
+from mgn.data.records import Split
 from mgn.network import HEADS
 from mgn.network.replicas import name_of
 from mgn.system.errors import CheckError, InputError
@@ -24,45 +25,52 @@ _BEFORE_FIRST = (CONFIG, f"{NAME}-0.json", f"{NAME}-0{DATA}")  # checkpoint: its
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-def find_start(init_checkpoint: str, config: TrainConfig) -> checkpoints.Checkpoint:
-    """Find `--init_checkpoint` and check that a run with `config` can start from it.
+def find_start(settings: RunSettings) -> checkpoints.Checkpoint:
+    """Find `init_checkpoint`, and check that the run can start from it.
 
     Raises:
         InputError: no such checkpoint, or one with other options.
     """
-    described = Path(init_checkpoint).is_dir() or Path(f"{init_checkpoint}.json").is_file()
+    config = settings.config
+    path = settings.init_checkpoint
+    described = Path(path).is_dir() or Path(f"{path}.json").is_file()
     ours = {name: getattr(config, name) for name in ("pool", "height", "width")}
-    found = checkpoints.find(init_checkpoint, **({} if described else ours))
+    found = checkpoints.find(path, **({} if described else ours))
     if found.kind != "mgn":
         return found
     for name in ("pool", "reduction"):
         theirs = getattr(found.options, name)
         if theirs != getattr(config, name):
-            raise InputError(
-                f"--init_checkpoint {found.prefix} has {name} {theirs}: add --{name} {theirs}"
-            )
+            wrong = f"--init_checkpoint {found.prefix} has {name} {theirs}"
+            raise InputError(f"{wrong}: add --{name} {theirs}")
     return found
 
 
-def check_goes_on(
-    found: checkpoints.Checkpoint, options: NetworkOptions, training_set: str, images: int
-) -> None:
-    """Raise `InputError` unless a run can go on from its checkpoint `found`.
+def newest_of(train_dir: Path) -> checkpoints.Checkpoint:
+    """The newest complete checkpoint of a run's folder.
 
-    Args:
-        found: the newest of the run.
-        options: the network's, with the data set's number of identities.
-        training_set: `Split.fingerprint` of the data set.
-        images: in it.
+    Raises:
+        InputError: there is none.
     """
-    if found.options != options:
+    prefix = checkpoints.newest(train_dir)
+    if prefix is None:
+        problem = f"{train_dir} has no complete checkpoint to resume from"
+        raise InputError(f"{problem}: name another folder, start anew")
+    return checkpoints.find(prefix)
+
+
+def check_goes_on(found: checkpoints.Checkpoint, config: TrainConfig, split: Split) -> None:
+    """Raise `InputError` unless a run can go on from its checkpoint `found` with this data set."""
+    trained = f"--resume: {found.prefix} was trained with"
+    num_classes = len(set(split.persons.tolist()))
+    if found.options != config.network_options(num_classes):
         raise InputError(
-            f"--resume: {found.prefix} was trained with {found.options.num_classes} classes, this data set"
-            f" has {options.num_classes}; resume with the data set and the options that the run began with"
+            f"{trained} {found.options.num_classes} classes, this data set has {num_classes};"
+            " resume with the data set and the options that the run began with"
         )
-    if found.training_set not in (None, training_set):
+    if found.training_set not in (None, split.fingerprint()):
         raise InputError(
-            f"--resume: {found.prefix} was trained with other images than this data set's {images};"
+            f"{trained} other images than this data set's {len(split.records)};"
             " resume with the data set that the run began with"
         )
 
@@ -73,24 +81,24 @@ def variables_taken(
     num_classes: int,
     fresh_classifier: bool,
 ) -> list[tf.Variable]:
-    """The variables that start from a checkpoint; a backbone has no heads, and what is left out is said.
+    """The variables that start from a checkpoint; logs what does not.
 
     Args:
         variables: of the network.
-        found: where to start from.
+        found: where to start from; a backbone has no heads.
         num_classes: identities in training; classifiers of another number start anew.
         fresh_classifier: they start anew in any case: its classes are other identities.
     """
-    whole, theirs = found.kind == "mgn", found.options.num_classes
+    whole = found.kind == "mgn"
+    theirs = found.options.num_classes
     fresh = set() if whole else {head.reduction for head in HEADS}
     if not whole or fresh_classifier or theirs != num_classes:
         fresh |= {head.classifier for head in HEADS}
     taken = [v for v in variables if name_of(v).split("/")[0] not in fresh]
     log.info(f"{len(taken)} of {len(variables)} variables start from {found.prefix}")
     if whole and fresh:
-        log.info(
-            f"the classifiers start anew: {theirs or 'none'} classes there, {num_classes} identities here"
-        )
+        classes = f"{theirs or 'none'} classes there, {num_classes} identities here"
+        log.info(f"the classifiers start anew: {classes}")
     return taken
 
 
@@ -137,4 +145,5 @@ def report_full_disk(train_dir: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno not in _FULL:
             raise
-        raise with_resume_hint(not_written(error.filename or train_dir, error), train_dir) from None
+        problem = not_written(error.filename or train_dir, error)
+        raise with_resume_hint(problem, train_dir) from None

@@ -32,39 +32,36 @@ class Step(NamedTuple):
     figures: dict[str, float]  # the recorded ones, and those of mining
     indices: np.ndarray  # int64 [B]: this process's images, in the training set
     batch_size: int  # images, of all replicas
-    images: (
-        np.ndarray | None
-    )  # float32 [B, height, width, 3]: the first replica's, as the network saw them
+    images: np.ndarray | None  # float32 [B, height, width, 3]: what the first replica saw
     stop: bool  # this worker or another was asked to stop
     finish: bool  # this worker or another saw that the run is over
 
 
 class Stepper:
-    """Steps `start` to `stop` - 1 of a run, on the replicas of a placement."""
+    """Some steps of a run, on the replicas of a placement."""
 
     def __init__(
         self,
         config: TrainConfig,
         paths: Sequence[str],
         labels: np.ndarray,
-        start: int,
-        stop: int,
+        steps: range,
         placement: Placement,
         cached: np.ndarray | None = None,
     ):
-        """Build; see `training_dataset` for the arguments. Then `initialise`, or `restore` everything."""
-        num_classes, self._strategy = int(labels.max()) + 1, placement.strategy
+        """Build; see `training_dataset` for the arguments. Then `initialise`, or `restore` all."""
+        num_classes = int(labels.max()) + 1
+        self._strategy = placement.strategy
 
         def dataset() -> tf.data.Dataset:
-            return training_dataset(config, paths, labels, start, stop, cached, placement.share)
+            span = steps.start, steps.stop
+            return training_dataset(config, paths, labels, *span, cached, placement.share)
 
         def step(images: tf.Tensor, its_labels: tf.Tensor, indices: tf.Tensor) -> dict:
             images = tf.ensure_shape(images, [None, config.height, config.width, 3])
             ops = build_train_graph(config, images, its_labels, num_classes)
-            (asked,), (batch_size,) = (
-                replicas.sums([tf.identity(self._asked)]),
-                replicas.sums([tf.size(indices)]),
-            )
+            (asked,) = replicas.sums([tf.identity(self._asked)])
+            (batch_size,) = replicas.sums([tf.size(indices)])
             figures = {name: getattr(ops, name) for name in _RECORDED} | ops.mining._asdict()
             told = {"figures": figures, "asked": asked, "batch_size": batch_size}
             return {"told": told, "images": images, "indices": indices, "train": ops.train_op}
@@ -80,7 +77,8 @@ class Stepper:
             self._mark = tf.placeholder(tf.int64, [])
             marks = placement.strategy.run(lambda: replicas.sums([tf.identity(self._mark)])[0])
             self._marks = _local(placement, marks)[0]
-            self.variables, self.model_variables = tf.global_variables(), model_variables()
+            self.variables = tf.global_variables()
+            self.model_variables = model_variables()
             self.saver = saving.new_saver(self.variables)
             self._initialisers = [v.initializer for v in self.variables]
         self.session = tf.Session(placement.target, graph=graph, config=placement.config)
@@ -97,24 +95,16 @@ class Stepper:
 
     def take(self, stop: bool = False, finish: bool = False, with_images: bool = False) -> Step:
         """Take a step; `stop` and `finish` tell all workers what to do after it."""
-        wanted = [
-            self._first["told"],
-            self._indices,
-            self._train,
-            self._first["images"] if with_images else (),
-        ]
-        told, indices, _, images = self.session.run(wanted, {self._asked: (stop, finish)})
+        wanted = {"told": self._first["told"], "indices": self._indices, "train": self._train}
+        if with_images:
+            wanted["images"] = self._first["images"]
+        got = self.session.run(wanted, {self._asked: (stop, finish)})
+        told = got["told"]
         figures = {name: float(value) for name, value in told["figures"].items()}
-        asked = told["asked"] > 0
-        shown = images if with_images else None
-        return Step(
-            figures,
-            np.concatenate(indices),
-            int(told["batch_size"]),
-            shown,
-            bool(asked[0]),
-            bool(asked[1]),
-        )
+        stops, finishes = (told["asked"] > 0).tolist()
+        indices = np.concatenate(got["indices"])
+        batch_size = int(told["batch_size"])
+        return Step(figures, indices, batch_size, got.get("images"), stops, finishes)
 
     def agreed(self, mark: int) -> bool:
         """Wait for all workers; whether they gave the same number, 0 to 2**32.
@@ -134,12 +124,9 @@ def _input(placement: Placement, dataset: Callable) -> tuple[tuple, tf.Operation
     if placement.share.total == 1:
         batch = tf.data.make_initializable_iterator(dataset())
         return batch.get_next(), batch.initializer
-    with (
-        warnings.catch_warnings()
-    ):  # that options cannot be read back from the dataset, which we never do
-        warnings.filterwarnings(
-            "ignore", "To make it possible to preserve tf.data options", UserWarning
-        )
+    with warnings.catch_warnings():  # of options read back from a dataset, which we never do
+        options = "To make it possible to preserve tf.data options"
+        warnings.filterwarnings("ignore", options, UserWarning)
         batch = placement.strategy.make_input_fn_iterator(lambda _context: dataset())
     return batch.get_next(), batch.initializer
 

@@ -1,103 +1,154 @@
-"""Training in one folder: steps, logs, saves, stops and resumes."""
+"""The loop of a run in one folder: steps, and what watches them."""
 
 import contextlib
 import logging
 import signal
 import tempfile
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import tensorflow.compat.v1 as tf
 
 from mgn.config import TrainConfig
-from mgn.data.images import denormalise
+from mgn.config.settings import RunSettings
 from mgn.data.reading import check_readable, read_all
 from mgn.data.records import Split
 from mgn.data.sampling import check_divides, labels_of, planned_steps, steps_per_epoch
 from mgn.system.errors import CheckError, InputError, Stopped
 from mgn.system.progress import Progress
-from mgn.system.signals import stop_request
-from mgn.training import runlog
+from mgn.system.signals import StopRequest, stop_request
+from mgn.training import start
 from mgn.training.distribution import Placement, one_device
-from mgn.training.runlog import RunLog, draw_training, in_rows
-from mgn.training.start import (
-    check_goes_on,
-    claimed,
-    command_to_go_on,
-    find_start,
-    refuse_begun,
-    report_full_disk,
-    variables_taken,
-    with_resume_hint,
-)
+from mgn.training.runlog import Journal, RunLog
+from mgn.training.saver import PeriodicSaves, Saver
 from mgn.training.stepper import Step, Stepper
 from mgn.training.watch import Health, Score, Validation
 from mgn.training.workers import Workers
-from mgn.weights import checkpoints, saving
+from mgn.weights import checkpoints
+from mgn.weights.saving import refuse_existing_checkpoint
 
-CURVES = "curves.png"
 log = logging.getLogger(__name__)
 
 
 class Trainer:
-    """One run in one folder; of a cluster's workers, the first writes it."""
+    """One run in one folder; of a cluster's workers, the first writes it.
+
+    `fresh` and `resumed` return one that is ready to `run`; `close` frees what it holds.
+    """
 
     def __init__(
-        self, config: TrainConfig, split: Split, train_dir: Path, placement: Placement | None = None
+        self,
+        settings: RunSettings,
+        split: Split,
+        train_dir: Path,
+        placement: Placement | None = None,
+        step: int = 0,
+        opened: contextlib.ExitStack | None = None,
     ):
-        self.config, self.split, self.train_dir = config, split, Path(train_dir)
-        self.placement = placement or one_device(config.xla)
-        command = command_to_go_on(self.train_dir)
-        self._workers = Workers(self.placement.addresses, self.placement.worker, command)
-        self._stepper: Stepper | None = None
-        self._opened = contextlib.ExitStack()  # what `close` gives back
-        elsewhere = None if self.placement.is_chief else tempfile.TemporaryDirectory()
-        self._out = Path(self._opened.enter_context(elsewhere)) if elsewhere else self.train_dir
-        self._others_may_go: Callable[[], None] = lambda: None
-        self.labels, self.training_set = labels_of(split.persons), split.fingerprint()
-        self.num_classes = int(self.labels.max()) + 1
-        if self.num_classes < 2:
-            raise InputError("the training split has one person only: a triplet needs a negative")
-        self.total_steps = planned_steps(config, self.num_classes)
-        check_divides(config, self.num_classes, self.placement.share.total)
+        """Build the graph of a run that has taken `step` steps; its variables have no values yet.
 
-    def start(self, init_checkpoint: str | None = None, fresh_classifier: bool = False) -> None:
-        """Build the graph and set the weights: fresh ones, or those of a checkpoint where it has them.
+        `placement` None is one device of this process; `opened` is what `close` gives back besides.
+
+        Raises:
+            InputError: one identity only, or too few for the replicas.
+        """
+        config = settings.config
+        labels = labels_of(split.persons)
+        num_classes = int(labels.max()) + 1
+        if num_classes < 2:
+            raise InputError("the training split has one person only: a triplet needs a negative")
+        self.step = step
+        self.num_classes = num_classes
+        self.total_steps = planned_steps(config, num_classes)
+        self._config = config
+        self._paths = split.paths
+        self._train_dir = Path(train_dir)
+        self._per_epoch = steps_per_epoch(num_classes, config.batch_ids)
+        self._placement = placement or one_device(config.xla)
+        self._is_chief = self._placement.is_chief
+        check_divides(config, num_classes, self._placement.share.total)
+
+        self._opened = opened or contextlib.ExitStack()
+        self._folder = self._train_dir
+        if not self._is_chief:  # what it writes is looked at by nobody
+            self._folder = Path(self._opened.enter_context(tempfile.TemporaryDirectory()))
+
+        worker = self._placement.worker
+        resume_command = start.command_to_go_on(self._train_dir)
+        self._workers = Workers(self._placement.addresses, worker, resume_command)
+        self._health = Health(config, self._train_dir, worker, self._paths)
+        cached = _cached_images(config, self._paths)
+        steps = range(step, self.total_steps)
+        with self._workers.waiting():
+            self._stepper = Stepper(config, self._paths, labels, steps, self._placement, cached)
+        self._opened.callback(self._stepper.close)
+        self._opened.enter_context(self._workers.watched())
+
+        self._training_set = split.fingerprint()
+        description = checkpoints.describe(config.network_options(num_classes))
+        description |= {"recipe": config.recipe, "training_set": self._training_set}
+        self._saver = Saver(config, self._stepper, self._folder, description, self._is_chief)
+
+    @classmethod
+    def fresh(
+        cls,
+        settings: RunSettings,
+        split: Split,
+        train_dir: Path,
+        placement: Placement | None = None,
+    ) -> "Trainer":
+        """A run that begins, with fresh weights or with those of `settings.init_checkpoint`.
 
         Raises:
             InputError: the folder holds a run, or the checkpoint does not fit.
         """
-        refuse_begun(self.train_dir)
-        saving.refuse_existing_checkpoint(self._prefix(0), overwrite=True)
-        found = find_start(init_checkpoint, self.config) if init_checkpoint else None
-        self._build(0)
-        self._claim()
-        refuse_begun(self.train_dir)  # a run that ended meanwhile
-        with self._workers.waiting():
-            self._meet()
-            self._stepper.initialise()
-        if found:
-            variables = self._stepper.model_variables
-            taken = variables_taken(variables, found, self.num_classes, fresh_classifier)
-            self._stepper.restore(found, taken)
+        start.refuse_begun(train_dir)
+        refuse_existing_checkpoint(Path(train_dir) / f"{checkpoints.NAME}-0", overwrite=True)
+        found = start.find_start(settings) if settings.init_checkpoint else None
+        with _closed_on_failure() as opened:
+            trainer = cls(settings, split, train_dir, placement, 0, opened)
+            if trainer._is_chief:
+                opened.enter_context(start.claimed(train_dir))
+            start.refuse_begun(train_dir)  # a run that ended meanwhile
+            stepper = trainer._stepper
+            with trainer._workers.waiting():
+                trainer.meet()
+                stepper.initialise()
+            if found:
+                drop = settings.fresh_classifier
+                ours = stepper.model_variables
+                taken = start.variables_taken(ours, found, trainer.num_classes, drop)
+                stepper.restore(found, taken)
+        return trainer
 
-    def resume(self) -> None:
-        """Build the graph and restore the newest complete checkpoint of the folder."""
-        self._claim()
-        newest = checkpoints.newest(self.train_dir)
-        if newest is None:
-            raise InputError(
-                f"{self.train_dir} has no complete checkpoint to resume from: name another folder, start anew"
-            )
-        found = checkpoints.find(newest)
-        options = self.config.network_options(self.num_classes)
-        check_goes_on(found, options, self.training_set, len(self.split.records))
-        self._build(checkpoints.step_of(newest))
-        with self._workers.waiting():
-            self._meet()
-        everything = found._replace(averaged=False)  # the averages too, as the variables they are
-        self._stepper.restore(everything, self._stepper.variables)
-        log.info(f"resuming from {newest}")
+    @classmethod
+    def resumed(
+        cls,
+        settings: RunSettings,
+        split: Split,
+        train_dir: Path,
+        placement: Placement | None = None,
+    ) -> "Trainer":
+        """The run in `train_dir`, at its newest complete checkpoint.
+
+        Raises:
+            InputError: there is none, or it was trained on other images.
+        """
+        placement = placement or one_device(settings.config.xla)
+        with _closed_on_failure() as opened:
+            if placement.is_chief:
+                opened.enter_context(start.claimed(train_dir))
+            found = start.newest_of(train_dir)
+            start.check_goes_on(found, settings.config, split)
+            step = checkpoints.step_of(found.prefix)
+            trainer = cls(settings, split, train_dir, placement, step, opened)
+            with trainer._workers.waiting():
+                trainer.meet()
+            everything = found._replace(averaged=False)  # the averages too, which are variables
+            trainer._stepper.restore(everything, trainer._stepper.variables)
+            log.info(f"resuming from {found.prefix}")
+        return trainer
 
     def run(self, score: Score | None = None) -> Path:
         """Step to the end of the plan, saving and validating; returns the last checkpoint's prefix.
@@ -112,132 +163,90 @@ class Trainer:
         """
         with (
             stop_request() as asked,
-            report_full_disk(self.train_dir),
-            RunLog(self._out, self.step) as written,
+            start.report_full_disk(self._train_dir),
+            RunLog(self._folder, self.step) as runlog,
             Progress(self.total_steps, "training", "steps", self.step) as progress,
         ):
-            scoring = score if self.placement.is_chief else None
-            validation = Validation(self.config, self._out, scoring, written)
-            stopped = finished = False
-            while not (stopped or finished):
-                if self.step >= self.total_steps:  # what is left, scoring, is done by one worker
-                    self._others_may_go()
-                if validation.due(self.step):
-                    self._validate(validation)
-                    self._draw_curves()
-                    written.restart_clock()
-                if self.step >= self.total_steps or (self._workers.alone and validation.over()):
-                    break
-                taken = self._one_step(
-                    asked.signal_number is not None, validation.over(), written, progress
-                )
-                stopped = taken.stop or (self._workers.alone and asked.signal_number)
-                finished = taken.finish
-                if self._due_to_save() or stopped or finished:
-                    written.flush()
-                    self.save()
-                    self._meet()  # nobody goes while another still writes
-                    written.restart_clock()
-            self._others_may_go()
+            score = score if self._is_chief else None
+            validation = Validation(self._config, self._train_dir, score, runlog)
+            journal = Journal(runlog, progress, self._per_epoch, self._config.batch_images)
+            saves = PeriodicSaves(self._config, runlog, self.save, self.meet)
+            # In this order: nothing is logged or saved of a step that went wrong, and while the
+            # first worker scores the last checkpoint the others may go.
+            watches = self._health, journal, saves, self._workers, validation
+            last = self.step >= self.total_steps
+            if last:
+                self._workers.part()
+            validation.score_if_due(self.step)  # a run may have been killed before it scored
+            stopped = False
+            while not (last or (self._workers.alone and validation.over())):
+                taken = self._take_step(asked, validation.over(), not runlog.has_image)
+                stopped = taken.stop
+                last = stopped or taken.finish or self.step >= self.total_steps
+                for watch in watches:
+                    watch.after_step(self.step, taken, last)
+            self._workers.part()
             if stopped or asked.signal_number:  # the latter while the last checkpoint was scored
-                command = command_to_go_on(self.train_dir)
-                said = f"stopped at step {self.step} after saving; go on with: {command}"
-                raise Stopped(said, asked.signal_number or signal.SIGTERM)
-        return self._prefix(self.step)
+                hint = f"go on with: {start.command_to_go_on(self._train_dir)}"
+                message = f"stopped at step {self.step} after saving; {hint}"
+                raise Stopped(message, asked.signal_number or signal.SIGTERM)
+        return self._saver.prefix(self.step)
 
     def save(self) -> Path:
-        """Write the checkpoint of this step, make it the folder's latest, delete those too old to keep."""
-        prefix = self._prefix(self.step)
-        description = checkpoints.describe(self.config.network_options(self.num_classes))
-        description |= {"recipe": self.config.recipe, "step": self.step}
-        description |= {"training_set": self.training_set}
-        description |= {"averaged": bool(self.config.average_decay and self.step)}
+        """Write the checkpoint of this step and make it the folder's latest; returns its prefix.
+
+        Raises:
+            CheckError: it could not be written (disk full, a worker gone), with what to do.
+        """
         try:
-            saving.save(
-                self._stepper.session, self._stepper.saver, prefix, description, overwrite=True
-            )
+            return self._saver.save(self.step)
         except CheckError as error:
             self._workers.check()
-            raise with_resume_hint(error, self.train_dir) from None
-        if not self.placement.is_chief:  # it took part; the file that counts is the first worker's
-            saving.delete(prefix)
-            return prefix
-        # One of before is kept in any case: the newest may turn out to have gone wrong.
-        saving.make_latest(prefix, max(self.config.keep_checkpoints, 2))
-        if self.step:
-            self._draw_curves()
-        return prefix
+            raise start.with_resume_hint(error, self._train_dir) from None
+
+    def meet(self) -> None:
+        """Wait for the other workers; see `Workers.meet`."""
+        same = self._config, self._training_set
+        self._workers.meet(self._stepper.agreed, self.step, *same)
 
     def close(self) -> None:
-        """Free the session, if one was made."""
+        """Free the session, and the folder for other runs."""
         self._opened.close()
 
-    def _meet(self) -> None:
-        self._workers.meet(self._stepper.agreed, self.step, self.config, self.training_set)
-
-    def _build(self, step: int) -> None:
-        self.step = step
-        self._health = Health(self.config, self.train_dir, self.placement.worker)
+    def _take_step(self, asked: StopRequest, over: bool, with_images: bool) -> Step:
+        """One step; what it says of stopping holds for all workers."""
         try:
-            images = read_all(self.config, self.split.paths) if self.config.cache else None
-        except tf.errors.OpError:
-            check_readable(self.split.paths)  # TensorFlow does not say which file
-            raise
-        steps = step, self.total_steps
-        arguments = self.config, self.split.paths, self.labels, *steps, self.placement, images
-        with self._workers.waiting():
-            self._stepper = Stepper(*arguments)
-        self._opened.callback(self._stepper.close)
-        self._others_may_go = self._opened.enter_context(self._workers.watched())
-
-    def _claim(self) -> None:
-        if self.placement.is_chief:
-            self._opened.enter_context(claimed(self.train_dir))
-
-    def _validate(self, validation: Validation) -> None:
-        try:
-            validation.run(self._prefix(self.step))
-        except CheckError as error:
-            raise with_resume_hint(error, self.train_dir) from None
-
-    def _one_step(self, stop: bool, finish: bool, written: RunLog, progress: Progress) -> Step:
-        first = not written.imaged
-        try:
-            taken = self._stepper.take(stop, finish, with_images=first)
+            taken = self._stepper.take(asked.signal_number is not None, over, with_images)
         except tf.errors.ResourceExhaustedError:
-            raise CheckError(
-                f"step {self.step}: out of memory; lower --batch_ids or the image size"
-            ) from None
+            advice = "lower --batch_ids or the image size"
+            raise CheckError(f"step {self.step}: out of memory; {advice}") from None
         except tf.errors.OpError as error:
             self._workers.check()
-            check_readable(self.split.paths)  # TensorFlow does not say which file
+            check_readable(self._paths)  # TensorFlow does not say which file
             raise CheckError(f"step {self.step}: {error.message.splitlines()[0]}") from None
-        batch = [self.split.records[i].path for i in taken.indices]
-        self._health.check(self.step, taken.figures, batch)
-        epoch = self.step // steps_per_epoch(self.num_classes, self.config.batch_ids)
         self.step += 1
-        speed = written.write(
-            {"step": self.step, "epoch": epoch, **taken.figures}, taken.batch_size
-        )
-        if first:
-            grid = in_rows(denormalise(taken.images), self.config.batch_images)  # a row a person
-            written.write_image(self.step, "augmented batch", grid)
-        shown = {name: f"{taken.figures[name]:.3f}" for name in ("cross_entropy", "triplet")}
-        mAPs = [mAP for _, mAP in written.validations]
-        best = {"best_mAP": f"{max(mAPs):.3f}"} if mAPs else {}
-        progress.advance(1, **shown, **best, images_per_second=f"{speed:.0f}")
+        if self._workers.alone and asked.signal_number:  # it came during the step
+            return taken._replace(stop=True)
         return taken
 
-    def _draw_curves(self) -> None:
-        draw_training(runlog.read(self._out), self._out / CURVES)
 
-    def _due_to_save(self) -> bool:
-        """The same for all workers: reading their statistics to save them takes all of them."""
-        every = [
-            self.config.save_every,
-            *([self.config.eval_every] if self.config.eval_every else []),
-        ]
-        return self.step == self.total_steps or any(self.step % steps == 0 for steps in every)
+@contextlib.contextmanager
+def _closed_on_failure() -> Iterator[contextlib.ExitStack]:
+    """A stack of what is opened on the way, closed unless the body succeeds."""
+    opened = contextlib.ExitStack()
+    try:
+        yield opened
+    except BaseException:
+        opened.close()
+        raise
 
-    def _prefix(self, step: int) -> Path:
-        return self._out / f"{checkpoints.NAME}-{step}"
+
+def _cached_images(config: TrainConfig, paths: list[str]) -> np.ndarray | None:
+    """With `--cache` all images, uint8 [N, height, width, 3]."""
+    if not config.cache:
+        return None
+    try:
+        return read_all(config, paths)
+    except tf.errors.OpError:
+        check_readable(paths)  # TensorFlow does not say which file
+        raise

@@ -1,74 +1,58 @@
-"""What a run is watched for: losses that are not finite, scores that no longer rise."""
+"""What watches a run: for losses that are not finite, and for scores that no longer rise."""
 
 import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from mgn.config import TrainConfig
 from mgn.system.errors import CheckError
 from mgn.system.files import atomic_write
-from mgn.training.runlog import RunLog
+from mgn.training.runlog import RunLog, draw_curves
+from mgn.training.start import with_resume_hint
+from mgn.training.stepper import Step
 from mgn.weights import checkpoints, saving
 
 BEST = "best"  # folder in a train_dir
-log = logging.getLogger(__name__)
+BAD_BATCH = "bad_batch.txt"  # in a train_dir; bad_batch-N.txt of the N-th other worker of a cluster
 Score = Callable[[Path], dict[str, float]]  # of a checkpoint's prefix; with mAP among the names
 _SITS = 0.01  # of the margin: nearer than that, the loss sits at it
-_STEPS = 100  # in a row, until that is told
+_STEPS = 100  # in a row, until that is reported
 _SHOWN = 3  # images named in a message
-BAD_BATCH = "bad_batch.txt"  # in a train_dir; bad_batch-N.txt of the N-th other worker of a cluster
+log = logging.getLogger(__name__)
 
 
-class Validation:
-    """Scores a run's checkpoints every `eval_every` steps."""
+class Watch(Protocol):
+    """What looks at a run after each step, and may end it by an exception."""
 
-    def __init__(self, config: TrainConfig, train_dir: Path, score: Score | None, runlog: RunLog):
-        self._config, self._best_dir = config, Path(train_dir) / BEST
-        self._score, self._runlog = score, runlog
-
-    def due(self, step: int) -> bool:
-        """Whether the checkpoint of this step is to be scored, and has not been."""
-        every = self._config.eval_every
-        return bool(self._score and every and step and step % every == 0 and not self._done(step))
-
-    def run(self, prefix: Path) -> None:
-        """Score a checkpoint, and keep a copy if it is the best so far (of equals the first)."""
-        step = checkpoints.step_of(prefix)
-        scores = self._score(prefix)
-        before = max((mAP for _, mAP in self._runlog.validations), default=-1.0)
-        if scores["mAP"] > before:
-            saving.copy(prefix, self._best_dir)
-        self._runlog.write_validation(step, scores)
-        shown = ", ".join(f"{name} {value:.4f}" for name, value in scores.items())
-        log.info(f"step {step}: {shown}{'; the best so far' if scores['mAP'] > before else ''}")
-
-    def over(self) -> bool:
-        """Whether `early_stop` scores in a row were not better than the best before them."""
-        scores = [mAP for _, mAP in self._runlog.validations]
-        patience = self._config.early_stop
-        return bool(
-            patience and len(scores) - (scores.index(max(scores)) if scores else 0) > patience
-        )
-
-    def _done(self, step: int) -> bool:
-        return any(done == step for done, _ in self._runlog.validations)
+    def after_step(self, step: int, taken: Step, last: bool) -> None:
+        """Look at what the `step`-th step says, counted from 1; `last`: none follows."""
 
 
 class Health:
     """Looks at the figures of each step."""
 
-    def __init__(self, config: TrainConfig, train_dir: Path, worker: int = 0):
-        name = Path(BAD_BATCH)
-        self._config, self._train_dir = config, Path(train_dir)
-        self._bad_batch = self._train_dir / (
-            name.with_stem(f"{name.stem}-{worker}") if worker else name
-        )
+    def __init__(
+        self, config: TrainConfig, train_dir: Path, worker: int = 0, paths: Sequence[str] = ()
+    ):
+        """Take the paths of the training images, which a message is to name."""
+        self._config = config
+        self._paths = paths
+        self._train_dir = Path(train_dir)
+        name = BAD_BATCH.replace(".", f"-{worker}.") if worker else BAD_BATCH
+        self._bad_batch = self._train_dir / name
         self._margin = math.log(2.0) if config.margin is None else config.margin  # softplus(0)
-        self._sitting, self._told = 0, False
+        self._sitting = 0
+        self._warned = False
+
+    def after_step(self, step: int, taken: Step, _last: bool) -> None:
+        """See `Watch`."""
+        self.check(step - 1, taken.figures, [self._paths[i] for i in taken.indices])
 
     def check(self, step: int, figures: Mapping[str, float], images: Sequence[str]) -> None:
-        """Raise `CheckError` if a figure of `step` is not finite, after writing its `images` to a file.
+        """Raise `CheckError` if a figure is not finite, after listing the `images` in a file.
 
         Args:
             step: counted from 0.
@@ -77,41 +61,92 @@ class Health:
         """
         self._watch_triplet(step, figures)
         for part in ("cross_entropy", "triplet", "grad_norm"):
-            # float16 tries large scales: an infinite gradient is skipped there, and halves the
-            # scale.
-            if math.isfinite(figures[part]) or (
-                part == "grad_norm" and figures["loss_scale"] > 1.0
-            ):
+            # An infinite gradient of float16 is skipped, and halves the loss scale.
+            scaled = part == "grad_norm" and figures["loss_scale"] > 1.0
+            if math.isfinite(figures[part]) or scaled:
                 continue
             with atomic_write(self._bad_batch, overwrite=True) as temporary:
-                temporary.write_text(
-                    "\n".join(images) + "\n", encoding="utf-8", errors="surrogateescape"
-                )
+                listed = "\n".join(images) + "\n"
+                temporary.write_text(listed, encoding="utf-8", errors="surrogateescape")
+            named = ", ".join(images[:_SHOWN])
             raise CheckError(
-                f"step {step}: {part} is {figures[part]}, in the batch of {', '.join(images[:_SHOWN])} and"
-                f" others ({self._bad_batch} lists them); start again with a lower"
-                f" --learning_rate{self._from(step)}"
+                f"step {step}: {part} is {figures[part]}, in the batch of {named} and others"
+                f" ({self._bad_batch} lists them); start again with a lower"
+                f" --learning_rate{self._advice(step)}"
             )
 
-    def _from(self, step: int) -> str:
-        """Which checkpoint is from before; one of this very step has the weights that went wrong."""
+    def _advice(self, step: int) -> str:
+        """Which checkpoint is older than this step; one of this very step went wrong already."""
+        advice = ""
         steps = checkpoints.steps_in(self._train_dir)
         before = [saved for saved in steps if saved < step]
-        here = (
-            f"; {checkpoints.NAME}-{step} has the weights that gave this" if step in steps else ""
-        )
-        last = self._train_dir / f"{checkpoints.NAME}-{max(before, default=0)}"
-        return (f", if need be from {last}, which is from before" if before else "") + here
+        if before:
+            last = self._train_dir / f"{checkpoints.NAME}-{max(before)}"
+            advice += f", if need be from {last}, which is from before"
+        if step in steps:
+            advice += f"; {checkpoints.NAME}-{step} has the weights that gave this"
+        return advice
 
     def _watch_triplet(self, step: int, figures: Mapping[str, float]) -> None:
         used = self._config.triplet_weight and step >= self._config.triplet_start_step
         sits = used and abs(figures["triplet"] - self._margin) <= _SITS * self._margin
         self._sitting = self._sitting + 1 if sits else 0
-        if self._sitting == _STEPS and not self._told:
-            self._told = True
+        if self._sitting == _STEPS and not self._warned:
+            self._warned = True
             soft = "" if self._config.margin is None else ", or --margin none"
             log.warning(
-                f"warning: for {_STEPS} steps the triplet loss has sat at its margin, {self._margin:.2f}:"
-                " embeddings may all be alike. Try a lower --learning_rate, --warmup_steps, a later"
-                f" --triplet_start_step{soft}"
+                f"warning: for {_STEPS} steps the triplet loss has sat at its margin,"
+                f" {self._margin:.2f}: embeddings may all be alike. Try a lower --learning_rate,"
+                f" --warmup_steps, a later --triplet_start_step{soft}"
             )
+
+
+@dataclass
+class Validation:
+    """Scores a run's checkpoints every `eval_every` steps."""
+
+    config: TrainConfig
+    train_dir: Path
+    score: Score | None  # None: there is nothing to score on
+    runlog: RunLog
+
+    def after_step(self, step: int, taken: Step, _last: bool) -> None:
+        """See `Watch`; what was stopped is scored when it goes on."""
+        if not (taken.stop or taken.finish):
+            self.score_if_due(step)
+
+    def score_if_due(self, step: int) -> None:
+        """Score the checkpoint of this step if `due`, and draw the curves anew."""
+        if not self.due(step):
+            return
+        try:
+            self.run(self.train_dir / f"{checkpoints.NAME}-{step}")
+        except CheckError as error:
+            raise with_resume_hint(error, self.train_dir) from None
+        draw_curves(self.train_dir)
+        self.runlog.restart_clock()
+
+    def due(self, step: int) -> bool:
+        """Whether the checkpoint of this step is to be scored, and has not been."""
+        every = self.config.eval_every
+        done = [scored for scored, _ in self.runlog.validations]
+        return bool(self.score and every and step and step % every == 0 and step not in done)
+
+    def run(self, prefix: Path) -> None:
+        """Score a checkpoint, and keep a copy if it is the best so far (of equals the first)."""
+        step = checkpoints.step_of(prefix)
+        scores = self.score(prefix)
+        best = scores["mAP"] > max((mAP for _, mAP in self.runlog.validations), default=-1.0)
+        if best:
+            saving.copy(prefix, self.train_dir / BEST)
+        self.runlog.write_validation(step, scores)
+        shown = ", ".join(f"{name} {value:.4f}" for name, value in scores.items())
+        log.info(f"step {step}: {shown}{'; the best so far' if best else ''}")
+
+    def over(self) -> bool:
+        """Whether `early_stop` scores in a row were not better than the best before them."""
+        scores = [mAP for _, mAP in self.runlog.validations]
+        if not (self.config.early_stop and scores):
+            return False
+        since_best = len(scores) - 1 - scores.index(max(scores))
+        return since_best >= self.config.early_stop

@@ -1,4 +1,4 @@
-"""The other workers of a cluster, met and watched: a sum over replicas waits for ever for one that went."""
+"""The other workers of a cluster, met and watched: a sum over replicas waits for one that went."""
 
 import contextlib
 import os
@@ -31,10 +31,11 @@ class Workers:
         """
         self._others = [address for i, address in enumerate(addresses) if i != own]
         self._advice = f"start all workers again: {command}"
+        self._parted = threading.Event()  # no step is ahead that needs the others
         self.alone = not self._others  # nobody to agree with on when to stop
 
     def check(self) -> None:
-        """Raise `CheckError` if another worker does not answer, which is then why something failed."""
+        """Raise `CheckError` if another worker is gone, which is then why something failed."""
         for address in self._others:
             if not _answers(address):
                 raise CheckError(_message(address, self._advice))
@@ -58,8 +59,8 @@ class Workers:
             self.check()
             raise
         raise InputError(
-            f"TF_CONFIG: at step {step} this worker and the others differ in options, data set or step; start"
-            " all with the same command, and a train_dir on a file system that all see"
+            f"TF_CONFIG: at step {step} this worker and the others differ in options, data set or"
+            " step; start all with the same command, and a train_dir on a file system that all see"
         )
 
     def waiting(self) -> contextlib.AbstractContextManager:
@@ -67,21 +68,27 @@ class Workers:
         return contextlib.nullcontext() if self.alone else ended_at_once()
 
     @contextlib.contextmanager
-    def watched(self) -> Iterator[Callable[[], None]]:
-        """End this process when another worker stops to answer; yields what ends the watch.
+    def watched(self) -> Iterator[None]:
+        """End this process when another worker stops to answer, unless `part` was called.
 
         The run goes on from its last checkpoint.
         """
-        over = threading.Event()
-        watch = threading.Thread(
-            target=_watch, args=(self._others, over, self._advice), daemon=True
-        )
+        arguments = self._others, self._parted, self._advice
         if self._others:
-            watch.start()
+            threading.Thread(target=_watch, args=arguments, daemon=True).start()
         try:
-            yield over.set
+            yield
         finally:
-            over.set()
+            self.part()
+
+    def part(self) -> None:
+        """Let the others go: no step is ahead that needs them."""
+        self._parted.set()
+
+    def after_step(self, _step: int, _taken: object, last: bool) -> None:
+        """See `watch.Watch`."""
+        if last:
+            self.part()
 
 
 def _watch(addresses: Sequence[str], over: threading.Event, advice: str) -> None:
@@ -93,8 +100,7 @@ def _watch(addresses: Sequence[str], over: threading.Event, advice: str) -> None
             elif address in missed:
                 missed[address] += 1
             if missed.get(address, 0) >= _MISSES and not over.is_set():
-                # The main thread waits inside of TensorFlow for what will not come: no exception
-                # reaches it.
+                # The main thread waits inside of TensorFlow, where no exception reaches it.
                 sys.stderr.write(f"error: {_message(address, advice)}\n")
                 sys.stderr.flush()
                 os._exit(_FAILED)
@@ -107,9 +113,8 @@ def _message(address: str, advice: str) -> str:
 def _answers(address: str) -> bool:
     host, _, port = address.rpartition(":")
     try:
-        socket.create_connection(
-            (host.strip("[]"), int(port)), timeout=_SECONDS_BETWEEN_LOOKS
-        ).close()
+        address = host.strip("[]"), int(port)
+        socket.create_connection(address, timeout=_SECONDS_BETWEEN_LOOKS).close()
     except (OSError, ValueError):
         return False
     return True

@@ -6,7 +6,7 @@ import pytest
 
 import train
 from mgn.config import RECIPES
-from mgn.config.settings import CONFIG, RunSettings, read_config, write_config
+from mgn.config.settings import CONFIG, RunSettings, new_run, read_config, write_config
 from mgn.system.errors import InputError
 
 
@@ -33,17 +33,15 @@ def test_paths_become_absolute(tmp_path, monkeypatch):
 
 def test_a_run_is_repeated_with_its_data_set_and_start(stored, tmp_path):
     began, path = stored
-    again, _ = train.new_run(
-        train.parse(["--config", str(path), "--train_dir", str(tmp_path / "again")])
-    )
+    again, _ = new_run(train.parse(["--config", str(path), "--train_dir", str(tmp_path / "again")]))
     assert again == began
 
 
 def test_flags_that_change_nothing_are_told(tmp_path, capsys):
     new = ["--dataset", str(tmp_path), "--train_dir", str(tmp_path / "new")]
-    train.new_run(train.parse([*new, "--gamma", "0.2", "--nesterov", "true", "--margin", "1"]))
+    new_run(train.parse([*new, "--gamma", "0.2", "--nesterov", "true", "--margin", "1"]))
     assert capsys.readouterr().err == "note: --nesterov has an effect with --optimizer sgd only\n"
-    train.new_run(train.parse([*new, "--gamma", "0.2", "--schedule", "cosine"]))
+    new_run(train.parse([*new, "--gamma", "0.2", "--schedule", "cosine"]))
     assert capsys.readouterr().err == "note: --gamma has an effect with --schedule step only\n"
 
 
@@ -51,7 +49,7 @@ def test_flags_go_before_the_file(stored, tmp_path):
     began, path = stored
     (tmp_path / "other").mkdir()
     arguments = ["--config", path, "--dataset", tmp_path / "other", "--seed", "7"]
-    again, folder = train.new_run(train.parse([str(part) for part in arguments]))
+    again, folder = new_run(train.parse([str(part) for part in arguments]))
     assert (again.dataset, again.config.seed) == (tmp_path / "other", 7)
     assert again.init_checkpoint == began.init_checkpoint
     assert folder.name.startswith("strong-")  # the recipe that is repeated, not the default one

@@ -1,4 +1,4 @@
-"""`train.py` on two processes against one with the same batches; `test_replicas.py`: two replicas of one."""
+"""`train.py` on two processes against one with the same batches; see `network/test_replicas.py`."""
 
 import json
 import os

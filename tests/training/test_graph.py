@@ -1,4 +1,4 @@
-"""Steps against MGN-pytorch's, optimisers against `torch.optim`, the schedule by hand, batches, resuming."""
+"""Steps against MGN-pytorch's, optimisers against `torch.optim`, the schedule by hand, batches."""
 
 import dataclasses
 
@@ -84,7 +84,7 @@ def test_four_steps_are_mgn_pytorchs(name, small_arrays):
     ids=["sgd", "nesterov", "adam", "amsgrad"],
 )
 def test_optimisers_follow_pytorchs_for_20_steps(options, theirs):
-    """Least squares whose target moves, so that second moments shrink and AMSGrad differs from Adam."""
+    """Least squares whose target moves: second moments shrink, and AMSGrad differs from Adam."""
     rng = np.random.default_rng(0)
     start, matrix = (
         rng.normal(size=6).astype(np.float32),
@@ -157,7 +157,7 @@ def test_the_moving_average_against_a_loop():
 
 
 def test_loss_scaling_skips_what_overflows_and_goes_on():
-    """As torch's GradScaler: an infinite gradient changes no weight and no moment, and halves the scale."""
+    """As torch's GradScaler: an infinite gradient changes no weight or moment, and halves the scale."""
     x = tf.get_variable("x", initializer=np.float32([1.0]), use_resource=True)
     step = tf.train.get_or_create_global_step()
     scaling = tf.mixed_precision.DynamicLossScale(initial_loss_scale=8.0, increment_period=2)
@@ -200,7 +200,7 @@ def test_a_step_in_a_smaller_type_is_the_float32_step_but_for_rounding():
 
 
 def test_a_step_with_winograds_convolutions_is_the_same_step():
-    """From a start at which every convolution counts, unlike above: in bfloat16 little is left then."""
+    """From a start at which every convolution counts, unlike above: bfloat16 keeps little of it."""
     exact, made = one_small_step(), one_small_step(winograd=True)
     for name in ("cross_entropy", "triplet", "grad_norm"):
         assert getattr(made[2], name) == pytest.approx(getattr(exact[2], name), rel=1e-4), name
@@ -225,7 +225,7 @@ def cosine_of_updates(*steps):
 
 
 def one_small_step(**options):
-    """Build, take one step on noise; returns (values before, values after, figures of steps 0 and 1)."""
+    """Take one step on noise; returns (values before, values after, figures of steps 0 and 1)."""
     plain = {"optimizer": "sgd", "momentum": 0.0, "learning_rate": 0.1, "zero_init_residual": False}
     config = dataclasses.replace(RECIPES["scratch"], **{**plain, **options})
     rng = np.random.default_rng(0)

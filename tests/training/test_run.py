@@ -12,8 +12,8 @@ import time
 
 import numpy as np
 import pytest
-import soak_kills
 import tensorflow.compat.v1 as tf
+from benchmarks import soak_kills
 from conftest import run
 from tensorflow.python.framework.config import disable_op_determinism
 

@@ -58,8 +58,9 @@ def test_a_worker_that_has_not_started_yet_is_waited_for(ends):
 def test_when_no_step_is_ahead_the_others_may_go(ends):
     ended, _ = ends
     with listening() as port, contextlib.ExitStack() as watch:
-        others_may_go = watch.enter_context(Workers(["", f"localhost:{port}"], 0, "").watched())
-        others_may_go()
+        of_two = Workers(["", f"localhost:{port}"], 0, "")
+        watch.enter_context(of_two.watched())
+        of_two.after_step(7, None, last=True)
         left = watch.pop_all()
     with left:
         assert not ended.wait(0.5)
