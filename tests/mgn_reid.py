@@ -1,7 +1,7 @@
 """The variables of the reproduced repository's TensorFlow checkpoints: names and shapes, in graph order.
 
 Written down from the names that MGN-ReId publishes (its `tensor_name` file lists 579 of them), by
-loops of our own that know nothing of `mgn/families.py`.
+loops of our own that know nothing of `mgn/weights/families.py`.
 """
 
 import numpy as np

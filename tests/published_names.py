@@ -1,7 +1,7 @@
 """The names that published checkpoints give to each weight, side by side with this network's variables.
 
 Written down block by block from where each layer is in the published networks, by loops of our own
-that know nothing of `mgn/families.py`: torchvision cuts nothing; MGN-pytorch's line puts the stem's
+that know nothing of `mgn/weights/families.py`: torchvision cuts nothing; MGN-pytorch's line puts the stem's
 seven pieces (0 the first convolution, 1 its batch norm, 2 and 3 without weights, 4 and 5 two
 layers, 6 the first block of the third) into one Sequential, and in each branch the other five
 blocks of the third layer and the whole fourth into another.

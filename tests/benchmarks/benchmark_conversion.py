@@ -1,6 +1,6 @@
 """A whole conversion from start to finish: seconds and peak memory of the script, five rounds each way.
 
-python tests/benchmark_conversion.py
+python tests/benchmarks/benchmark_conversion.py
 """
 
 import os

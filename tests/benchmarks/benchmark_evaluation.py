@@ -2,10 +2,10 @@
 
 Every run is a process of its own, whose peak memory is all of it, features included.
 
-    python tests/benchmark_evaluation.py evaluate       both sides alternating, 5 rounds
-    python tests/benchmark_evaluation.py rerank         the same
-    python tests/benchmark_evaluation.py growth         up to 515,913 images, and doc/evaluation_growth.png
-    python tests/benchmark_evaluation.py rerank_large   100,000 gallery images
+    python tests/benchmarks/benchmark_evaluation.py evaluate       both sides alternating, 5 rounds
+    python tests/benchmarks/benchmark_evaluation.py rerank         the same
+    python tests/benchmarks/benchmark_evaluation.py growth         up to 515,913 images, and doc/evaluation_growth.png
+    python tests/benchmarks/benchmark_evaluation.py rerank_large   100,000 gallery images
 """
 
 import json

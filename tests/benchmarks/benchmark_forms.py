@@ -1,8 +1,8 @@
 """What an export costs beyond its network: preprocessing, decoding, loading, waiting, a folder of files.
 
-    python tests/benchmark_forms.py forms   [--rounds 5] [--batches 1,8] [--precision float32]
-    python tests/benchmark_forms.py process [--precisions float32] [--calls 100] [--fused_only]
-    python tests/benchmark_forms.py folder  [--rounds 5] [--images 64] [--precision float32]
+    python tests/benchmarks/benchmark_forms.py forms   [--rounds 5] [--batches 1,8] [--precision float32]
+    python tests/benchmarks/benchmark_forms.py process [--precisions float32] [--calls 100] [--fused_only]
+    python tests/benchmarks/benchmark_forms.py folder  [--rounds 5] [--images 64] [--precision float32]
 
 Each takes --winograd. Seeded network (751 classes, average pooling, 384x128), drawn pedestrians of
 128x64 as JPEG. Sides alternate.

@@ -1,12 +1,12 @@
 """Training steps and the input pipeline against PyTorch's, on made-up images of 384x128.
 
-    python tests/benchmark_training.py step        # TensorFlow and PyTorch, alternating
-    python tests/benchmark_training.py rewriter    # bfloat16 by casts or by TensorFlow's graph rewriter
-    python tests/benchmark_training.py profile     # where a step's time goes, by kind of operation
-    python tests/benchmark_training.py input       # JPEG files to batches, against a PyTorch-style loader
-    python tests/benchmark_training.py memory --identities 16 --precision float32   # peak of a few steps
+    python tests/benchmarks/benchmark_training.py step        # TensorFlow and PyTorch, alternating
+    python tests/benchmarks/benchmark_training.py rewriter    # bfloat16 by casts or by TensorFlow's graph rewriter
+    python tests/benchmarks/benchmark_training.py profile     # where a step's time goes, by kind of operation
+    python tests/benchmarks/benchmark_training.py input       # JPEG files to batches, against a PyTorch-style loader
+    python tests/benchmarks/benchmark_training.py memory --identities 16 --precision float32   # peak of a few steps
 
-The other side is the same work written plainly: `mgn/torch_mgn.py` from the same weights, the same
+The other side is the same work written plainly: `mgn/conversion/torch_mgn.py` from the same weights, the same
 losses, `torch.optim`; Pillow. A batch of 64 needs some 20 GB: nothing else may run beside `memory`.
 """
 

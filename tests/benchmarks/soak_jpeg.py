@@ -1,6 +1,6 @@
 """A thousand damaged JPEGs through an exported graph, each alone: an error or a vector, never a crash.
 
-    python tests/soak_jpeg.py [--count 1000] [--seed 0]
+    python tests/benchmarks/soak_jpeg.py [--count 1000] [--seed 0]
 
 Ends with the counts; a crash ends it before. A whole image now and then must give what it gave at
 first.

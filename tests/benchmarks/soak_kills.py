@@ -1,6 +1,6 @@
 """Kills a training run with SIGKILL at random moments, most of them during a save; it goes on each time.
 
-    python tests/soak_kills.py --kills 20
+    python tests/benchmarks/soak_kills.py --kills 20
 
 After each kill the run must resume from a complete checkpoint, and nothing corrupt may be picked
 up; at the end its weights must be those of a run that was never killed, bit for bit. Prints one

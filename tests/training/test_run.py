@@ -70,7 +70,7 @@ def interrupted_after(train_dir, step, number):
 
 
 def test_stopped_three_times_and_resumed_the_bits_are_the_same(train_set, whole, tmp_path):
-    """Weights, moments, averages, step: all that a checkpoint holds, and each step's line but its speed."""
+    """Weights, moments, averages, step: all of a checkpoint; and each step's line but its speed."""
     rng, folder = random.Random(), tmp_path / "run"
     stops = [rng.choice((1, 2)), rng.choice((4, 5)), 7]  # after a signal one more step may be taken
     print("signals after steps", stops)

@@ -125,7 +125,8 @@ def test_an_image_that_breaks_during_a_run_is_named(dataset, tmp_path, graphless
         (OSError(errno.EIO, "I/O error"), OSError, "I/O error$"),  # no word of what was not written
     ],
 )
-def test_what_a_full_disk_ends_says_how_to_go_on(dataset, tmp_path, graphless, error, raised, told):
+@pytest.mark.usefixtures("graphless")
+def test_what_a_full_disk_ends_says_how_to_go_on(dataset, tmp_path, error, raised, told):
     """While a checkpoint is scored; a step's log line takes the same way."""
     at_end = begun(dataset, tmp_path, 2, max_steps=2, eval_every=2)
 

@@ -110,7 +110,7 @@ def save(tmp_path):
 
 
 def validated(folder, save, scores, step=0, config=CONFIG):
-    """Score a checkpoint each 10 steps with these mAPs, after `step`; returns (best step, over?)."""
+    """Score checkpoints with these mAPs, one each 10 steps; returns (best step, over?)."""
     given = iter(scores)
     with RunLog(folder, step) as log:
         validation = Validation(
