@@ -67,7 +67,6 @@ class TrainConfig:
 
     recipe: str = _recipe("seathiefwang", "named set of these options")
     pretrained: bool = _recipe(True, "expect --init_checkpoint, and warn without it")
-    seed: int = _recipe(0, "seed of weights, batches and augmentation", (0, 2**31 - 1))
 
     pool: str = _model("avg", "pooling of the heads: avg or max", POOLS)
     reduction: str = _model("relu", "activation of the heads: relu or prelu", REDUCTIONS)
@@ -110,6 +109,7 @@ class TrainConfig:
     batch_images: int = _batch(4, "K: images of each identity in a batch", (2, _MANY))
     random_erasing: float = _batch(0.5, "probability of erasing a part of an image, 0 to 1", (0, 1))
     crop_padding: int = _batch(0, "black pixels around an image before a random crop", (0, 1000))
+    seed: int = _batch(0, "seed of weights, batches and augmentation", (0, 2**31 - 1))
     cache: bool = _batch(False, "keep the resized images in memory: height x width x 3 bytes each")
 
     precision: str = _device(

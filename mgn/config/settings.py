@@ -120,7 +120,7 @@ def resumed_run(flags: dict) -> tuple[RunSettings, Path]:
         raise InputError("--resume: name the run with --train_dir")
     for name in ("init_checkpoint", "fresh_classifier", "config"):
         if flags[name]:
-            raise InputError(f"--{name}: a resumed run has its weights and options; leave it out")
+            raise InputError(f"--{name}: a run that is resumed has its weights and options")
     settings = read_config(flags["train_dir"] / CONFIG)
     config = settings.config
     # A cosine ends with the epochs: more of them are another schedule.

@@ -77,19 +77,16 @@ class TorchAdam(tf.train.Optimizer):
     def __init__(self, learning_rate: tf.Tensor, step: tf.Tensor, amsgrad: bool):
         super().__init__(use_locking=False, name="AMSGrad" if amsgrad else "Adam")
         self._amsgrad = amsgrad
-        # 1 - 0.999^t is small: in float32 its error would be larger than that of everything else
-        # here.
+        # Bias correction in float64: 1 - 0.999^t is small, and float32 would lose its digits.
         updates = tf.cast(step, tf.float64) + 1.0
-        correction1, correction2 = (
-            1.0 - tf.pow(tf.constant(np.float64(b)), updates) for b in (_BETA1, _BETA2)
-        )
+        correction1 = 1.0 - tf.pow(tf.constant(np.float64(_BETA1)), updates)
+        correction2 = 1.0 - tf.pow(tf.constant(np.float64(_BETA2)), updates)
+        # What all variables share, made once; powers of 0 leave the kernels' own correction idle.
         self._arguments = {
-            "beta1_power": tf.constant(
-                0.0
-            ),  # the kernels' own bias correction, in float32, has no work left
+            "beta1_power": tf.constant(0.0),
             "beta2_power": tf.constant(0.0),
             "lr": learning_rate * tf.cast(tf.sqrt(correction2) / correction1, tf.float32),
-            "beta1": tf.constant(_BETA1),  # once, not for each variable
+            "beta1": tf.constant(_BETA1),
             "beta2": tf.constant(_BETA2),
             "epsilon": tf.cast(_EPSILON * tf.sqrt(correction2), tf.float32),
         }
@@ -100,15 +97,8 @@ class TorchAdam(tf.train.Optimizer):
                 self._zeros_slot(variable, slot, self._name)
 
     def _resource_apply_dense(self, grad, handle):
-        m, v = self.get_slot(handle, "m"), self.get_slot(handle, "v")
-        arguments = {
-            "var": handle.handle,
-            "m": m.handle,
-            "v": v.handle,
-            "grad": grad,
-            **self._arguments,
-        }
-        if self._amsgrad:
-            vhat = self.get_slot(handle, "vhat").handle
-            return tf.raw_ops.ResourceApplyAdamWithAmsgrad(vhat=vhat, **arguments)
-        return tf.raw_ops.ResourceApplyAdam(**arguments)
+        names = ("m", "v", "vhat") if self._amsgrad else ("m", "v")
+        slots = {name: self.get_slot(handle, name).handle for name in names}
+        raw = tf.raw_ops
+        kernel = raw.ResourceApplyAdamWithAmsgrad if self._amsgrad else raw.ResourceApplyAdam
+        return kernel(var=handle.handle, grad=grad, **slots, **self._arguments)

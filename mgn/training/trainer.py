@@ -23,7 +23,7 @@ from mgn.training.distribution import Placement, one_device
 from mgn.training.runlog import Journal, RunLog
 from mgn.training.saver import PeriodicSaves, Saver
 from mgn.training.stepper import Step, Stepper
-from mgn.training.watch import Health, Score, Validation
+from mgn.training.watch import Health, Score, Validation, Watch
 from mgn.training.workers import Workers
 from mgn.weights import checkpoints
 from mgn.weights.saving import refuse_existing_checkpoint
@@ -66,12 +66,11 @@ class Trainer:
         self._train_dir = Path(train_dir)
         self._per_epoch = steps_per_epoch(num_classes, config.batch_ids)
         self._placement = placement or one_device(config.xla)
-        self._is_chief = self._placement.is_chief
         check_divides(config, num_classes, self._placement.share.total)
 
         self._opened = opened or contextlib.ExitStack()
         self._folder = self._train_dir
-        if not self._is_chief:  # what it writes is looked at by nobody
+        if not self._placement.is_chief:  # what it writes is looked at by nobody
             self._folder = Path(self._opened.enter_context(tempfile.TemporaryDirectory()))
 
         worker = self._placement.worker
@@ -88,7 +87,9 @@ class Trainer:
         self._training_set = split.fingerprint()
         description = checkpoints.describe(config.network_options(num_classes))
         description |= {"recipe": config.recipe, "training_set": self._training_set}
-        self._saver = Saver(config, self._stepper, self._folder, description, self._is_chief)
+        self._saver = Saver(
+            config, self._stepper, self._folder, description, self._placement.is_chief
+        )
 
     @classmethod
     def fresh(
@@ -108,7 +109,7 @@ class Trainer:
         found = start.find_start(settings) if settings.init_checkpoint else None
         with _closed_on_failure() as opened:
             trainer = cls(settings, split, train_dir, placement, 0, opened)
-            if trainer._is_chief:
+            if trainer._placement.is_chief:
                 opened.enter_context(start.claimed(train_dir))
             start.refuse_begun(train_dir)  # a run that ended meanwhile
             stepper = trainer._stepper
@@ -167,13 +168,9 @@ class Trainer:
             RunLog(self._folder, self.step) as runlog,
             Progress(self.total_steps, "training", "steps", self.step) as progress,
         ):
-            score = score if self._is_chief else None
+            score = score if self._placement.is_chief else None
             validation = Validation(self._config, self._train_dir, score, runlog)
-            journal = Journal(runlog, progress, self._per_epoch, self._config.batch_images)
-            saves = PeriodicSaves(self._config, runlog, self.save, self.meet)
-            # In this order: nothing is logged or saved of a step that went wrong, and while the
-            # first worker scores the last checkpoint the others may go.
-            watches = self._health, journal, saves, self._workers, validation
+            watches = self._watches(runlog, progress, validation)
             last = self.step >= self.total_steps
             if last:
                 self._workers.part()
@@ -212,6 +209,15 @@ class Trainer:
     def close(self) -> None:
         """Free the session, and the folder for other runs."""
         self._opened.close()
+
+    def _watches(self, runlog: RunLog, progress: Progress, validation: Validation) -> list[Watch]:
+        """In an order such that nothing is logged or saved of a step that went wrong.
+
+        While the first worker scores the last checkpoint, the others may go.
+        """
+        journal = Journal(runlog, progress, self._per_epoch, self._config.batch_images)
+        saves = PeriodicSaves(self._config, runlog, self.save, self.meet)
+        return [self._health, journal, saves, self._workers, validation]
 
     def _take_step(self, asked: StopRequest, over: bool, with_images: bool) -> Step:
         """One step; what it says of stopping holds for all workers."""
