@@ -1,7 +1,6 @@
-"""Port PyTorch weights (MGN-pytorch and its relatives, a ResNet-50) to a TensorFlow checkpoint, or back."""
+"""Port PyTorch weights (MGN, ResNet-50) to a TensorFlow checkpoint, or back."""
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
@@ -23,131 +22,77 @@ def main(arguments: list[str]) -> int:
 def parse(arguments: list[str]) -> argparse.Namespace:
     """Parse, and check the flags themselves."""
     parser = cli.Parser(
-        "Port PyTorch weights to a TensorFlow checkpoint, or back with --to_pytorch, and prove it with"
-        " images through both networks."
+        "Port PyTorch weights to a TensorFlow checkpoint, or back, proven by images through both."
     )
     add = parser.add_argument
-    add(
-        "--pt_model_path",
-        type=Path,
-        required=True,
-        help="PyTorch file (.pt, .pth, .safetensors), or a TensorFlow checkpoint of MGN-ReId",
-    )
-    add(
-        "--checkpoint",
-        help="prefix of the checkpoint to make; with --to_pytorch: a train_dir or prefix",
-    )
+    file = "PyTorch file (.pt, .pth, .safetensors) or MGN-ReId's TensorFlow checkpoint"
+    add("--pt_model_path", type=Path, required=True, help=file)
+    add("--checkpoint", help="prefix to make; with --to_pytorch: a train_dir or prefix to read")
     add("--to_pytorch", action="store_true", help="write --pt_model_path from --checkpoint")
     add("--overwrite", action="store_true", help="replace what is there")
     add("--dry_run", action="store_true", help="do all but write")
-    add(
-        "--json",
-        action="store_true",
-        help="print one JSON object, with every tensor; of a failure with the reason",
+    add("--json", action="store_true", help="print one JSON object; of a failure with the reason")
+    judged = (
+        "folder of images like those of the training, to judge the order of the reductions by."
+        " The order that fits is taken; the exit status is 1 if --reduction_order is another"
     )
-    add(
-        "--verify",
-        nargs="?",
-        const=True,
-        default=False,
-        type=cli.existing_path,
-        metavar="IMAGES",
-        help="judge the order of the reductions by a folder of images like those of the training; without"
-        " IMAGES by batch norms alone. The order that fits is taken; if --reduction_order says otherwise,"
-        " the exit status is 1. Where it cannot be told, that is said and the exit status is 0",
-    )
+    add("--verify", type=cli.existing_path, metavar="IMAGES", help=judged)
     add("--reduction_order", choices=REDUCTION_ORDERS, help="how the file numbers its reductions")
-    add(
-        "--allow_missing",
-        action="append",
-        default=[],
-        metavar="PATTERN",
-        help="keys that may be missing, such as 'fc_*'",
-    )
-    add(
-        "--allow_extra",
-        action="append",
-        default=[],
-        metavar="PATTERN",
-        help="keys that may be left over",
-    )
-    parsing.add_network_options(
-        parser, "what weights do not tell; omitted: what the authors trained with"
-    )
+    keys = {"action": "append", "default": [], "metavar": "PATTERN"}
+    add("--allow_missing", **keys, help="keys that may be missing, such as 'fc_*'")
+    add("--allow_extra", **keys, help="keys that may be left over")
+    parsing.add_network_options(parser, "what weights do not tell; else as the authors trained")
     flags = parser.parse_args(arguments)
     if not flags.checkpoint and not flags.dry_run:
         parser.error("the following arguments are required: --checkpoint")
-    unfit = [f"--{name}" for name in _ONLY_FORWARD if flags.to_pytorch and getattr(flags, name)]
-    if unfit:
+    unfit = [f"--{name}" for name in _ONLY_FORWARD if getattr(flags, name)]
+    if unfit and flags.to_pytorch:
         parser.error(f"{', '.join(unfit)}: not with --to_pytorch")
     return flags
 
 
-def _check(flags: argparse.Namespace) -> None:
-    """What can be checked before TensorFlow is loaded; the conversion looks closer."""
-    if flags.to_pytorch:
-        cli.check_model_path("--checkpoint", flags.checkpoint)
-        refuse_existing(flags.pt_model_path, flags.overwrite)
-        return
-    cli.check_model_path("--pt_model_path", flags.pt_model_path)
-    if not flags.dry_run:
-        for suffix in (".index", ".json"):
-            refuse_existing(f"{flags.checkpoint}{suffix}", flags.overwrite)
-
-
 def from_pytorch(flags: argparse.Namespace) -> int:
     """Convert, and print what is done as it is known."""
-    told = {"file": str(flags.pt_model_path)}
+    source, prefix = None, None if flags.dry_run else flags.checkpoint
+    options = parsing.network_options(flags)
+    patterns = {"allow_missing": flags.allow_missing, "allow_extra": flags.allow_extra}
+    order = flags.reduction_order
     try:
-        _check(flags)
+        cli.check_model_path("--pt_model_path", flags.pt_model_path)
+        for suffix in (".index", ".json") if prefix else ():
+            refuse_existing(f"{prefix}{suffix}", flags.overwrite)
+
         from mgn.conversion import report, to_tensorflow
 
-        patterns = {"allow_missing": flags.allow_missing, "allow_extra": flags.allow_extra}
-        options = parsing.network_options(flags)
-        source = to_tensorflow.read(
-            flags.pt_model_path, order=flags.reduction_order, **patterns, **options
-        )
-        told = report.record(source)
+        source = to_tensorflow.read(flags.pt_model_path, order=order, **patterns, **options)
         if not flags.json:
             print(report.coverage_text(source))
-        prefix = None if flags.dry_run else flags.checkpoint
-        done = to_tensorflow.convert(
-            source, prefix, flags.overwrite, flags.verify, bool(flags.reduction_order)
-        )
+        done = to_tensorflow.convert(source, prefix, flags.overwrite, flags.verify, bool(order))
     except (InputError, CheckError) as error:
         if flags.json:
-            print(
-                json.dumps(
-                    {**told, **error.details, "error": str(error), "written": None}, indent=2
-                )
-            )
+            from mgn.conversion import report
+
+            print(report.failure_json(flags.pt_model_path, source, error))
         raise
     if flags.json:
-        print(json.dumps(report.record(done.source, done, written=prefix), indent=2))
-        return cli.DONE
-    print(report.proof_text(done, "pool" in options))
-    print(report.use_text(done.source, prefix) if prefix else "dry run: nothing was written")
+        print(report.as_json(done.source, done, written=prefix))
+    else:
+        print(report.proof_text(done, "pool" in options))
+        print(report.use_text(done.source, prefix))
     return cli.DONE
 
 
 def to_pytorch(flags: argparse.Namespace) -> int:
     """The way back."""
-    _check(flags)
-    from mgn.conversion import parity
+    cli.check_model_path("--checkpoint", flags.checkpoint)
+    refuse_existing(flags.pt_model_path, flags.overwrite)
+
+    from mgn.conversion import report
     from mgn.conversion.to_pytorch import convert
 
-    options = parsing.network_options(flags)
-    done = convert(flags.checkpoint, flags.pt_model_path, flags.overwrite, **options)
-    print(
-        f"{done.checkpoint.prefix}: {done.tensors} tensors as MGN-pytorch names them, equal bit for bit"
-    )
-    print("largest difference between TensorFlow and PyTorch, over the largest value:")
-    print(parity.table(done.differences))
-    kept = done.checkpoint.options
-    print(
-        f"{flags.pt_model_path}: for {kept.height}×{kept.width} images, {kept.pool} pooling and"
-        f" {kept.reduction} heads, which it does not tell"
-    )
+    paths = flags.checkpoint, flags.pt_model_path
+    done = convert(*paths, flags.overwrite, **parsing.network_options(flags))
+    print(report.way_back_text(done, flags.pt_model_path))
     return cli.DONE
 
 

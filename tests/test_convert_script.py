@@ -5,6 +5,7 @@ import json
 import os
 import resource
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -53,7 +54,11 @@ def test_there_and_back(torch_file, tmp_path, capsys):
 
 
 def test_a_dry_run_writes_nothing_and_json_has_it_all(torch_file, tmp_path, capsys):
-    arguments = "--checkpoint", tmp_path / "made", "--dry_run", "--json", "--verify", *SMALL
+    (tmp_path / "images").mkdir()
+    white = np.full((64, 32, 3), 255, np.uint8)
+    assert cv2.imwrite(str(tmp_path / "images" / "x.png"), white)
+    arguments = ["--checkpoint", tmp_path / "made", "--dry_run", "--json", *SMALL]
+    arguments += ["--verify", tmp_path / "images"]
     assert run(script, "--pt_model_path", torch_file, *arguments) == 0
     told = json.loads(capsys.readouterr().out)
     assert (told["family"], told["kind"], told["written"]) == ("MGN-pytorch", "mgn", None)
@@ -77,7 +82,7 @@ def test_a_dry_run_writes_nothing_and_json_has_it_all(torch_file, tmp_path, caps
     }
     assert max(found["logits"] for found in told["differences"].values()) <= 1e-5
     assert len(told["notes"]["passed over, counters of batches"]) == 111
-    assert listing(tmp_path) == []
+    assert listing(tmp_path) == ["images"]
 
 
 def test_weights_that_do_not_cover_the_network_end_in_1(tmp_path, capsys):
@@ -120,14 +125,14 @@ def test_wrong_flags(torch_file, small_checkpoint, tmp_path, capsys):
         ((*pt, "--dry_run", "--verify", tmp_path / "none"), "--verify"),
         ((*pt, "--dry_run", "--reduction_order", "caffe"), "--reduction_order"),
         ((*pt, "--dry_run", "--height", "100"), "--height 100: must be a multiple of 96"),
-        ((*pt, "--dry_run", "--verify", "--pool", "max"), "add a folder of images"),
+        ((*pt, "--dry_run", "--verify"), "argument --verify: expected one argument"),
         (
             ("--pt_model_path", small_checkpoint, "--dry_run"),
             "is a checkpoint of this toolkit; --to_pytorch",
         ),
         ((*back, "--pt_model_path", tmp_path / "there.pt"), "there.pt exists"),
         (
-            (*back, "--pt_model_path", tmp_path / "y.pt", "--verify", "--json"),
+            (*back, "--pt_model_path", tmp_path / "y.pt", "--verify", tmp_path, "--json"),
             "--verify, --json: not with",
         ),
         ((*back, "--pt_model_path", tmp_path / "y.pt", "--pool", "max"), "was made with pool avg"),
@@ -168,7 +173,7 @@ def test_sources_and_folders_are_never_replaced(torch_file, small_checkpoint, tm
 def test_a_full_disk_is_called_that_and_leaves_nothing(
     torch_file, small_checkpoint, tmp_path, capsys, monkeypatch, back, full
 ):
-    """A limit on the size of files stands for the disk: writing ends in the middle, with another reason.
+    """A limit on the size of files stands for the disk: writing ends in the middle.
 
     What a full disk says is asked of the system, so the limit's own words can be taken for it.
     """

@@ -7,15 +7,15 @@ the mean of what its convolution made of the pooled map in training: the head wh
 that mean is the right one.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow.compat.v1 as tf
-from scipy.stats import norm
 
 from mgn.config.options import REDUCTION_ORDERS
-from mgn.network import BRANCHES, HEADS
+from mgn.network import HEADS
+from mgn.network.architecture import Head
 from mgn.system.progress import Progress
 from mgn.weights.families import Family
 
@@ -24,18 +24,14 @@ _NEAR = 0.4  # and how near at least; images unlike those of the training are fa
 _EPSILON = 1e-5  # batch norm's
 _BATCH = 16  # images a forward
 Inputs = dict[str, np.ndarray]  # {head's name: mean of its pooled map, [2048]}
-_MOVED = {
-    head.name for head in HEADS if head.reduction in ("reduction_2", "reduction_3", "reduction_4")
-}
+_MOVED = [head for head in HEADS if head.reduction in ("reduction_2", "reduction_3", "reduction_4")]
 
 
 class Evidence(NamedTuple):
     """Distances of the heads' means from what batch norm remembers, in its standard deviations."""
 
     basis: str  # what the expected inputs of the heads come from
-    distances: dict[
-        str, float
-    ]  # {order: root mean square over the heads that the orders differ in}
+    distances: dict[str, float]  # {order: root mean square over the heads that differ}
 
     @property
     def order(self) -> str | None:
@@ -62,9 +58,8 @@ def inputs_from_images(session: tf.Session, images: np.ndarray) -> Inputs:
             difference.
         images: float32 [N, height, width, 3], normalised, for its tensor `images`.
     """
-    pooled = [
-        session.graph.get_operation_by_name(f"{h.reduction}/0/Conv2D").inputs[0] for h in HEADS
-    ]
+    find = session.graph.get_operation_by_name
+    pooled = [find(f"{head.reduction}/0/Conv2D").inputs[0] for head in HEADS]
     total = np.zeros((len(HEADS), pooled[0].shape[-1]))
     with Progress(len(images), "judging the order of heads", "images") as progress:
         for start in range(0, len(images), _BATCH):
@@ -73,38 +68,6 @@ def inputs_from_images(session: tf.Session, images: np.ndarray) -> Inputs:
                 total[i] += maps.sum(axis=(0, 1, 2))
             progress.advance(len(some))
     return {head.name: mean for head, mean in zip(HEADS, total / len(images), strict=True)}
-
-
-def inputs_from_statistics(state_dict: Mapping[str, np.ndarray], family: Family) -> Inputs:
-    """The same without an image, from the batch norms of each branch's layer4; for average pooling only.
-
-    A batch norm's output has its bias for a mean and its weight for a standard deviation; sums of
-    these are taken to be normally distributed, and a stripe to be like its whole map.
-    """
-    means = {}
-    for branch in BRANCHES:
-        layer = f"{branch.name}/layer4"
-        mean, variance = _moments(state_dict, family, f"{layer}/0/downsample/1")
-        for block in range(3):
-            added = _moments(state_dict, family, f"{layer}/{block}/bn3")
-            mean, variance = _rectified(mean + added[0], variance + added[1])
-        means[branch.name] = mean
-    return {head.name: means[head.branch] for head in HEADS}
-
-
-def _moments(state_dict: Mapping, family: Family, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and variance of what a batch norm puts out."""
-    weight, bias = (state_dict[family.key_of(f"{name}/{leaf}")] for leaf in ("weight", "bias"))
-    return bias.astype(np.float64), np.square(weight, dtype=np.float64)
-
-
-def _rectified(mean: np.ndarray, variance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and variance of the positive part of normally distributed numbers."""
-    deviation = np.sqrt(np.maximum(variance, 1e-12))
-    positive, density = norm.cdf(mean / deviation), norm.pdf(mean / deviation)
-    first = mean * positive + deviation * density
-    second = (mean**2 + deviation**2) * positive + mean * deviation * density
-    return first, np.maximum(second - first**2, 0)
 
 
 def judge(
@@ -118,26 +81,19 @@ def judge(
         family: of the file; its `order` is not None.
         basis: what `inputs` come from, in words.
     """
-    moved = [head for head in HEADS if head.name in _MOVED]
     distances = {}
     for order in REDUCTION_ORDERS:
-        remembered = [_remembered(state_dict, family, head.reduction, order) for head in moved]
-        distances[order] = _distance([inputs[head.name] for head in moved], remembered)
+        squares = [_square(inputs, head, state_dict, family, order) for head in _MOVED]
+        distances[order] = float(np.sqrt(np.mean(squares)))
     return Evidence(basis, distances)
 
 
-def _remembered(
-    state_dict: Mapping, family: Family, reduction: str, order: str
-) -> list[np.ndarray]:
+def _square(
+    inputs: Inputs, head: Head, state_dict: Mapping, family: Family, order: str
+) -> np.floating:
+    """Mean square, over channels, of how far a head's mean is from the remembered one."""
     leaves = ("0/weight", "1/running_mean", "1/running_var")
-    return [
-        state_dict[family.key(f"{reduction}/{leaf}", order)].astype(np.float64) for leaf in leaves
-    ]
-
-
-def _distance(inputs: Sequence[np.ndarray], remembered: Sequence[Sequence[np.ndarray]]) -> float:
-    squares = [
-        np.mean((weight[:, :, 0, 0] @ given - mean) ** 2 / (variance + _EPSILON))
-        for given, (weight, mean, variance) in zip(inputs, remembered, strict=True)
-    ]
-    return float(np.sqrt(np.mean(squares)))
+    keys = [family.key(f"{head.reduction}/{leaf}", order) for leaf in leaves]
+    weight, mean, variance = (state_dict[key].astype(np.float64) for key in keys)
+    expected = weight[:, :, 0, 0] @ inputs[head.name]
+    return np.mean((expected - mean) ** 2 / (variance + _EPSILON))

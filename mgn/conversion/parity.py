@@ -20,7 +20,7 @@ IMAGES = "images"  # float32 [N, height, width, 3], normalised
 
 
 class Difference(NamedTuple):
-    """Of one head: the largest difference over the largest value; of the logits None without classifiers."""
+    """Of one head: the largest difference over the largest value; None: it has no classifier."""
 
     feature: float
     logits: float | None
@@ -34,10 +34,10 @@ def build_graph(options: NetworkOptions) -> tuple[tf.Graph, list[tf.Variable]]:
         images.set_shape([None, options.height, options.width, 3])
         tf.set_random_seed(0)  # for a variable that a file lacks, as allowed
         outputs = inference_network(images, options, classifiers=True)
-        for kind, tensors in (("feature", outputs.features), ("logits", outputs.logits)):
-            for head, tensor in zip(HEADS, tensors or [None] * len(HEADS), strict=True):
-                if tensor is not None:
-                    tf.identity(tensor, f"{kind}_{head.name}")
+        for head, feature in zip(HEADS, outputs.features, strict=True):
+            tf.identity(feature, f"feature_{head.name}")
+        for head, logits in zip(HEADS, outputs.logits, strict=bool(outputs.logits)):
+            tf.identity(logits, f"logits_{head.name}")
         return graph, tf.global_variables()
 
 
@@ -59,49 +59,56 @@ def compare(
         CheckError: a head differs by more than 1e-4 of its largest value.
     """
     raw_images = np.stack([draw_image(0, person, 1, 0) for person in (1, 2)])
-    kinds = ("feature", "logits") if options.num_classes else ("feature",)
-    names = [f"{kind}_{head.name}:0" for kind in kinds for head in HEADS]
-    images, *ours = session.run([f"{IMAGES}:0", *names], {"raw_images:0": raw_images})
+    names = [f"feature_{head.name}" for head in HEADS]
+    if options.num_classes:
+        names += [f"logits_{head.name}" for head in HEADS]
+
+    # The same normalised images through both networks.
+    wanted = [f"{name}:0" for name in (IMAGES, *names)]
+    images, *ours = session.run(wanted, {"raw_images:0": raw_images})
     with torch.inference_mode():
         network = _torch_network(state_dict, options)
         _, features, logits = network(torch.from_numpy(images.transpose(0, 3, 1, 2).copy()))
-    theirs = [value.numpy() for value in (*features, *logits)]
-    pairs = zip(names, ours, theirs, strict=True)
-    with np.errstate(invalid="ignore"):  # infinities differ by NaN, which fails
-        found = {
-            name: float(np.abs(a - b).max() / max(np.abs(b).max(), _TINY)) for name, a, b in pairs
-        }
-    differences = {
-        h.name: Difference(found[f"feature_{h.name}:0"], found.get(f"logits_{h.name}:0"))
-        for h in HEADS
-    }
+
+    # What each head's outputs differ by; the worst decides.
+    found = {}
+    for name, own, other in zip(names, ours, (*features, *logits), strict=True):
+        found[name] = _relative_difference(own, other.numpy())
+    differences = {}
+    for head in HEADS:
+        of_logits = found.get(f"logits_{head.name}")
+        differences[head.name] = Difference(found[f"feature_{head.name}"], of_logits)
     worst = max(found, key=lambda name: np.nan_to_num(found[name], nan=np.inf))
     if not found[worst] <= _TOLERANCE:
-        raise CheckError(
-            f"{worst} {_what_is_wrong(found[worst])}; not kept", differences=record(differences)
-        )
+        problem = _what_is_wrong(found[worst])
+        raise CheckError(f"{worst} {problem}; not kept", differences=record(differences))
     return differences
+
+
+def _relative_difference(own: np.ndarray, other: np.ndarray) -> float:
+    with np.errstate(invalid="ignore"):  # infinities differ by NaN, which fails
+        return float(np.abs(own - other).max() / max(np.abs(other).max(), _TINY))
 
 
 def _what_is_wrong(difference: float) -> str:
     if np.isfinite(difference):
         return f"differs from PyTorch's by {difference:.1e} of its largest value"
     return (
-        "is NaN or infinite for an image, though no weight is: values overflow on the way (a negative"
-        " running_var, or weights that are far too large)"
+        "is NaN or infinite for an image, though no weight is: values overflow on the way"
+        " (a negative running_var, or weights that are far too large)"
     )
 
 
 def _torch_network(state_dict: Mapping[str, np.ndarray], options: NetworkOptions) -> TorchMGN:
     with torch.device("meta"):  # no memory, no random start: every value is given
         network = TorchMGN(options.num_classes, options.pool, options.reduction).eval()
-    given = {
-        key: torch.from_numpy(np.asarray(value, np.float32)) for key, value in state_dict.items()
-    }
-    counters = {
-        k: torch.tensor(0) for k in network.state_dict() if k.endswith("num_batches_tracked")
-    }
-    network.load_state_dict(given | counters, strict=True, assign=True)
+    given = {}
+    for key, value in state_dict.items():
+        given[key] = torch.from_numpy(np.asarray(value, np.float32))
+    for key in network.state_dict():
+        if key.endswith("num_batches_tracked"):
+            given[key] = torch.tensor(0)
+    network.load_state_dict(given, strict=True, assign=True)
     return network
 
 
@@ -109,26 +116,22 @@ def table(differences: Mapping[str, Difference]) -> str:
     """A row for each head."""
     rows = [f"{'head':<8}{'feature':>10}{'logits':>10}"]
     for name, (feature, logits) in differences.items():
-        rows.append(
-            f"{name:<8}{feature:>10.1e}{'-' if logits is None else format(logits, '.1e'):>10}"
-        )
+        of_logits = "-" if logits is None else f"{logits:.1e}"
+        rows.append(f"{name:<8}{feature:>10.1e}{of_logits:>10}")
     return "\n".join(rows)
 
 
 def record(differences: Mapping[str, Difference]) -> dict:
     """The same as JSON values, which know no NaN."""
-
-    def told(value: float | None) -> float | None:
-        return None if value is None or not np.isfinite(value) else value
-
-    return {
-        name: {kind: told(value) for kind, value in found._asdict().items()}
-        for name, found in differences.items()
-    }
+    made = {}
+    for name, found in differences.items():
+        values = found._asdict().items()
+        made[name] = {kind: v if v is not None and np.isfinite(v) else None for kind, v in values}
+    return made
 
 
 def largest(differences: Mapping[str, Difference]) -> float:
     """The largest of all heads'."""
-    return max(
-        value for difference in differences.values() for value in difference if value is not None
-    )
+    features = [found.feature for found in differences.values()]
+    logits = [found.logits for found in differences.values() if found.logits is not None]
+    return max(features + logits)

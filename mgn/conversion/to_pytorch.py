@@ -24,7 +24,7 @@ class Written(NamedTuple):
 
 
 def convert(path: Path, pt_path: Path, overwrite: bool = False, **options: object) -> Written:
-    """Write a checkpoint's weights as MGN-pytorch's state dict (with PReLU: lwplw's), and prove the file.
+    """Write a checkpoint's weights as MGN-pytorch's state dict (PReLU: lwplw's), and prove them.
 
     Values are kept bit for bit. Counters of batches, which a checkpoint does not have, are 0;
     PyTorch uses them only where batch norm has no momentum.

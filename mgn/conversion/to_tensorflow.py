@@ -1,12 +1,14 @@
-"""A checkpoint of another program to one of this toolkit's, proven by images through both networks."""
+"""A checkpoint of another program to one of this toolkit's, proven by images through both."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow.compat.v1 as tf
 
+from mgn import weights
 from mgn.config import NetworkOptions
 from mgn.config.options import HEIGHT, WIDTH, check_network_options
 from mgn.conversion import headorder, parity, torchfiles
@@ -17,7 +19,7 @@ from mgn.system.errors import CheckError, InputError
 from mgn.system.session import new_session
 from mgn.weights import checkpoints, saving
 from mgn.weights.coverage import Coverage, cover, options_in
-from mgn.weights.families import mgn_pytorch_key, recognise, to_tf_layout, to_torch_layout
+from mgn.weights.families import Family, mgn_pytorch_key, recognise, to_torch_layout
 from mgn.weights.variables import assign_some
 
 _IMAGES = 256  # at most, to judge the order of heads by
@@ -36,7 +38,9 @@ class Source(NamedTuple):
 
     def in_order(self, order: str) -> "Source":
         """The same with its reductions taken to be numbered in another order."""
-        return self._replace(coverage=_cover(self.state_dict, self.variables, order, self.allowed))
+        family = self.coverage.family
+        shapes = _shapes(self.variables)
+        return self._replace(coverage=cover(self.state_dict, family, shapes, order, *self.allowed))
 
 
 class Conversion(NamedTuple):
@@ -76,31 +80,29 @@ def read(
     state_dict = torchfiles.read(path)
     family = recognise(state_dict)
     if order and not family.order:
-        raise InputError(
-            f"--reduction_order: {path} is of {family.name}, which has no reductions to order"
-        )
-    options = NetworkOptions(
-        **options_in(state_dict, family), pool=pool or family.pool, height=height, width=width
-    )
+        raise InputError(f"--reduction_order: {_without_order(path, family)}")
+    told = options_in(state_dict, family)
+    options = NetworkOptions(**told, pool=pool or family.pool, height=height, width=width)
     check_network_options(height, width, options.pool, options.reduction)
     graph, variables = parity.build_graph(options)
     allowed = allow_missing, allow_extra
-    coverage = _cover(state_dict, variables, order, allowed)
+    coverage = cover(state_dict, family, _shapes(variables), order, *allowed)
     return Source(Path(path), state_dict, options, graph, variables, coverage, allowed)
 
 
-def _cover(
-    state_dict: Mapping, variables: Sequence[tf.Variable], order: str | None, allowed: tuple
-) -> Coverage:
-    shapes = {v.op.name: tuple(v.shape.as_list()) for v in variables}
-    return cover(state_dict, recognise(state_dict), shapes, order, *allowed)
+def _shapes(variables: Sequence[tf.Variable]) -> dict[str, tuple[int, ...]]:
+    return {v.op.name: tuple(v.shape.as_list()) for v in variables}
+
+
+def _without_order(path: Path, family: Family) -> str:
+    return f"{path} is of {family.name}, which has no reductions to order"
 
 
 def convert(
     source: Source,
     prefix: Path | None,
     overwrite: bool = False,
-    verify: bool | Path = False,
+    verify: Path | None = None,
     given_order: bool = False,
 ) -> Conversion:
     """Set the network's variables, prove them, and put a checkpoint in place.
@@ -109,9 +111,9 @@ def convert(
         source: what `read` found.
         prefix: of the checkpoint to make, with its `.json`; None: prove only.
         overwrite: replace what is at `prefix`.
-        verify: judge the order of the reductions by a folder of images like those it was trained
-            with, or by nothing but its batch norms (True). The order that fits is taken; where none
-            is clearly nearer, that of `source` stays.
+        verify: folder of images like those it was trained with, by which to judge the order of
+            the reductions. The order that fits is taken; where none is clearly nearer, that of
+            `source` stays.
         given_order: the user named the order, so another one is an error.
 
     Raises:
@@ -131,8 +133,9 @@ def convert(
         if evidence and evidence.order and evidence.order != source.coverage.order:
             if given_order:
                 raise CheckError(
-                    f"--reduction_order {source.coverage.order} does not fit {source.path}, judged by"
-                    f" {evidence.basis}: {evidence.order} is {evidence.margin:.1f} times nearer; not kept",
+                    f"--reduction_order {source.coverage.order} does not fit {source.path}, judged"
+                    f" by {evidence.basis}: {evidence.order} is {evidence.margin:.1f} times nearer;"
+                    " not kept",
                     evidence=evidence.record(),
                 )
             source = source.in_order(evidence.order)
@@ -144,56 +147,49 @@ def convert(
 
 
 def _assign(session: tf.Session, source: Source) -> None:
-    keys = source.coverage.keys
-    arrays = {name: to_tf_layout(source.state_dict[key]) for name, key in keys.items()}
-    assign_some(session, [v for v in source.variables if v.op.name in keys], arrays)
+    """Set every variable: from the file, to its initial value, or to a stand-in."""
+    arrays = weights.from_pytorch(source.state_dict, coverage=source.coverage)
     initial = set(source.coverage.initial)
-    session.run([v.initializer for v in source.variables if v.op.name in initial])
-    others = [v for v in source.variables if v.op.name not in initial | keys.keys()]
+    mapped, fresh, others = [], [], []
+    for variable in source.variables:
+        name = variable.op.name
+        kind = mapped if name in arrays else fresh if name in initial else others
+        kind.append(variable)
+    assign_some(session, mapped, arrays)
+    session.run([variable.initializer for variable in fresh])
     assign_some(session, others, _stand_ins(others))
 
 
 def _stand_ins(variables: list[tf.Variable]) -> dict[str, np.ndarray]:
-    """Values for the heads that a backbone lacks, so that its proof can go through a whole network."""
+    """Values for the heads that a backbone lacks, so that its proof goes through all of it."""
     rng = np.random.default_rng(0)
-    return {
-        v.op.name: rng.uniform(0.01, 0.03, v.shape.as_list()).astype(np.float32) for v in variables
-    }
-
-
-def _judge(session: tf.Session, source: Source, verify: bool | Path) -> headorder.Evidence:
-    family, state_dict = source.coverage.family, source.state_dict
-    if not family.order:
-        raise InputError(
-            f"--verify: {source.path} is of {family.name}, which has no reductions to order"
+    made = {}
+    for variable in variables:
+        made[variable.op.name] = rng.uniform(0.01, 0.03, variable.shape.as_list()).astype(
+            np.float32
         )
+    return made
+
+
+def _judge(session: tf.Session, source: Source, verify: Path) -> headorder.Evidence:
+    family = source.coverage.family
+    if not family.order:
+        raise InputError(f"--verify: {_without_order(source.path, family)}")
     if source.coverage.initial:
         raise InputError("--verify: some of the weights are missing; judge a whole file")
-    if verify is True:
-        if source.options.pool != "avg":
-            raise InputError(
-                "--verify: maxima cannot be judged by batch norms alone; add a folder of images"
-            )
-        inputs = headorder.inputs_from_statistics(state_dict, family)
-        return headorder.judge(inputs, state_dict, family, "its batch norms")
     images = _normalised(session, image_files(verify).paths)
     inputs = headorder.inputs_from_images(session, images)
-    return headorder.judge(
-        inputs, state_dict, family, f"{len(images)} image{'s' if len(images) > 1 else ''}"
-    )
+    basis = f"{len(images)} image{'s' if len(images) > 1 else ''}"
+    return headorder.judge(inputs, source.state_dict, family, basis)
 
 
 def _normalised(session: tf.Session, paths: Sequence[str]) -> np.ndarray:
     """Images evenly chosen among `paths`: float32 [N, height, width, 3]."""
     chosen = paths[:: max(1, -(-len(paths) // _IMAGES))]
-    read_image = ImageReader()
-    try:
+    output = f"{parity.IMAGES}:0"
+    with closing(ImageReader()) as read_image:
         images = [read_image(path)[None] for path in chosen]
-    finally:
-        read_image.close()
-    return np.concatenate(
-        [session.run(f"{parity.IMAGES}:0", {"raw_images:0": image}) for image in images]
-    )
+    return np.concatenate([session.run(output, {"raw_images:0": image}) for image in images])
 
 
 def _for_pytorch(session: tf.Session, source: Source) -> dict[str, np.ndarray]:
@@ -213,11 +209,9 @@ def _save(
     overwrite: bool,
 ) -> None:
     coverage = source.coverage
-    kept = [
-        v
-        for v in source.variables
-        if coverage.family.kind == "mgn" or v.op.name.split("/")[0] in BODIES
-    ]
+    kept = source.variables
+    if coverage.family.kind != "mgn":
+        kept = [v for v in kept if v.op.name.split("/")[0] in BODIES]
     with source.graph.as_default():
         saver = saving.new_saver(kept)
     origin = {

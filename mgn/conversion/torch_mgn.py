@@ -1,4 +1,4 @@
-"""The same network in PyTorch, under MGN-pytorch's key names: the other side of every conversion's proof."""
+"""The same network in PyTorch, under MGN-pytorch's names: the other side of every proof."""
 
 import torch
 from torch import nn
@@ -64,7 +64,7 @@ class TorchMGN(nn.Module):
                 setattr(self, head.classifier, nn.Linear(256, num_classes))
 
     def forward(self, images):
-        """float32 [N, 3, H, W] to (embedding [N, 2048], eight features [N, 256], eight logits [N, C])."""
+        """float32 [N, 3, H, W] to (embedding [N, 2048], eight features [N, 256], logits [N, C])."""
         trunk = self.backone(images)
         maps = {branch.name: getattr(self, branch.name)(trunk) for branch in BRANCHES}
         stripes = {branch.name: branch.stripes for branch in BRANCHES}

@@ -1,4 +1,4 @@
-"""Files of weights, in and out: PyTorch's, safetensors, MGN-ReId's TensorFlow checkpoints; no code is run."""
+"""Files of weights, in and out: PyTorch's, safetensors, TensorFlow checkpoints; runs no code."""
 
 import argparse
 from collections.abc import Collection, Mapping
@@ -62,9 +62,8 @@ def read(path: Path) -> dict[str, np.ndarray]:
     tensors = {k: v for k, v in items if isinstance(k, str) and isinstance(v, torch.Tensor)}
     if not tensors:
         there = ", ".join(str(name) for name, _ in list(items)[:5]) or "nothing"
-        raise InputError(
-            f"{path}: no weights in it, bare or in {', '.join(_CONTAINERS)}; it has {there}"
-        )
+        wanted = ", ".join(_CONTAINERS)
+        raise InputError(f"{path}: no weights in it, bare or in {wanted}; it has {there}")
     while prefix := next((p for p in _PREFIXES if _wraps(p, tensors)), None):
         tensors = {key.removeprefix(prefix): value for key, value in tensors.items()}
     return {key: _to_numpy(f"{path}: {key}", value) for key, value in tensors.items()}
@@ -74,19 +73,18 @@ def _inner(path: Path, loaded: object) -> object:
     """The container that holds the weights, one level down; `loaded` itself if there is none."""
     if not isinstance(loaded, Mapping):
         return loaded
-    counts = {
-        name: _tensors_in(value) for name, value in loaded.items() if isinstance(value, Mapping)
-    }
+    mappings = {name: value for name, value in loaded.items() if isinstance(value, Mapping)}
+    counts = {name: _tensors_in(value) for name, value in mappings.items()}
     taken = next((name for name in _CONTAINERS if counts.get(name)), None)
     if taken is None or loaded[taken] is loaded:
         return loaded
     counts["the file itself"] = sum(isinstance(value, torch.Tensor) for value in loaded.values())
     full = [str(name) for name, count in counts.items() if count >= _FULL * counts[taken]]
     if len(full) > 1:
+        problem = f"{path}: holds more than one network, in {' and '.join(full)}"
+        advice = "torch.save(torch.load(FILE, weights_only=True)[NAME], ...)"
         raise InputError(
-            f"{path}: holds more than one network, in {' and '.join(full)}; save the one that you mean by"
-            " itself: torch.save(torch.load(FILE, weights_only=True)[NAME], ...)",
-            networks=full,
+            f"{problem}; save the one that you mean by itself: {advice}", networks=full
         )
     return loaded[taken]
 
@@ -124,8 +122,8 @@ def _load(path: Path) -> object:
             raise InputError(f"{unreadable}; it looks like {kind}", looks_like=kind) from None
         if pickled and ("weights_only" in str(error) or "Unsupported" in str(error)):
             raise InputError(
-                f"{path}: holds more than weights (a pickled module?), which could run code; at its origin,"
-                " save it again with torch.save(model.state_dict(), ...)"
+                f"{path}: holds more than weights (a pickled module?), which could run code; at its"
+                " origin, save it again with torch.save(model.state_dict(), ...)"
             ) from None
         begun = pickled or start[8:] == b"{"
         why = ": truncated or damaged" if begun else ", nor anything else that is known"
@@ -146,7 +144,9 @@ def _to_numpy(where: str, value: torch.Tensor) -> np.ndarray:
 
 
 def checkpoint_at(path: Path) -> Path | None:
-    """Prefix of the TensorFlow checkpoint that `path` is or, of a folder, leads to; None: some other file.
+    """Prefix of the TensorFlow checkpoint that `path` is or, as a folder, leads to.
+
+    None: some other file.
 
     Raises:
         InputError: a folder that leads to none.

@@ -1,4 +1,4 @@
-"""TensorFlow checkpoints that describe themselves: PREFIX.index, PREFIX.data-*, options in PREFIX.json."""
+"""TensorFlow checkpoints that describe themselves, by the options in PREFIX.json."""
 
 import dataclasses
 import re
@@ -21,7 +21,7 @@ TENSORFLOW_ERRORS = (tf.errors.OpError, ValueError, RuntimeError, IndexError)  #
 
 
 class Checkpoint(NamedTuple):
-    """A checkpoint on disk; `kind` is "mgn" (a whole network) or "backbone" (a start for training)."""
+    """A checkpoint on disk; `kind` is "mgn" (all of it) or "backbone" (a start for training)."""
 
     prefix: Path
     kind: str
@@ -123,7 +123,7 @@ def step_of(path: Path) -> int | None:
 
 
 def restore(session: tf.Session, checkpoint: Checkpoint, variables: Sequence[tf.Variable]) -> None:
-    """Set `variables` of the session's graph from the checkpoint, strictly; to averages where it has them.
+    """Set `variables` from the checkpoint, strictly; to averages where it has them.
 
     Those of several replicas are set in the scope of their strategy.
 

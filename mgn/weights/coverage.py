@@ -1,4 +1,4 @@
-"""Which weight of a checkpoint goes where: what is mapped, missing, left over, or passed over and why."""
+"""Which weight of a checkpoint goes where: what is mapped, missing, left over or passed over."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -12,9 +12,7 @@ from mgn.system.errors import CheckError
 from mgn.weights.families import Family, recognise, to_tf_layout, torch_shape
 from mgn.weights.variables import variable_shapes
 
-_WIDE = (
-    "classifiers of whole maps that take the pooled 2048 numbers; so all classifiers are dropped"
-)
+_WIDE = "classifiers of whole maps take the pooled 2048 numbers; so all classifiers are dropped"
 
 
 class Coverage(NamedTuple):
@@ -24,9 +22,7 @@ class Coverage(NamedTuple):
     order: str | None  # of the reductions, "pytorch" or "mgn-reid"
     keys: dict[str, str]  # variable -> the key that it takes its value from
     missing: list[str]  # keys that are not there
-    initial: list[
-        str
-    ]  # variables that keep their initial value: their keys are missing, as allowed
+    initial: list[str]  # variables that keep their initial value: their keys may be missing
     allowed: list[str]  # those keys, and all classifiers' if none is there
     extra: list[str]  # keys that have no place
     passed_over: dict[str, list[str]]  # why -> keys that need no place
@@ -36,17 +32,15 @@ class Coverage(NamedTuple):
 
     def check(self) -> None:
         """Raise `CheckError` unless every weight is mapped and none is left over; all are named."""
-        if self.missing or self.extra:
-            parts = [("missing", self.missing), ("left over", self.extra)]
-            told = "; ".join(
-                f"{len(keys)} {what} ({', '.join(keys)})" for what, keys in parts if keys
-            )
-            raise CheckError(f"not a whole {self.family.name} checkpoint: {told}")
+        told = []
+        for what, keys in (("missing", self.missing), ("left over", self.extra)):
+            if keys:
+                told.append(f"{len(keys)} {what} ({', '.join(keys)})")
+        if told:
+            raise CheckError(f"not a whole {self.family.name} checkpoint: {'; '.join(told)}")
         if self.wrong:
-            listed = ", ".join(self.wrong[:10])
-            raise CheckError(
-                f"{len(self.wrong)} weights of another shape or type than the network's: {listed}"
-            )
+            problem = f"{len(self.wrong)} weights of another shape or type than the network's"
+            raise CheckError(f"{problem}: {', '.join(self.wrong[:10])}")
         check_finite(self.not_finite)
 
 
@@ -91,20 +85,28 @@ def cover(
         allow_extra: patterns of keys that may be left over.
     """
     order = (order or family.order) if family.order else None
-    wanted = {name: family.key(name, order) for name in variables}
-    wanted = {name: key for name, key in wanted.items() if key}
-    classifiers = {
-        family.key_of(f"{h.classifier}/{leaf}") for h in HEADS for leaf in ("weight", "bias")
-    }
+
+    # Which key each variable takes its value from.
+    wanted = {}
+    for name in variables:
+        key = family.key(name, order)
+        if key:
+            wanted[name] = key
+    keys = {name: key for name, key in wanted.items() if key in state_dict}
     missing = {key for key in wanted.values() if key not in state_dict}
+
+    # Without a usable classifier, all are dropped, or missing.
     passed_over: dict[str, list[str]] = {}
-    if family.kind == "mgn" and not classifiers & set(wanted.values()):  # num_classes is 0
+    classifiers = _classifier_keys(family)
+    if family.kind == "mgn" and not classifiers & set(wanted.values()):
         if _is_wide(state_dict, family):
             passed_over[_WIDE] = sorted(classifiers & set(state_dict))
         else:
             missing |= classifiers
-    needless = {key for key in missing if _matches(key, allow_missing)}
-    placed = {*wanted.values(), *(key for keys in passed_over.values() for key in keys)}
+    allowed = {key for key in missing if _matches(key, allow_missing)}
+
+    # What is left of the file: passed over for a reason, or left over.
+    placed = {*wanted.values(), *passed_over.get(_WIDE, ())}
     extra = []
     for key in sorted(set(state_dict) - placed):
         why = _why_unused(key, family, allow_extra)
@@ -112,36 +114,45 @@ def cover(
             passed_over.setdefault(why, []).append(key)
         else:
             extra.append(key)
-    keys = {name: key for name, key in wanted.items() if key in state_dict}
+
+    mapped = {key: state_dict[key] for key in keys.values()}
     return Coverage(
-        family,
-        order,
-        keys,
-        sorted(missing - needless),
-        [name for name, key in wanted.items() if key in needless],
-        sorted(needless),
-        extra,
-        passed_over,
-        _wrong_shapes(state_dict, keys, variables),
-        not_finite({key: state_dict[key] for key in keys.values()}),
-        {key: state_dict[key].shape for key in keys.values()},
+        family=family,
+        order=order,
+        keys=keys,
+        missing=sorted(missing - allowed),
+        initial=[name for name, key in wanted.items() if key in allowed],
+        allowed=sorted(allowed),
+        extra=extra,
+        passed_over=passed_over,
+        wrong=_wrong_shapes(state_dict, keys, variables),
+        not_finite=not_finite(mapped),
+        shapes={key: value.shape for key, value in mapped.items()},
     )
 
 
+def _classifier_keys(family: Family) -> set[str]:
+    names = [head.classifier for head in HEADS]
+    weights = {family.key_of(f"{name}/weight") for name in names}
+    return weights | {family.key_of(f"{name}/bias") for name in names}
+
+
 def not_finite(arrays: Mapping[str, np.ndarray]) -> list[str]:
-    """Names of those with NaN or infinity among their values, each with how many: a training diverged."""
-    floats = {name: value for name, value in arrays.items() if value.dtype.kind == "f"}
-    bad = {name: int(np.sum(~np.isfinite(value))) for name, value in floats.items()}
-    return [f"{name} ({count} of {floats[name].size})" for name, count in bad.items() if count]
+    """Names of arrays with NaN or infinity, each with how many: their training diverged."""
+    found = []
+    for name, value in arrays.items():
+        bad = int(np.sum(~np.isfinite(value))) if value.dtype.kind == "f" else 0
+        if bad:
+            found.append(f"{name} ({bad} of {value.size})")
+    return found
 
 
 def check_finite(bad: Sequence[str]) -> None:
     """Raise `CheckError` if `not_finite` found any."""
     if bad:
-        listed = ", ".join([*bad[:10], *(["..."] if len(bad) > 10 else [])])
-        raise CheckError(
-            f"{len(bad)} weights hold NaN or infinity: {listed}; their training diverged"
-        )
+        listed = ", ".join(bad[:10]) + (", ..." if len(bad) > 10 else "")
+        problem = f"{len(bad)} weights hold NaN or infinity: {listed}"
+        raise CheckError(f"{problem}; their training diverged")
 
 
 def _matches(key: str, patterns: Sequence[str]) -> bool:
@@ -156,31 +167,33 @@ def _why_unused(key: str, family: Family, allow_extra: Sequence[str]) -> str | N
 
 
 def _wrong_shapes(state_dict: Mapping, keys: Mapping[str, str], variables: Mapping) -> list[str]:
-    pairs = {key: (state_dict[key], torch_shape(variables[name])) for name, key in keys.items()}
-    wrong = [
-        f"{key} {got.shape} instead of {want}"
-        for key, (got, want) in pairs.items()
-        if got.shape != want
-    ]
-    return wrong + [
-        f"{key} {got.dtype} instead of float"
-        for key, (got, _) in pairs.items()
-        if got.dtype.kind != "f"
-    ]
+    shapes, types = [], []
+    for name, key in keys.items():
+        got, wanted = state_dict[key], torch_shape(variables[name])
+        if got.shape != wanted:
+            shapes.append(f"{key} {got.shape} instead of {wanted}")
+        if got.dtype.kind != "f":
+            types.append(f"{key} {got.dtype} instead of float")
+    return list(dict.fromkeys([*shapes, *types]))  # a ResNet's key is in three branches
 
 
-def from_pytorch(state_dict: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def from_pytorch(
+    state_dict: Mapping[str, np.ndarray], *, coverage: Coverage | None = None
+) -> dict[str, np.ndarray]:
     """Turn a bare PyTorch state dict into float32 {variable name: array in TensorFlow's layout}.
 
     Args:
         state_dict: {key: array}, of one of `families.FAMILIES`; a ResNet-50's layers go into all
             three branches. Counters `num_batches_tracked` are passed over.
+        coverage: of `cover` with other options than the strict ones; checked by the caller.
 
     Raises:
         InputError: another network's weights.
         CheckError: a key is missing or left over, or a shape is not the network's; all are named.
     """
-    family = recognise(state_dict)
-    coverage = cover(state_dict, family, variable_shapes(**options_in(state_dict, family)))
-    coverage.check()
+    if coverage is None:
+        family = recognise(state_dict)
+        variables = variable_shapes(**options_in(state_dict, family))
+        coverage = cover(state_dict, family, variables)
+        coverage.check()
     return {name: to_tf_layout(state_dict[key]) for name, key in coverage.keys.items()}

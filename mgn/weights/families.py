@@ -1,7 +1,7 @@
-"""The published kinds of checkpoints: how to know each, where a variable is in it, and in which layout."""
+"""The published kinds of checkpoints: how to know each, its keys, and its layout."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -30,19 +30,19 @@ _TO_TORCH = {4: (3, 2, 0, 1), 2: (1, 0), 1: (0,)}
 
 
 class Family(NamedTuple):
-    """A kind of checkpoint; `kind` is "mgn" (the whole network) or "backbone" (a start for training)."""
+    """A kind of checkpoint; `kind` is "mgn" (all of it) or "backbone" (a start for training)."""
 
     name: str
     kind: str
-    key_of: Callable[
-        [str], str | None
-    ]  # variable name -> key in the file; None: not in this family
+    key_of: Callable[[str], str | None]  # variable name -> key in the file; None: it has none
     marks: tuple[str, ...]  # beginnings of keys by which it is known: some key begins with each
     pool: str = "avg"  # what its authors trained with; weights do not tell
     order: str | None = "pytorch"  # of its reductions; None: there is nothing to order
-    unused: tuple[
-        tuple[str, str], ...
-    ] = ()  # (pattern of keys without a place here, what they are)
+    unused: tuple[tuple[str, str], ...] = ()  # (pattern of keys without a place, what they are)
+
+    def is_of(self, state_dict: Mapping[str, np.ndarray]) -> bool:
+        """Whether some key begins with each of the marks."""
+        return all(_begins(mark, state_dict) for mark in self.marks)
 
     def key(self, variable: str, order: str | None) -> str | None:
         """The key of a variable in a file whose reductions are numbered in `order`."""
@@ -50,6 +50,10 @@ class Family(NamedTuple):
         if number and order:
             variable = f"reduction_{_NUMBERS[order][int(number[1])]}/{variable[number.end() :]}"
         return self.key_of(variable)
+
+
+def _begins(mark: str, keys: Iterable[str]) -> bool:
+    return any(key.startswith(mark) for key in keys)
 
 
 def mgn_pytorch_key(name: str) -> str:
@@ -113,21 +117,12 @@ _GRAPH_BLOCKS = (
     (r"/running_var$", "/moving_variance"),
     (r"/weight$", "/weights"),
 )
-_GRAPH_BRANCHES = (
-    "p1",
-    "p2",
-    "p2",
-    "p2",
-    "p3",
-    "p3",
-    "p3",
-    "p3",
-)  # where its reductions 0 to 7 are
+_GRAPH_BRANCHES = ("p1", *["p2"] * 3, *["p3"] * 4)  # where its reductions 0 to 7 are
 _CLASSIFIER_BRANCH = {head.classifier: head.branch for head in HEADS}
 
 
 def mgn_reid_key(name: str) -> str:
-    """`p2/layer4/0/conv1/weight` -> `p2/block_1/bottleneck_v0/Conv/weights`, of TensorFlow checkpoints."""
+    """`p2/layer4/0/conv1/weight` -> `p2/block_1/bottleneck_v0/Conv/weights`, of MGN-ReId."""
     for pattern, replacement in _GRAPH_BLOCKS:
         name = re.sub(pattern, replacement, name)
     return name
@@ -188,22 +183,19 @@ def recognise(state_dict: Mapping[str, np.ndarray]) -> Family:
             f"another network than this MGN; {described(found)}",
             other_network=[d._asdict() for d in found],
         )
-    known = [
-        family
-        for family in FAMILIES
-        if all(any(key.startswith(mark) for key in state_dict) for mark in family.marks)
-    ]
+    known = [family for family in FAMILIES if family.is_of(state_dict)]
     if len(known) > 1:
-        told = " and ".join(f"{family.name} ({family.marks[0]}...)" for family in known)
-        raise InputError(
-            f"keys of two families mixed, {told}: save the one network that you mean by itself",
-            families=[family.name for family in known],
-        )
+        mixed = " and ".join(f"{family.name} ({family.marks[0]}...)" for family in known)
+        problem = f"keys of two families mixed, {mixed}"
+        names = [family.name for family in known]
+        raise InputError(f"{problem}: save the one network that you mean by itself", families=names)
     if not known:
-        kind, begin = guess_network(state_dict), ", ".join(sorted(state_dict)[:3])
+        kind = guess_network(state_dict)
+        begin = ", ".join(sorted(state_dict)[:3])
+        names = ", ".join(family.name for family in FAMILIES)
         raise InputError(
             f"no MGN or ResNet-50 that is known here; it looks like {kind}: keys begin {begin};"
-            f" known are {', '.join(family.name for family in FAMILIES)}",
+            f" known are {names}",
             looks_like=kind,
         )
     return known[0]

@@ -1,4 +1,4 @@
-"""Networks that are not this one: what differs in a checkpoint, and what a stranger's looks like."""
+"""Networks that are not this one: what differs in a checkpoint, and what else it may be of."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -11,20 +11,16 @@ class Difference(NamedTuple):
     """Something that this network cannot hold."""
 
     term: str
-    key: (
-        str | None
-    )  # the weight that shows it; None: known of the program, nothing in its files tells
+    key: str | None  # the weight that shows it; None: known of the program, not of its files
 
 
+_DEEPER = "a deeper backbone than ResNet-50 (ResNet-101 or ResNet-152)"
 _SHOWN = (  # what a key shows, of some MGN or ResNet, and its term
     (r"\.IN\.", "IBN-a (half of each first batch norm is an InstanceNorm)"),
     (r"(_pool\.0|\.pool_layer)\.p$", "GeM pooling with a learned power"),
     (r"\.bnneck\.", "BNNeck, one more batch norm after the reduction"),
     (r"heads_extra_bn", "one more batch norm before the heads (LUPerson)"),
-    (
-        r"(^|\.)layer3\.([6-9]|\d\d)\.|^p\d\.0\.([5-9]|\d\d)\.",
-        "a deeper backbone than ResNet-50 (ResNet-101 or ResNet-152)",
-    ),
+    (r"(^|\.)layer3\.([6-9]|\d\d)\.|^p\d\.0\.([5-9]|\d\d)\.", _DEEPER),
     (r"\.NL_\d\.|non_?local", "non-local blocks"),
     (r"\.(se|se_module)\.fc", "squeeze-and-excitation blocks"),
     (r"^pixel_mean$", "its own mean and deviation, for values from 0 to 255"),
@@ -35,35 +31,24 @@ _FAST_REID = (  # known of fast-reid's MGN and LUPerson's
     "stride 1 in layer4 of p1",
 )
 _STRANGERS = (  # what has such keys, below whatever prefix; the first that fits is named
-    (r"lstm|embeddings\.word", "a language model"),
-    (r"(layers|stages)\.\d+\.blocks\.\d+\.attn", "a Swin transformer (SOLIDER-REID's, for one)"),
-    (r"transformer\.resblocks\.\d+\.", "a CLIP encoder (CLIP-ReID's, for one)"),
     (
-        r"blocks\.\d+\.attn|cls_token|encoder\.layers?\.\d+\.",
-        "a vision transformer (TransReID's, for one)",
+        r"blocks\.\d+\.attn|cls_token|resblocks\.\d+\.|encoder\.layers?\.\d+\.",
+        "a vision transformer (TransReID's, CLIP's, Swin's or SOLIDER's, for example)",
     ),
     (r"conv2\.0\.(0\.)?(conv1\.conv|conv2a|layers)|conv1\.conv\.weight", "an OSNet"),
-    (r"features\.denseblock\d", "a DenseNet"),
-    (
-        r"features\.\d+\.(conv\.|block\.)|features\.\d+\.\d+\.|blocks\.\d+\.\d+\.conv_",
-        "a MobileNet or EfficientNet",
-    ),
     (r"features\.\d+\.weight", "a VGG or AlexNet"),
-    (r"stages\.\d+\.", "a ConvNeXt or RegNet"),
-    (
-        r"backbone\.layer\d\.",
-        "a detector, a segmenter or another program's ResNet inside a larger network",
-    ),
     (r"layer4\.0\.conv3\.weight", "a ResNet with other keys around it"),
     (r"layer\d\.0\.conv2\.weight", "a ResNet-18 or ResNet-34 (blocks of two convolutions)"),
-    (r"conv\d.*\.weight", "a small convolutional network"),
 )
 
 
 def differences(state_dict: Mapping[str, np.ndarray]) -> list[Difference]:
     """What of a state dict this network cannot hold; empty if nothing shows."""
-    shown = ((term, _first(pattern, state_dict)) for pattern, term in _SHOWN)
-    found = [Difference(term, key) for term, key in shown if key]
+    found = []
+    for pattern, term in _SHOWN:
+        key = _first(pattern, state_dict)
+        if key:
+            found.append(Difference(term, key))
     found += _of_other_width(state_dict)
     if any(key.startswith("b1_head.") for key in state_dict):
         found += _of_fast_reid(state_dict)
@@ -75,7 +60,7 @@ def _first(pattern: str, keys: Mapping) -> str | None:
 
 
 def _of_other_width(state_dict: Mapping[str, np.ndarray]) -> list[Difference]:
-    """Networks with ResNet-50's very keys, whose blocks are grouped or wider: one wrong shape is damage."""
+    """Networks with ResNet-50's keys and grouped or wider blocks; one wrong shape is damage."""
     inner = {key: np.shape(v) for key, v in state_dict.items() if key.endswith(".conv2.weight")}
     shapes = [shape for shape in inner.values() if len(shape) == 4]
     first = _first(r"layer1\.0\.conv2\.weight$", inner)
@@ -87,9 +72,9 @@ def _of_other_width(state_dict: Mapping[str, np.ndarray]) -> list[Difference]:
 
 
 def _of_fast_reid(state_dict: Mapping[str, np.ndarray]) -> list[Difference]:
-    """What else is different in fast-reid's MGN and LUPerson's, whose heads are called b1_head and so on."""
-    classifiers = (r"^b1_head\.(classifier\.)?weight$", r"^b1_head\.(classifier\.)?bias$")
-    weight, bias = (_first(pattern, state_dict) for pattern in classifiers)
+    """What else differs in fast-reid's MGN and LUPerson's, whose heads are b1_head and so on."""
+    weight = _first(r"^b1_head\.(classifier\.)?weight$", state_dict)
+    bias = _first(r"^b1_head\.(classifier\.)?bias$", state_dict)
     found = [Difference("classifiers without bias", weight)] if weight and not bias else []
     found += [Difference(term, None) for term in _FAST_REID]
     if "b1_head.bottleneck.0.weight" in state_dict:  # the generations after v0.1.1
@@ -100,17 +85,18 @@ def _of_fast_reid(state_dict: Mapping[str, np.ndarray]) -> list[Difference]:
 
 
 def described(found: Sequence[Difference]) -> str:
-    """Differences in a line: those read from the file, with their keys, apart from those known otherwise."""
-    read = "; ".join(f"{d.term} at {d.key}" for d in found if d.key)
-    known = "; ".join(d.term for d in found if not d.key)
-    parts = (
-        ("read from this file", read),
-        (
-            "known of fast-reid's MGN, which has such heads (b1_head.*), and not to be read from weights",
-            known,
-        ),
-    )
-    return "; ".join(f"{source}: {terms}" for source, terms in parts if terms)
+    """Differences in a line: those read from the file, with their keys, apart from the others."""
+    read = [f"{d.term} at {d.key}" for d in found if d.key]
+    known = [d.term for d in found if not d.key]
+    parts = []
+    if read:
+        parts.append(f"read from this file: {'; '.join(read)}")
+    if known:
+        parts.append(
+            "known of fast-reid's MGN, which has such heads (b1_head.*), and not to be read from"
+            f" weights: {'; '.join(known)}"
+        )
+    return "; ".join(parts)
 
 
 def guess_network(state_dict: Mapping[str, np.ndarray]) -> str:

@@ -1,4 +1,4 @@
-"""TensorFlow checkpoints written: all files of one or none, under the names by which others find them."""
+"""TensorFlow checkpoints written: all files of one or none, under names that others find."""
 
 import json
 import shutil
@@ -70,7 +70,7 @@ def _rename(old: Path, new: Path) -> None:
 
 
 def refuse_existing_checkpoint(prefix: Path, overwrite: bool) -> None:
-    """Raise `InputError` if a file of this checkpoint exists, or its name could not be read back."""
+    """Raise `InputError` if a file of it exists, or if its name could not be read back."""
     if Path(prefix).exists():
         what = (
             "folder"
@@ -112,7 +112,7 @@ def copy(prefix: Path, folder: Path) -> Path:
 
 
 def make_latest(prefix: Path, keep: int) -> None:
-    """Let TensorFlow's tools find the checkpoint as its folder's latest; delete all but the `keep` newest."""
+    """Name the checkpoint its folder's latest, for TensorFlow's tools; keep the `keep` newest."""
     folder = prefix.parent
     steps = [step for step in steps_in(folder) if step <= step_of(prefix)]
     for step in steps[:-keep]:

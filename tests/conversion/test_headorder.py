@@ -1,11 +1,10 @@
-"""Which numbering fits: on a network whose batch norms remember what they saw, by images and without."""
+"""Which numbering fits, on a network whose batch norms remember the images they saw."""
 
 import mgn_reid
 import numpy as np
 import pytest
 import torch
 from conftest import seeded, torch_network
-from scipy.stats import norm
 
 from mgn import weights
 from mgn.config import NetworkOptions
@@ -56,46 +55,30 @@ def state_dict(images):
     return remembering(images)
 
 
-def test_images_of_the_training_tell_the_order(images, state_dict):
-    options = NetworkOptions(10, height=192, width=64)
-    graph, variables = parity.build_graph(options)
-    arrays = weights.from_pytorch(state_dict)
+def inputs_of(state_dict, images):
+    """What the heads of the network with these weights get from the images."""
+    graph, variables = parity.build_graph(NetworkOptions(10, height=192, width=64))
     with new_session(graph, rewrite=False) as session:
-        assign_some(session, variables, arrays)
-        inputs = headorder.inputs_from_images(session, images.transpose(0, 2, 3, 1))
+        assign_some(session, variables, weights.from_pytorch(state_dict))
+        return headorder.inputs_from_images(session, images.transpose(0, 2, 3, 1))
+
+
+def test_images_of_the_training_tell_the_order(images, state_dict):
+    inputs = inputs_of(state_dict, images)
     for file, order in ((state_dict, "pytorch"), (renumbered(state_dict), "mgn-reid")):
         found = headorder.judge(inputs, file, FAMILY, "images")
         print(order, found.distances)
         assert found.order == order and found.margin > 5 and found.distances[order] < 0.2
 
 
-def test_batch_norms_alone_tell_it_where_channels_differ(state_dict):
-    inputs = headorder.inputs_from_statistics(state_dict, FAMILY)
-    for file, order in ((state_dict, "pytorch"), (renumbered(state_dict), "mgn-reid")):
-        found = headorder.judge(inputs, file, FAMILY, "batch norms")
-        print(order, found.distances)
-        assert found.order == order and found.margin > 2
-
-
-def test_what_cannot_be_told_is_not():
+def test_what_cannot_be_told_is_not(images):
     """Statistics that were never trained are as far from one order as from the other."""
     untrained = {
         k: v for k, v in seeded("seathiefwang", 10).items() if not k.endswith("num_batches_tracked")
     }
-    inputs = headorder.inputs_from_statistics(untrained, FAMILY)
-    assert headorder.judge(inputs, untrained, FAMILY, "batch norms").order is None
-    assert (
-        headorder.Evidence("", {"pytorch": 0.41, "mgn-reid": 4.0}).order is None
-    )  # near enough to neither
+    inputs = inputs_of(untrained, images)
+    assert headorder.judge(inputs, untrained, FAMILY, "images").order is None
+    near_enough_to_neither = {"pytorch": 0.41, "mgn-reid": 4.0}
+    assert headorder.Evidence("", near_enough_to_neither).order is None
     assert headorder.Evidence("", {"pytorch": 0.3, "mgn-reid": 0.38}).order is None
     assert headorder.Evidence("", {"pytorch": 0.3, "mgn-reid": 0.2}).order == "mgn-reid"
-
-
-def test_moments_of_the_positive_part():
-    rng = np.random.default_rng(0)
-    mean, deviation = np.array([-1.5, 0.0, 0.3, 2.0]), np.array([1.0, 0.5, 2.0, 0.1])
-    drawn = np.maximum(mean + deviation * rng.standard_normal((400_000, 4)), 0)
-    first, second = headorder._rectified(mean, deviation**2)
-    assert np.allclose(first, drawn.mean(axis=0), atol=5e-3)
-    assert np.allclose(second, drawn.var(axis=0), atol=1e-2)
-    assert np.isclose(first[1], 0.5 * norm.pdf(0))

@@ -11,14 +11,14 @@ import tensorflow.compat.v1 as tf
 import torch
 from conftest import REFERENCE, relative, save_torch, seeded, torch_network
 from seeded import read_keys
-from test_headorder import remembering, renumbered
 
+from conversion.test_headorder import remembering, renumbered
 from mgn import inference, weights
 from mgn.config import NetworkOptions
 from mgn.conversion import parity, report, to_pytorch, to_tensorflow
 from mgn.network import HEADS
 from mgn.system.errors import CheckError, InputError
-from mgn.weights import checkpoints
+from mgn.weights import checkpoints, coverage, families
 from mgn.weights.families import mgn_pytorch_key, to_tf_layout, to_torch_layout
 from mgn.weights.variables import assign_some
 
@@ -110,7 +110,7 @@ def test_one_shared_reduction_reaches_all_heads(tmp_path):
     given = to_tensorflow.read(tmp_path / "x.pt", pool="avg")
     assert given.options.pool == "avg"
     with pytest.raises(InputError, match="no reductions to order"):
-        to_tensorflow.convert(given, None, verify=True)
+        to_tensorflow.convert(given, None, verify=tmp_path)
 
 
 def test_imagenet_weights_convert_to_a_backbone(tmp_path):
@@ -162,7 +162,7 @@ def test_a_failed_check_says_why_and_writes_nothing(tmp_path, fault):
         said = r"1 missing \(fc_id_2048_0\.weight\)"
     else:  # no weight is infinite, but one branch's values become so
         arrays["reduction_2.1.running_var"] = np.full(256, -1, np.float32)
-        said = "fg_p3:0 is NaN or infinite for an image, though no weight is"
+        said = "fg_p3 is NaN or infinite for an image, though no weight is"
     save_torch(tmp_path / "x.pt", arrays)
     with pytest.raises(CheckError, match=said) as failed:
         converted(tmp_path / "x.pt", tmp_path / "made", **SMALL)
@@ -184,7 +184,7 @@ def test_a_swapped_head_would_be_noticed(tmp_path, monkeypatch):
             arrays[a], arrays[b] = arrays[b], arrays[a]
         honest(session, variables, arrays)
 
-    monkeypatch.setattr(weights, "assign_some", swapped)
+    monkeypatch.setattr(to_tensorflow, "assign_some", swapped)
     save_torch(tmp_path / "x.pt", seeded("seathiefwang", 10))
     with pytest.raises(CheckError, match="differs from PyTorch's"):
         converted(tmp_path / "x.pt", tmp_path / "made", **SMALL)
@@ -310,3 +310,33 @@ def test_mgn_reids_own_checkpoint_converts(tmp_path):
     value = given.state_dict["p2/reduction_2/Conv/weights"]
     assert np.array_equal(value, to_torch_layout(values["p2/reduction_2/Conv/weights"]))
     assert "slim's blocks" in report.table(given.coverage)
+
+
+def test_conversion_assigns_what_from_pytorch_returns(tmp_path, monkeypatch):
+    """The tests of `from_pytorch` against published values test the code that converts."""
+    save_torch(tmp_path / "x.pt", seeded("seathiefwang", 10))
+    source = to_tensorflow.read(tmp_path / "x.pt", **SMALL)
+    honest = weights.from_pytorch
+
+    def doubled(*arguments, **options):
+        arrays = dict(honest(*arguments, **options))
+        arrays["fc_id_2048_0/bias"] = 2 * arrays["fc_id_2048_0/bias"]
+        return arrays
+
+    monkeypatch.setattr(weights, "from_pytorch", doubled, raising=False)
+    with pytest.raises(CheckError, match="logits_fg_p1 differs from PyTorch's"):
+        to_tensorflow.convert(source, None)
+
+
+def test_a_conversion_recognises_its_file_once(tmp_path, monkeypatch):
+    calls = []
+
+    def counted(state_dict):
+        calls.append(len(state_dict))
+        return families.recognise(state_dict)
+
+    for module in (to_tensorflow, coverage):
+        monkeypatch.setattr(module, "recognise", counted)
+    save_torch(tmp_path / "x.pt", seeded("seathiefwang", 10))
+    converted(tmp_path / "x.pt", tmp_path / "made", **SMALL)
+    assert len(calls) == 1

@@ -2,13 +2,13 @@
 
 import numpy as np
 import pytest
-from test_families import respelled, shaped, under_base
 
 from mgn.conversion import report
 from mgn.system.errors import CheckError
 from mgn.weights.coverage import cover, options_in
 from mgn.weights.families import recognise
 from mgn.weights.variables import variable_shapes
+from weights.test_families import respelled, shaped, under_base
 
 
 def covered(state_dict, **allowed):

@@ -1,4 +1,4 @@
-"""Checkpoint families from their published key lists: what comes in, and what is refused and why."""
+"""Checkpoint families from their published key lists: what comes in, what is refused, and why."""
 
 import mgn_reid
 import numpy as np
@@ -15,6 +15,7 @@ from mgn.network import HEADS, mgn
 from mgn.system.errors import InputError
 from mgn.system.session import new_session
 from mgn.weights import families
+from mgn.weights.families import to_tf_layout, to_torch_layout, torch_shape
 from mgn.weights.variables import assign_some, model_variables, variable_shapes
 
 
@@ -160,7 +161,7 @@ def test_the_reproduced_repositorys_numbers_go_to_the_heads_of_its_graph():
     ],
 )
 def test_each_variable_takes_the_weight_of_its_place(family, make, tensors):
-    """All of them, by name: each key's weight is a number of its own, so two exchanged blocks would show."""
+    """All, by name: each key's weight is a number of its own, so exchanged blocks would show."""
     listed = make()
     numbers = {key: float(i) for i, key in enumerate(listed)}
     arrays = weights.from_pytorch(
@@ -174,7 +175,7 @@ def test_each_variable_takes_the_weight_of_its_place(family, make, tensors):
 
 
 def resnet50(state_dict, images):
-    """torchvision's ResNet-50 up to its last map, written out by its own key names: [N, 2048, h, w]."""
+    """torchvision's ResNet-50 up to its last map, by its own key names: [N, 2048, h, w]."""
     weights_of = {key: torch.from_numpy(np.array(value)) for key, value in state_dict.items()}
 
     def convolved(x, convolution, norm, **how):
@@ -211,3 +212,13 @@ def test_a_resnet_gives_p1_the_map_that_it_gives_by_itself():
         assign_some(session, [v for v in variables if v.op.name in arrays], arrays)
         got = session.run(maps, {given: images.transpose(0, 2, 3, 1)})
     assert relative(got.transpose(0, 3, 1, 2), resnet50(state_dict, images)) <= 1e-5
+
+
+def test_layouts():
+    convolution, matrix = np.arange(24.0).reshape(4, 3, 2, 1), np.arange(6.0).reshape(3, 2)
+    assert to_tf_layout(convolution)[1, 0, 2, 3] == convolution[3, 2, 1, 0]
+    assert to_tf_layout(matrix)[1, 2] == matrix[2, 1]
+    assert to_tf_layout(convolution).dtype == np.float32
+    assert np.array_equal(to_torch_layout(to_tf_layout(convolution)), convolution)
+    assert to_torch_layout(to_tf_layout(convolution)).flags.c_contiguous
+    assert torch_shape((7, 7, 3, 64)) == (64, 3, 7, 7)

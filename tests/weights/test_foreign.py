@@ -21,20 +21,13 @@ from mgn.weights import foreign
         (("layers.0.blocks.0.attn.qkv.weight",), "Swin"),
         (("base.stages.0.blocks.0.attn.w_msa.qkv.weight",), "SOLIDER"),
         (("image_encoder.transformer.resblocks.0.attn.in_proj_weight",), "CLIP"),
-        (
-            ("bert.embeddings.word_embeddings.weight", "bert.encoder.layer.0.output.dense.bias"),
-            "language",
-        ),
         (("conv1.conv.weight", "conv2.0.conv1.conv.weight"), "OSNet"),
-        (("features.denseblock1.denselayer1.norm1.weight",), "DenseNet"),
-        (("features.1.conv.0.0.weight",), "MobileNet"),
         (("layer1.0.conv1.weight", "layer1.0.conv2.weight", "conv1.weight"), "ResNet-18"),
         (("encoder.layer1.0.conv2.weight", "encoder.conv1.weight"), "ResNet-18"),
         (
             ("encoder.layer4.0.conv2.weight", "encoder.layer4.0.conv3.weight"),
             "a ResNet with other keys",
         ),
-        (("stages.0.0.gamma",), "ConvNeXt"),
         (("something.else",), "nothing known"),
     ],
 )

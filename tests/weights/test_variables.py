@@ -1,5 +1,9 @@
 """Names by rule, layouts by rank, strictness."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
@@ -12,6 +16,8 @@ from mgn.system.errors import CheckError, InputError
 from mgn.system.session import new_session
 from mgn.weights import families
 from mgn.weights.variables import variable_shapes
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize(
@@ -101,3 +107,15 @@ def test_assign_is_strict(small_arrays):
         weights.assign(session, small_arrays)
         for variable in tf.global_variables()[::50]:
             assert np.array_equal(session.run(variable), small_arrays[variable.op.name])
+
+
+def test_training_does_not_import_what_knows_other_programs_checkpoints():
+    code = (
+        "import sys\n"
+        "from mgn.training import run\n"
+        "from mgn import weights\n"
+        "known = [f'mgn.weights.{name}' for name in ('families', 'foreign', 'coverage')]\n"
+        "assert not [name for name in known if name in sys.modules]\n"
+        "assert callable(weights.from_pytorch) and set(known) <= set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
