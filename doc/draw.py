@@ -55,7 +55,7 @@ def main() -> None:
 
 
 def architecture(ax: Axes) -> None:
-    """Draw `mgn/network.py`: from the image to the maps, the heads, the losses and the embedding."""
+    """Draw the network: from the image to maps, heads, losses and embedding."""
     text(ax, 40, 60, "Multiple Granularity Network", size=16, weight="bold", ha="left")
     columns = {105: "image", 335: "shared trunk", 605: "branches", 805: "maps", 1158: "eight heads"}
     for x, title in (columns | {1523: "features", 1797: "losses (training)"}).items():
@@ -97,7 +97,7 @@ def architecture(ax: Axes) -> None:
 
 
 def feature_map(ax: Axes, x: float, y: float, height: float, branch: str) -> None:
-    """Draw a branch's map around (x, y): a frame, the stripes in it, and an arrow to each of its heads."""
+    """Draw a branch's map around (x, y): a frame, its stripes, and an arrow to each head."""
     stripes = [name for name in HEADS if name.endswith(branch) and not name.startswith("fg")]
     whole, left, width = f"fg_{branch}", x - height / 6, height / 3
     box(ax, left - 10, y - height / 2 - 10, width + 20, height + 20, fill="#dbe7fa", edge=WHOLE)

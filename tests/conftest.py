@@ -58,7 +58,8 @@ def fresh_graph():
 
 @pytest.fixture(autouse=True)
 def memory_back():
-    """Graphs hold 280 MB each in cycles that Python, which does not see them, would leave for long."""
+    """Graphs hold 280 MB each in cycles that Python, which does not see them, would leave for
+    long."""
     yield
     if resident_bytes() > LEFT[-1] + 1.5e9:  # collecting takes half a second
         gc.collect()
@@ -75,7 +76,8 @@ def resident_bytes():
 
 @pytest.fixture(scope="session")
 def dataset(tmp_path_factory):
-    """8 identities x 2 cameras x 3 images to train on, 4 others to test on; junk, a distractor, Thumbs.db."""
+    """8 identities x 2 cameras x 3 images to train on, 4 others to test on; junk, a distractor,
+    Thumbs.db."""
     root = tmp_path_factory.mktemp("market")
     rng = np.random.default_rng(0)
     folders = {
@@ -118,7 +120,8 @@ def write_image(path, person, rng):
 
 @functools.lru_cache(2)  # drawing 70 million numbers takes seconds, and each holds 280 MB
 def seeded(keys, num_classes=None):
-    """A published checkpoint family's state dict, seeded; callers must not write into its arrays."""
+    """A published checkpoint family's state dict, seeded; callers must not write into its
+    arrays."""
     return seeded_state_dict(REFERENCE / f"keys_{keys}.txt", num_classes)
 
 
@@ -150,7 +153,8 @@ def small_checkpoint(tmp_path_factory, small_arrays):
 
 @pytest.fixture(scope="session")
 def small_graphs(small_checkpoint, tmp_path_factory):
-    """A function of what `freezing.freeze` takes: the small checkpoint's `.pb`, made once, not proven."""
+    """A function of what `freezing.freeze` takes: the small checkpoint's `.pb`, made once, not
+    proven."""
     folder = tmp_path_factory.mktemp("graphs")
 
     def path_of(form=PLAIN, input_type="float32", precision="float32", winograd=False):
@@ -196,7 +200,8 @@ def relative(got, expected):
 
 
 def mean_colour(images):
-    """A stand-in for a network, whose result a reader can compute: float32 [N, 2048] of length 1."""
+    """A stand-in for a network, whose result a reader can compute: float32 [N, 2048] of length
+    1."""
     features = np.zeros((len(images), 2048), np.float32)
     features[:, :3] = [image.reshape(-1, 3).mean(axis=0) for image in images]
     return features / np.linalg.norm(features, axis=1, keepdims=True)

@@ -1,4 +1,5 @@
-"""The variables of the reproduced repository's TensorFlow checkpoints: names and shapes, in graph order.
+"""The variables of the reproduced repository's TensorFlow checkpoints: names and shapes, in graph
+order.
 
 Written down from the names that MGN-ReId publishes (its `tensor_name` file lists 579 of them), by
 loops of our own that know nothing of `mgn/weights/families.py`.
@@ -60,10 +61,11 @@ def variables(num_classes):
 
 def published_pairs():
     """{its name: MGN-pytorch's key}, as its two name files pair them: reductions by number."""
+    first = "resnet_v1_50/block1/unit_1/bottleneck_v1"
     names = {
         "resnet_v1_50/conv1/weights": "backone.0.weight",
         "resnet_v1_50/conv1/BatchNorm/moving_variance": "backone.1.running_var",
-        "resnet_v1_50/block1/unit_1/bottleneck_v1/shortcut/weights": "backone.4.0.downsample.0.weight",
+        f"{first}/shortcut/weights": "backone.4.0.downsample.0.weight",
         "resnet_v1_50/block1/unit_3/bottleneck_v1/conv2/BatchNorm/beta": "backone.4.2.bn2.bias",
         "resnet_v1_50/sd_block2/unit_4/bottleneck_v1/Conv_2/weights": "backone.5.3.conv3.weight",
         "resnet_v1_50/sd_block3/unit_1/bottleneck_v1/Conv/BatchNorm/gamma": "backone.6.bn1.weight",

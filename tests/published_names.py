@@ -1,9 +1,9 @@
-"""The names that published checkpoints give to each weight, side by side with this network's variables.
+"""The names that published checkpoints give to each weight, beside this network's variables.
 
 Written down block by block from where each layer is in the published networks, by loops of our own
-that know nothing of `mgn/weights/families.py`: torchvision cuts nothing; MGN-pytorch's line puts the stem's
-seven pieces (0 the first convolution, 1 its batch norm, 2 and 3 without weights, 4 and 5 two
-layers, 6 the first block of the third) into one Sequential, and in each branch the other five
+that know nothing of `mgn/weights/families.py`: torchvision cuts nothing; MGN-pytorch's line puts
+the stem's seven pieces (0 the first convolution, 1 its batch norm, 2 and 3 without weights, 4 and 5
+two layers, 6 the first block of the third) into one Sequential, and in each branch the other five
 blocks of the third layer and the whole fourth into another.
 """
 
@@ -11,7 +11,8 @@ _NORM = ("weight", "bias", "running_mean", "running_var")
 
 
 def _blocks():
-    """(our scope, torchvision's, MGN-pytorch's below its stem or branch, has a shortcut of its own)."""
+    """(our scope, torchvision's, MGN-pytorch's below its stem or branch, has a shortcut of its
+    own)."""
     for layer, blocks in ((1, 3), (2, 4)):
         for i in range(blocks):
             yield (
@@ -29,7 +30,8 @@ def _blocks():
 
 
 def bodies():
-    """{variable: (torchvision's key, that of levyfan and GNAYUOHZ)} of the stem and all branches."""
+    """{variable: (torchvision's key, that of levyfan and GNAYUOHZ)} of the stem and all
+    branches."""
     pairs = {"backbone/conv1/weight": ("conv1.weight", "backbone.0.weight")}
     for leaf in _NORM:
         pairs[f"backbone/bn1/{leaf}"] = f"bn1.{leaf}", f"backbone.1.{leaf}"
@@ -67,7 +69,8 @@ def heads(shared):
 
 
 def whole(family):
-    """{variable: key} of a family: "torchvision", "base" (reid-strong-baseline), "levyfan" or "gnayuohz"."""
+    """{variable: key} of a family: "torchvision", "base" (reid-strong-baseline), "levyfan" or
+    "gnayuohz"."""
     if family in ("torchvision", "base"):
         before = "base." if family == "base" else ""
         return {name: before + key for name, (key, _) in bodies().items()}

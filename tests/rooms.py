@@ -1,7 +1,7 @@
 """The rules of the rooms: what is wrong with a tree of the project, as lines of text.
 
-The architecture page holds the plan: a table of rooms with what each may import, and the files of each room in the
-order in which they may import one another.
+The architecture page holds the plan: a table of rooms with what each may import, and the files of
+each room in the order in which they may import one another.
 """
 
 import ast

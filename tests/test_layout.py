@@ -1,4 +1,5 @@
-"""The house rules: rooms and who may import whom; the top level; what importing the package may do."""
+"""The house rules: rooms and who may import whom; the top level; what importing the package may
+do."""
 
 import importlib
 import re

@@ -68,7 +68,8 @@ def test_identical_features_have_a_finite_gradient():
 
 @pytest.mark.parametrize(("margin", "active"), [(0.5, 0.25), (None, 0.25), (1.5, 0.5)])
 def test_mining_by_eye(margin, active):
-    """The line of `test_triplet_by_eye`: hardest positives 1, 1, 4, 4; hardest negatives 3, 2, 2, 6."""
+    """The line of `test_triplet_by_eye`: hardest positives 1, 1, 4, 4; hardest negatives 3, 2, 2,
+    6."""
     features, labels = tf.constant([[0.0], [1.0], [3.0], [7.0]]), tf.constant([0, 0, 1, 1])
     found = losses.total_loss([features], [tf.zeros([4, 2])], labels, margin, 2.0, 0.0, 3.0)
     with tf.Session() as session:

@@ -51,7 +51,8 @@ def test_evaluate_and_all_four_exports_agree(small_checkpoint, dataset, tmp_path
 def test_lists_of_images_and_kept_features(
     small_checkpoint, converted, dataset, lists, tmp_path, capsys
 ):
-    """Scores of a CSV data set, of its features in a file, and of features for what they are not of."""
+    """Scores of a CSV data set, of its features in a file, and of features for what they are not
+    of."""
     features = tmp_path / "features.npz"
     model = ["--model", small_checkpoint, "--features", features]
     results = []

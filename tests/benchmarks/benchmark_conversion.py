@@ -1,4 +1,5 @@
-"""A whole conversion from start to finish: seconds and peak memory of the script, five rounds each way.
+"""A whole conversion from start to finish: seconds and peak memory of the script, five rounds each
+way.
 
 python tests/benchmarks/benchmark_conversion.py
 """

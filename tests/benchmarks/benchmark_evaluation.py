@@ -4,7 +4,7 @@ Every run is a process of its own, whose peak memory is all of it, features incl
 
     python tests/benchmarks/benchmark_evaluation.py evaluate       both sides alternating, 5 rounds
     python tests/benchmarks/benchmark_evaluation.py rerank         the same
-    python tests/benchmarks/benchmark_evaluation.py growth         up to 515,913 images, and doc/evaluation_growth.png
+    python tests/benchmarks/benchmark_evaluation.py growth         up to 515,913 images, and a plot
     python tests/benchmarks/benchmark_evaluation.py rerank_large   100,000 gallery images
 """
 
@@ -33,7 +33,8 @@ ROUNDS = 5
 
 
 def made_up(entries):
-    """Clustered features of length 1, float32 [Q, D] and [G, D]; ids and cameras in `evaluate`'s order."""
+    """Clustered features of length 1, float32 [Q, D] and [G, D]; ids and cameras in `evaluate`'s
+    order."""
     rng = np.random.default_rng(0)
     centres = rng.standard_normal((PEOPLE + 1, SIZE), dtype=np.float32)
     centres[0] = 0  # distractors have nothing in common
@@ -76,7 +77,8 @@ def our_evaluate(*data):
 
 
 def plain_rerank(query, gallery, k1=20, k2=6, lambda_value=0.3):
-    """k-reciprocal encoding with dense matrices of all pairs, step by step after arXiv:1701.08398."""
+    """k-reciprocal encoding with dense matrices of all pairs, step by step after
+    arXiv:1701.08398."""
     features = np.concatenate([query, gallery])
     total, queries = len(features), len(query)
     lengths = np.square(features).sum(axis=1)
@@ -157,11 +159,13 @@ def alternate(work):
         medians.append(statistics.median(seconds))
         peak = statistics.median(result["peak"] for result in results)
         print(
-            f"{side}: median {medians[-1]:.1f} s ({min(seconds):.1f}, {max(seconds):.1f}), peak {peak:.2f} GB"
+            f"{side}: median {medians[-1]:.1f} s ({min(seconds):.1f}, {max(seconds):.1f}),"
+            f" peak {peak:.2f} GB"
         )
     checks = [results[0]["check"] for results in runs.values()]
     print(
-        f"ratio {medians[0] / medians[1]:.1f}; their results differ by {np.ptp(checks, axis=0).max():.1e}"
+        f"ratio {medians[0] / medians[1]:.1f};"
+        f" their results differ by {np.ptp(checks, axis=0).max():.1e}"
     )
 
 
@@ -173,7 +177,8 @@ def growth():
     features = [(entries + QUERIES) * SIZE * 4 / 1e9 for entries in GALLERIES]
     for entries, result, own in zip(GALLERIES, results, features, strict=True):
         print(
-            f"{entries:>8,}: {result['seconds']:6.1f} s, peak {result['peak']:.2f} GB ({own:.2f} GB features)"
+            f"{entries:>8,}: {result['seconds']:6.1f} s, peak {result['peak']:.2f} GB"
+            f" ({own:.2f} GB features)"
         )
     figure = Figure(figsize=(8, 3.4), dpi=110, layout="constrained")
     left, right = figure.subplots(1, 2)

@@ -1,8 +1,9 @@
-"""What an export costs beyond its network: preprocessing, decoding, loading, waiting, a folder of files.
+"""What an export costs beyond its network: preprocessing, decoding, loading, waiting, a folder of
+files.
 
-    python tests/benchmarks/benchmark_forms.py forms   [--rounds 5] [--batches 1,8] [--precision float32]
-    python tests/benchmarks/benchmark_forms.py process [--precisions float32] [--calls 100] [--fused_only]
-    python tests/benchmarks/benchmark_forms.py folder  [--rounds 5] [--images 64] [--precision float32]
+    python tests/benchmarks/benchmark_forms.py forms [--rounds 5] [--batches 1,8]
+    python tests/benchmarks/benchmark_forms.py process [--precisions float32] [--calls 100]
+    python tests/benchmarks/benchmark_forms.py folder [--rounds 5] [--images 64]
 
 Each takes --winograd. Seeded network (751 classes, average pooling, 384x128), drawn pedestrians of
 128x64 as JPEG. Sides alternate.
@@ -129,7 +130,8 @@ def forms(folder, flags):
 
 
 def process(folder, flags):
-    """Load, first call, latency at batch 1 and memory, each in a process of its own; size of the file."""
+    """Load, first call, latency at batch 1 and memory, each in a process of its own; size of the
+    file."""
     np.save(folder / "batch.npy", images(1)[0][None])
     for precision in flags.precisions.split(","):
         path = frozen_file(folder, PRE_POST, "uint8", precision, flags.winograd)
@@ -141,9 +143,10 @@ def process(folder, flags):
         )
         p50, p99 = np.percentile(found["seconds"], [50, 99])
         print(
-            f"{precision}: {path.stat().st_size / 1e6:.0f} MB, load {found['load']:.2f} s, first call"
-            f" {found['first']:.2f} s, batch 1: p50 {p50 * 1000:.0f} ms, p99 {p99 * 1000:.0f} ms"
-            f" ({flags.calls} calls); resident {found['resident']:.2f} GB (peak {found['peak']:.2f}),"
+            f"{precision}: {path.stat().st_size / 1e6:.0f} MB, load {found['load']:.2f} s, first"
+            f" call {found['first']:.2f} s, batch 1: p50 {p50 * 1000:.0f} ms, p99 {p99 * 1000:.0f} ms"
+            f" ({flags.calls} calls); resident {found['resident']:.2f} GB"
+            f" (peak {found['peak']:.2f}),"
             f" of which TensorFlow itself {found['imported']:.2f}"
         )
 

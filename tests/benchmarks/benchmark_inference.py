@@ -1,6 +1,6 @@
 """Images a second of the exported graph, against PyTorch, ONNX Runtime and OpenVINO, alternating.
 
-    pip install -r tests/requirements.txt   # of the other programs, what is not installed is left out
+    pip install -r tests/requirements.txt   # what is not installed is left out
     python tests/benchmarks/benchmark_inference.py [--rounds 5] [--batches 1,8,32]
 
 All sides have the same seeded network (751 classes, average pooling, 384x128) and normalised

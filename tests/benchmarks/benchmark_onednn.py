@@ -28,8 +28,8 @@ def main():
             times.append(float(done.stdout))
     for setting, times in seconds.items():
         print(
-            f"TF_ENABLE_ONEDNN_OPTS={setting}: median {statistics.median(times):.2f} s a step of 32 images"
-            f" of 96x32, {min(times):.2f} to {max(times):.2f} in {ROUNDS} rounds"
+            f"TF_ENABLE_ONEDNN_OPTS={setting}: median {statistics.median(times):.2f} s a step of"
+            f" 32 images of 96x32, {min(times):.2f} to {max(times):.2f} in {ROUNDS} rounds"
         )
 
 

@@ -1,13 +1,13 @@
 """Training steps and the input pipeline against PyTorch's, on made-up images of 384x128.
 
-    python tests/benchmarks/benchmark_training.py step        # TensorFlow and PyTorch, alternating
-    python tests/benchmarks/benchmark_training.py rewriter    # bfloat16 by casts or by TensorFlow's graph rewriter
-    python tests/benchmarks/benchmark_training.py profile     # where a step's time goes, by kind of operation
-    python tests/benchmarks/benchmark_training.py input       # JPEG files to batches, against a PyTorch-style loader
-    python tests/benchmarks/benchmark_training.py memory --identities 16 --precision float32   # peak of a few steps
+    python tests/benchmarks/benchmark_training.py step      # TensorFlow and PyTorch, alternating
+    python tests/benchmarks/benchmark_training.py rewriter  # bfloat16 by casts or rewriting
+    python tests/benchmarks/benchmark_training.py profile   # where a step's time goes
+    python tests/benchmarks/benchmark_training.py input     # JPEG files to batches
+    python tests/benchmarks/benchmark_training.py memory --identities 16  # peak of a few steps
 
-The other side is the same work written plainly: `mgn/conversion/torch_mgn.py` from the same weights, the same
-losses, `torch.optim`; Pillow. A batch of 64 needs some 20 GB: nothing else may run beside `memory`.
+The other side is the same work written plainly: `mgn/conversion/torch_mgn.py` from the same
+weights, the same losses, `torch.optim`; Pillow. A batch of 64 needs some 20 GB: nothing else may run beside `memory`.
 """
 
 import argparse
@@ -208,7 +208,8 @@ def inputs(flags):
                 rates[name].append(side())
         for name, each in rates.items():
             print(
-                f"  {name:<28} {statistics.median(each):7.1f} images/s ({min(each):.1f} to {max(each):.1f})"
+                f"  {name:<28} {statistics.median(each):7.1f} images/s"
+                f" ({min(each):.1f} to {max(each):.1f})"
             )
 
 
@@ -223,7 +224,8 @@ def pipeline(config, paths, labels, cached):
 
 
 class Images(torch.utils.data.Dataset):
-    """Pillow's decoding and bicubic resize, flip, erasing, normalisation, as torchvision does them."""
+    """Pillow's decoding and bicubic resize, flip, erasing, normalisation, as torchvision does
+    them."""
 
     def __init__(self, config, paths):
         self.config, self.paths = config, paths

@@ -1,4 +1,5 @@
-"""A thousand damaged JPEGs through an exported graph, each alone: an error or a vector, never a crash.
+"""A thousand damaged JPEGs through an exported graph, each alone: an error or a vector, never a
+crash.
 
     python tests/benchmarks/soak_jpeg.py [--count 1000] [--seed 0]
 

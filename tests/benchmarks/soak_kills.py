@@ -1,4 +1,5 @@
-"""Kills a training run with SIGKILL at random moments, most of them during a save; it goes on each time.
+"""Kills a training run with SIGKILL at random moments, most of them during a save; it goes on each
+time.
 
     python tests/benchmarks/soak_kills.py --kills 20
 
@@ -57,7 +58,8 @@ def start(arguments, log):
 
 
 def kill_in_a_save(process, train_dir, rng, timeout=180):
-    """Kill a moment after a temporary folder of a save appears, or between saves; returns what was seen."""
+    """Kill a moment after a temporary folder of a save appears, or between saves; returns what was
+    seen."""
     deadline, during = time.monotonic() + timeout, rng.random() < 0.8
     before = len(steps_logged(train_dir))
     while time.monotonic() < deadline and process.poll() is None:
@@ -72,7 +74,8 @@ def kill_in_a_save(process, train_dir, rng, timeout=180):
 
 
 def kill_and_resume(train_dir, dataset, kills, steps, rng, log):
-    """Kill a run of `steps` steps `kills` times; returns (what a kill met, step it goes on from) of each."""
+    """Kill a run of `steps` steps `kills` times; returns (what a kill met, step it goes on from) of
+    each."""
     seen, arguments = [], command(train_dir, dataset, "--max_steps", str(steps))
     for _ in range(kills):
         process = start(arguments, log)

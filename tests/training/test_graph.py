@@ -157,7 +157,8 @@ def test_the_moving_average_against_a_loop():
 
 
 def test_loss_scaling_skips_what_overflows_and_goes_on():
-    """As torch's GradScaler: an infinite gradient changes nothing but the scale, which it halves."""
+    """As torch's GradScaler: an infinite gradient changes nothing but the scale, which it
+    halves."""
     x = tf.get_variable("x", initializer=np.float32([1.0]), use_resource=True)
     step = tf.train.get_or_create_global_step()
     scaling = tf.mixed_precision.DynamicLossScale(initial_loss_scale=8.0, increment_period=2)
