@@ -144,7 +144,8 @@ def process(folder, flags):
         p50, p99 = np.percentile(found["seconds"], [50, 99])
         print(
             f"{precision}: {path.stat().st_size / 1e6:.0f} MB, load {found['load']:.2f} s, first"
-            f" call {found['first']:.2f} s, batch 1: p50 {p50 * 1000:.0f} ms, p99 {p99 * 1000:.0f} ms"
+            f" call {found['first']:.2f} s, batch 1: p50 {p50 * 1000:.0f} ms,"
+            f" p99 {p99 * 1000:.0f} ms"
             f" ({flags.calls} calls); resident {found['resident']:.2f} GB"
             f" (peak {found['peak']:.2f}),"
             f" of which TensorFlow itself {found['imported']:.2f}"

@@ -7,7 +7,8 @@
     python tests/benchmarks/benchmark_training.py memory --identities 16  # peak of a few steps
 
 The other side is the same work written plainly: `mgn/conversion/torch_mgn.py` from the same
-weights, the same losses, `torch.optim`; Pillow. A batch of 64 needs some 20 GB: nothing else may run beside `memory`.
+weights, the same losses, `torch.optim`; Pillow. A batch of 64 needs some 20 GB: nothing else may
+run beside `memory`.
 """
 
 import argparse
