@@ -1,4 +1,4 @@
-"""Embeds or compares images by a model server: `python -m mgn.client --server HOST:PORT IMAGES...`."""
+"""Embeds or compares images by a model server: `python -m mgn.client --server HOST:PORT ...`."""
 
 import argparse
 import json
@@ -52,38 +52,20 @@ def main(arguments: list[str]) -> int:
 
 def parse(arguments: list[str]) -> argparse.Namespace:
     """Flags, checked as far as they can be without TensorFlow."""
-    what = "Embed images by a model server (TensorFlow Serving), or say whether two show the same person."
+    what = "Embed images by a model server (TensorFlow Serving), or compare two: the same person?"
     parser = cli.Parser(what, prog="python -m mgn.client")
     add = parser.add_argument
-    add(
-        "images",
-        nargs="+",
-        type=cli.existing_path,
-        help="files; a line of JSON for each, or see --output",
-    )
-    add(
-        "--server",
-        type=_address,
-        required=True,
-        metavar="HOST:PORT",
-        help="8500 by custom, 8501 for --rest",
-    )
+    lines = "files; a line of JSON for each, or see --output"
+    add("images", nargs="+", type=cli.existing_path, help=lines)
+    server = {"type": _address, "required": True, "metavar": "HOST:PORT"}
+    add("--server", **server, help="port 8500 by custom, 8501 for --rest")
     add("--rest", action="store_true", help="speak REST, not gRPC")
     add("--model_name", default="mgn", help="as the server calls it")
-    add(
-        "--timeout",
-        type=_seconds,
-        default=30.0,
-        metavar="SECONDS",
-        help="for each answer; 30 unless told",
-    )
-    add(
-        "--threshold",
-        type=_distance,
-        metavar="DISTANCE",
-        help="of two images: up to it they show the same person; evaluate.py measures one",
-    )
-    add("--output", type=Path, help="file (.npz) to make of the embeddings: images, features")
+    timeout = {"type": _seconds, "default": 30.0, "metavar": "SECONDS"}
+    add("--timeout", **timeout, help="for each answer (default: 30)")
+    same = "up to this distance two images show the same person; evaluate.py measures one"
+    add("--threshold", type=_distance, metavar="DISTANCE", help=same)
+    add("--output", type=Path, help="file (.npz) to make of the embeddings: pictures, features")
     add("--overwrite", action="store_true", help="replace --output")
     flags = parser.parse_args(arguments)
     if flags.threshold is not None and (len(flags.images) != 2 or flags.output):

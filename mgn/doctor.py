@@ -1,4 +1,4 @@
-"""Examine a data set before somebody trains or evaluates on it: `python -m mgn.doctor DIR`."""
+"""Examine a data set before anyone trains or evaluates on it: `python -m mgn.doctor DIR`."""
 
 import sys
 
@@ -8,28 +8,21 @@ from mgn.system import cli
 
 def main(arguments: list[str]) -> int:
     """Parse, examine, print; exit status 1 if anything is in the way of training or evaluating."""
-    parser = cli.Parser(
-        "Examine a data set before training or evaluating.", prog="python -m mgn.doctor"
-    )
-    parser.add_argument(
-        "dataset", metavar="DIR", type=cli.existing_path, help="as --dataset of train.py"
-    )
+    about = "Examine a data set before training or evaluating."
+    parser = cli.Parser(about, prog="python -m mgn.doctor")
+    add = parser.add_argument
+    add("dataset", metavar="DIR", type=cli.existing_path, help="as --dataset of train.py")
     text = "K: images of each person in a training batch; omitted: %(default)s"
-    parser.add_argument(
-        "--batch_images", type=cli.positive_int, default=TrainConfig.batch_images, help=text
-    )
+    add("--batch_images", type=cli.positive_int, default=TrainConfig.batch_images, help=text)
     flags = parser.parse_args(arguments)
 
     from mgn.data.inspection import examine
 
     figures, findings = examine(flags.dataset, flags.batch_images)
-    problems, warnings = (
-        sum(f.startswith(level) for f in findings) for level in ("problem", "warning")
-    )
-    report = "\n".join([figures, "", *findings, "", f"{problems} problems, {warnings} warnings"])
-    print(
-        report.encode(errors="backslashreplace").decode()
-    )  # the bytes of a file's name may be no text
+    problems = sum(finding.startswith("problem") for finding in findings)
+    warnings = sum(finding.startswith("warning") for finding in findings)
+    summary = f"{problems} problems, {warnings} warnings"
+    print("\n".join([figures, "", *findings, "", summary]))
     return cli.FAILED if problems else cli.DONE
 
 

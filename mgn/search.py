@@ -1,4 +1,4 @@
-"""The nearest images of a folder: `python -m mgn.search --model M --gallery DIR --query IMAGE_OR_DIR`."""
+"""The nearest images of a folder: `python -m mgn.search --model M --gallery DIR --query IMAGE`."""
 
 import argparse
 import hashlib
@@ -21,8 +21,9 @@ def main(arguments: list[str]) -> int:
 
     from mgn.data.records import image_files
 
-    gallery, query = image_files(flags.gallery), image_files(flags.query)
-    gallery = gallery.only([not _OWN.fullmatch(Path(path).name) for path in gallery.paths])
+    listed = image_files(flags.gallery)
+    gallery = listed.only([not _OWN.fullmatch(Path(path).name) for path in listed.paths])
+    query = image_files(flags.query)
     folder = flags.output_dir or next_free(Path("runs"), "search")
     refuse_names(folder, OUTPUTS, flags.overwrite)
 
@@ -33,11 +34,10 @@ def main(arguments: list[str]) -> int:
     from mgn.inference import load_embedder
     from mgn.inference.embedder import model_hash, resolve
 
-    options, model = parsing.network_options(flags), resolve(flags.model)
+    options = parsing.network_options(flags)
+    model = resolve(flags.model)
     made_by = model_hash(model, **options)
-    cache = (
-        flags.cache or Path("runs") / "search_cache" / f"{_short_hash(made_by, flags.gallery)}.npz"
-    )
+    cache = flags.cache or _default_cache(made_by, flags.gallery)
     known = read_cache(cache, made_by)
     with closing(load_embedder(model, **options)) as embed, closing(ImageReader()) as read:
         gallery, features = embed_what_is_new(
@@ -61,37 +61,24 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     what = "Find the images of a folder that show the person of a query image."
     parser = cli.Parser(what, prog="python -m mgn.search")
     add = parser.add_argument
-    add(
-        "--model",
-        type=cli.model_path,
-        required=True,
-        help="train_dir, checkpoint, .pb, or SavedModel folder",
-    )
-    add(
-        "--gallery",
-        type=cli.existing_path,
-        required=True,
-        help="folder of images, any names, any depth; unreadable ones are left out",
-    )
-    add("--query", type=cli.existing_path, required=True, help="an image, or a folder of them")
-    add("--count", type=cli.positive_int, default=10, help="nearest images to show, 10 unless told")
-    add(
-        "--output_dir",
-        type=Path,
-        help="for the ranked sheets; omitted: the next free runs/search-N",
-    )
-    add(
-        "--cache",
-        type=Path,
-        help="file of the gallery's embeddings; omitted: one in runs/search_cache",
-    )
+    formats = "train_dir, checkpoint, .pb, or SavedModel folder"
+    add("--model", type=cli.model_path, required=True, help=formats)
+    images = "folder of images, any names, any depth; unreadable ones are left out"
+    add("--gallery", type=cli.existing_path, required=True, help=images)
+    add("--query", type=cli.existing_path, required=True, help="image, or folder of images")
+    add("--count", type=cli.positive_int, default=10, help="nearest images to show (default: 10)")
+    add("--output_dir", type=Path, help="for the sheets; omitted: the next free runs/search-N")
+    kept = "file of the gallery's embeddings; omitted: one in runs/search_cache"
+    add("--cache", type=Path, help=kept)
     add("--overwrite", action="store_true", help="replace sheets in --output_dir")
     parsing.add_network_options(parser)
     return parser.parse_args(arguments)
 
 
-def _short_hash(model: str, gallery: Path) -> str:
-    return hashlib.sha256(f"{model} {gallery.resolve()}".encode()).hexdigest()[:16]
+def _default_cache(model: str, gallery: Path) -> Path:
+    """A file of its own for each model and folder."""
+    digest = hashlib.sha256(f"{model} {gallery.resolve()}".encode()).hexdigest()
+    return Path("runs") / "search_cache" / f"{digest[:16]}.npz"
 
 
 if __name__ == "__main__":

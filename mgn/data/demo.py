@@ -1,4 +1,4 @@
-"""A small drawn data set in the shape of Market-1501: pedestrians under three cameras of unlike colours."""
+"""A small drawn data set like Market-1501: pedestrians under three cameras of unlike colours."""
 
 import functools
 import itertools
@@ -9,11 +9,12 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 
+from mgn.data.records import read_split
 from mgn.system.errors import InputError
 from mgn.system.files import atomic_write
 
 TRAIN_IDENTITIES, TEST_IDENTITIES = 24, 24  # numbered from 1, training identities first
-TRAIN_IMAGES, QUERY_IMAGES, GALLERY_IMAGES = 4, 1, 2  # of each person under each camera
+TRAIN_IMAGES, QUERY_IMAGES, GALLERY_IMAGES = 4, 1, 2  # of each identity by each camera
 DISTRACTORS, JUNK = 40, 6  # images, in the gallery only
 HEIGHT, WIDTH = 128, 64  # pixels of an image
 MARKER = "demo.txt"  # its text says which drawing and seed a finished folder holds
@@ -22,28 +23,29 @@ _SCALE = 4  # bodies and places are drawn this much larger, then averaged down
 _MARGIN = 6  # pixels of a place beyond the image: each view looks at another part of it
 _STRANGER = TRAIN_IDENTITIES + TEST_IDENTITIES + 1  # the first distractor's number
 _PASSER = _STRANGER + DISTRACTORS  # the first junk image's
-_CIRCLE = np.stack([np.cos(np.linspace(0, 6.28, 24)), np.sin(np.linspace(0, 6.28, 24))], 1)
-# Colours are RGB, 0 to 255.
-_UPPER = np.array(
-    [
-        *bytes.fromhex(
-            "ebebe6 232328 cd2328 f0821e f0d232 32963c 1ea5af 284bc8 7832a0 f08cb4 784b2d 8c9196"
-        )
-    ]
-).reshape(-1, 3)
-_LOWER = np.reshape(
-    [*bytes.fromhex("1e1e23 2d50a0 cdb487 e6e6e1 8c1e2d 506428 78787d 5f3c28")], (-1, 3)
+_ANGLES = np.linspace(0, 6.28, 24)
+_CIRCLE = np.stack([np.cos(_ANGLES), np.sin(_ANGLES)], 1)
+
+
+def _palette(codes: str) -> np.ndarray:
+    """Colours, int [N, 3], RGB from 0 to 255."""
+    return np.reshape([*bytes.fromhex(codes)], (-1, 3))
+
+
+_UPPER = _palette(
+    "ebebe6 232328 cd2328 f0821e f0d232 32963c 1ea5af 284bc8 7832a0 f08cb4 784b2d 8c9196"
 )
-_HAIR = np.reshape([*bytes.fromhex("191614 462d1c 78502d c8a55f 969696 82371e")], (-1, 3))
-_SKIN = np.reshape([*bytes.fromhex("f0cdb4 dcaf8c b4825f 6e4b37")], (-1, 3))
+_LOWER = _palette("1e1e23 2d50a0 cdb487 e6e6e1 8c1e2d 506428 78787d 5f3c28")
+_HAIR = _palette("191614 462d1c 78502d c8a55f 969696 82371e")
+_SKIN = _palette("f0cdb4 dcaf8c b4825f 6e4b37")
+
 # A channel becomes gain * channel ** gamma + offset, 0 to 1. A person's size is in image heights.
-# A place: (wall, its blocks' width and height, how unlike they are, floor, its strokes' width and
-# height).
 Camera = namedtuple("Camera", "gain offset gamma size blur place")
+# Wall, its blocks' (width, height), how unlike they are, floor, its strokes' (width, height).
 _STREET = ((180, 110, 80), (48, 20), 0.1, (165, 150, 135), (250, 2))
 _PARK = ((70, 115, 60), (18, 22), 0.3, (120, 150, 80), (3, 16))
 _HALL = ((165, 170, 170), (60, 240), 0.4, (110, 110, 110), (2, 90))
-# so unlike that they outweigh the clothes, in which identity lies, until a network has learnt
+# So unlike that they outweigh the clothes, in which identity lies, until a network has learnt.
 CAMERAS = (
     Camera((0.95, 0.72, 0.42), (0.06, 0.02, 0.0), gamma=0.9, size=0.88, blur=0.4, place=_STREET),
     Camera((0.5, 0.65, 0.75), (0.08, 0.14, 0.22), gamma=0.8, size=0.80, blur=0.7, place=_PARK),
@@ -51,90 +53,116 @@ CAMERAS = (
 )
 
 
+def checked_dataset(dataset: Path | None, *splits: str) -> Path:
+    """The folder of `--dataset`, or the demo set; `InputError` if one of the splits is wrong."""
+    dataset = dataset or make(Path("runs") / "demo_set")
+    for split in splits:
+        read_split(dataset, split)
+    return dataset
+
+
 def make(directory: Path, seed: int = 0) -> Path:
-    """Draw the set into `directory` unless it is there already; anything else there is an `InputError`."""
-    directory, plan = Path(directory), _plan()
+    """Draw the set into `directory` unless it is there; `InputError` if anything else is there."""
+    directory = Path(directory)
+    plan = _plan()
+    # Sets of before this file had its folder bear this text: it stays.
     marker = f"pedestrians drawn by mgn/demo.py, drawing {_DRAWING}, seed {seed}\n".encode()
     if directory.exists():
-        known = (directory / MARKER).is_file() and (directory / MARKER).read_bytes() == marker
-        if known and all((directory / name).is_file() for name in plan):
+        marked = (directory / MARKER).is_file() and (directory / MARKER).read_bytes() == marker
+        if marked and all((directory / name).is_file() for name in plan):
             return directory
-        raise InputError(
-            f"{directory}: not a finished demo set of seed {seed}; remove it or name another"
-        )
+        problem = f"not a finished demo set of seed {seed}; remove it or name another"
+        raise InputError(f"{directory}: {problem}")
     with atomic_write(directory) as folder:
-        for name, key in plan.items():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            pixels = cv2.cvtColor(draw_image(seed, *key), cv2.COLOR_RGB2BGR)
-            if not cv2.imwrite(str(folder / name), pixels, [cv2.IMWRITE_JPEG_QUALITY, 95]):
-                raise OSError(f"{folder / name}: could not be written")
+        for name, (person, camera, view) in plan.items():
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            pixels = cv2.cvtColor(draw_image(seed, person, camera, view), cv2.COLOR_RGB2BGR)
+            if not cv2.imwrite(str(path), pixels, [cv2.IMWRITE_JPEG_QUALITY, 95]):
+                raise OSError(f"{path}: could not be written")
         (folder / MARKER).write_bytes(marker)
     return directory
 
 
 def _plan() -> dict[str, tuple[int, int, int]]:
     """Every file's name, with the (person, camera, view) that its drawing is keyed by."""
+    plan = {}
+
+    def add(folder: str, label: str, person: int, camera: int, view: int) -> None:
+        plan[f"{folder}/{label}_c{camera}s1_{person:04d}{view:02d}_00.jpg"] = person, camera, view
+
     train = ["bounding_box_train"] * TRAIN_IMAGES
     test = ["query"] * QUERY_IMAGES + ["bounding_box_test"] * GALLERY_IMAGES
-    rows = [
-        (folder, f"{person:04d}", person, camera, view)
-        for person, camera in itertools.product(range(1, _STRANGER), range(1, len(CAMERAS) + 1))
-        for view, folder in enumerate(train if person <= TRAIN_IDENTITIES else test)
-    ]
+    for person, camera in itertools.product(range(1, _STRANGER), range(1, len(CAMERAS) + 1)):
+        for view, folder in enumerate(train if person <= TRAIN_IDENTITIES else test):
+            add(folder, f"{person:04d}", person, camera, view)
     for label, first, count in (("0000", _STRANGER, DISTRACTORS), ("-1", _PASSER, JUNK)):
-        identities = [
-            first + i * 2 // 3 for i in range(count)
-        ]  # of three images two show one person
-        rows += [
-            ("bounding_box_test", label, n, i % len(CAMERAS) + 1, i)
-            for i, n in enumerate(identities)
-        ]
-    return {
-        f"{row[0]}/{row[1]}_c{row[3]}s1_{row[2]:04d}{row[4]:02d}_00.jpg": row[2:] for row in rows
-    }
+        for i in range(count):
+            person = first + i * 2 // 3  # of three images two show one person
+            add("bounding_box_test", label, person, i % len(CAMERAS) + 1, i)
+    return plan
 
 
 def draw_image(seed: int, person: int, camera: int, view: int) -> np.ndarray:
-    """One image, uint8 [128, 64, 3] RGB, a pure function of its arguments; cameras count from 1."""
+    """One image, uint8 [128, 64, 3] RGB, a function of its arguments; cameras count from 1."""
     rng = np.random.default_rng((seed, person, camera, view))
-    optics, (x, y) = CAMERAS[camera - 1], rng.integers(0, 2 * _MARGIN + 1, 2)
+    optics = CAMERAS[camera - 1]
+    x, y = rng.integers(0, 2 * _MARGIN + 1, 2)
     scene = _place(*optics.place)[y : y + HEIGHT, x : x + WIDTH].copy()
     body = Body(rng, optics.size, cut_off=person >= _PASSER)
-    _draw_person(body, _clothes(seed, person))
+    _draw_person(body, _look(seed, person))
     body.put_into(scene, rng)
     if rng.random() < 0.2:  # a post, or a bin before the legs
-        x, width, top = rng.integers(WIDTH), *((3, 0), (12, HEIGHT * 3 // 4))[rng.integers(2)]
+        x = rng.integers(WIDTH)
+        width, top = ((3, 0), (12, HEIGHT * 3 // 4))[rng.integers(2)]
         scene[top:, max(x - width, 0) : x + width] = rng.integers(50, 140, 3)
     return _photograph(scene, optics, rng)
 
 
+@functools.cache
+def _place(wall: tuple, block: tuple, contrast: float, floor: tuple, stroke: tuple) -> np.ndarray:
+    """What one camera looks at, float [H, W, 3], a margin larger than an image."""
+    rng = np.random.default_rng(0)
+    tall = (HEIGHT + 2 * _MARGIN) * _SCALE
+    wide = (WIDTH + 2 * _MARGIN) * _SCALE
+    horizon = tall * 2 // 5
+    image = np.full((tall, wide, 3), floor, float)
+    # The wall's blocks, every other row half a block to the left.
+    for row, y in enumerate(range(0, horizon, block[1])):
+        for x in range(-(row % 2) * block[0] // 2, wide, block[0]):
+            colour = np.multiply(wall, rng.uniform(1 - contrast, 1 + contrast))
+            cv2.rectangle(image, (x, y), (x + block[0] - 4, y + block[1] - 4), colour, -1)
+    # The floor's strokes.
+    for x, y in rng.integers((-100, horizon), (wide, tall), (400, 2)).tolist():
+        colour = np.multiply(floor, rng.uniform(0.8, 1.1))
+        cv2.rectangle(image, (x, y), (x + stroke[0], y + stroke[1]), colour, -1)
+    return cv2.resize(image, None, fx=1 / _SCALE, fy=1 / _SCALE, interpolation=cv2.INTER_AREA)
+
+
 def _photograph(scene: np.ndarray, optics: Camera, rng: np.random.Generator) -> np.ndarray:
+    """The scene with the camera's colours, blur and noise, uint8."""
     light = rng.uniform(0.9, 1.1) * rng.uniform(0.97, 1.03, 3)
     pixels = np.clip(scene / 255, 0, 1) ** optics.gamma * optics.gain * light + optics.offset
     pixels = cv2.GaussianBlur(pixels, (0, 0), optics.blur * rng.uniform(0.8, 1.2))
-    return (
-        np.clip(255 * (pixels + rng.normal(0, 0.015, pixels.shape)), 0, 255)
-        .round()
-        .astype(np.uint8)
-    )
+    noise = rng.normal(0, 0.015, pixels.shape)
+    return np.clip(255 * (pixels + noise), 0, 255).round().astype(np.uint8)
 
 
-def _clothes(seed: int, person: int) -> SimpleNamespace:
-    """What stays the same: nobody shares both main colours, and every 24 identities span both palettes."""
-    shuffle, rng = np.random.default_rng(seed), np.random.default_rng((seed, person))
+def _look(seed: int, person: int) -> SimpleNamespace:
+    """What stays the same; no two share both main colours, any 24 in a row span both palettes."""
+    shuffle = np.random.default_rng(seed)
+    rng = np.random.default_rng((seed, person))
     row, column = divmod(person - 1, len(_UPPER))
     upper = shuffle.permutation(_UPPER)[column]
-    palettes = {
-        "upper": [upper],
-        "second": _UPPER[np.abs(_UPPER - upper).sum(1) > 200],
-    }  # a contrast
-    palettes["lower"] = [shuffle.permutation(_LOWER)[(row + column) % len(_LOWER)]]
-    palettes |= {"hair": _HAIR, "skin": _SKIN, "shoes": _LOWER, "hat": _UPPER, "luggage": _UPPER}
+    lower = shuffle.permutation(_LOWER)[(row + column) % len(_LOWER)]
+    contrasts = _UPPER[np.abs(_UPPER - upper).sum(1) > 200]
+    palettes = {"upper": [upper], "second": contrasts, "lower": [lower], "hair": _HAIR}
+    palettes |= {"skin": _SKIN, "shoes": _LOWER, "hat": _UPPER, "luggage": _UPPER}
+    colours = {}
+    for part, palette in palettes.items():  # in this order, for `rng` is drawn from here and below
+        colours[part] = rng.choice(palette) + rng.integers(-12, 13, 3)
     return SimpleNamespace(
-        **{
-            part: rng.choice(palette) + rng.integers(-12, 13, 3)
-            for part, palette in palettes.items()
-        },
+        **colours,
         width=rng.uniform(0.9, 1.2),  # of the body
         pattern=rng.choice(["plain", "plain", "rows", "columns", "checks", "blocks"]),
         garment=rng.choice(["trousers", "trousers", "skirt", "shorts"]),
@@ -146,24 +174,21 @@ def _clothes(seed: int, person: int) -> SimpleNamespace:
 
 
 class Body:
-    """A posed figure in the making; its points are in body heights, x from the middle, y from the top."""
+    """A posed figure in the making; its points are in body heights from the middle of its top."""
 
     def __init__(self, rng: np.random.Generator, size: float, cut_off: bool):
         """Take up a pose; `cut_off` leaves half a person in the image, as a bad detection does."""
-        facing = rng.integers(4)
-        self.facing, self.back = (0, 1, 0, -1)[facing], facing == 2  # eyes to the right 1, left -1
-        self.stride, self.lean = (
-            rng.uniform(-1, 1),
-            rng.uniform(-0.03, 0.03),
-        )  # 1 right leg ahead, -1 left
+        turn = rng.integers(4)
+        self.facing = (0, 1, 0, -1)[turn]  # eyes to the right 1, left -1
+        self.back = turn == 2
+        self.stride = rng.uniform(-1, 1)  # 1 right leg ahead, -1 left
+        self.lean = rng.uniform(-0.03, 0.03)
         self.height = HEIGHT * size * rng.uniform(0.95, 1.04)  # pixels
         shift = rng.choice([-1, 1], 2) * rng.uniform(0.2, 0.4, 2) * cut_off
         self.feet = (rng.uniform((0.44, 0.94), (0.56, 0.97)) + shift) * (WIDTH, HEIGHT)
         self.layer = np.zeros((HEIGHT * _SCALE, WIDTH * _SCALE, 4), np.uint8)  # RGB and cover
 
-    def part(
-        self, colour: np.ndarray, *points: np.ndarray | tuple, where: np.ndarray | None = None
-    ) -> None:
+    def part(self, colour: np.ndarray, *points: np.ndarray, where: np.ndarray | None = None):
         """Fill the convex hull of `points`, or only where a mask as large as the layer is set."""
         x, y = np.concatenate([np.atleast_2d(p) for p in points]).T
         pixels = np.stack([x + self.lean * (1 - y), y - 1], 1) * self.height + self.feet
@@ -182,14 +207,11 @@ class Body:
 
     def put_into(self, scene: np.ndarray, rng: np.random.Generator) -> None:
         """Lay the figure on `scene` with a shadow at its feet, folds, and light from one side."""
-        feet, axes = (
-            self.feet.round().astype(int).tolist(),
-            (round(self.height / 7), round(self.height / 40)),
-        )
+        feet = self.feet.round().astype(int).tolist()
+        axes = round(self.height / 7), round(self.height / 40)
         shadow = cv2.ellipse(np.ones(scene.shape[:2]), feet, axes, 0, 0, 360, 0.65, -1)
-        folds = cv2.resize(
-            rng.normal(1, 0.06, (24, 12)), (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC
-        )
+        coarse = rng.normal(1, 0.06, (24, 12))
+        folds = cv2.resize(coarse, (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC)
         across = np.clip((np.arange(WIDTH) - self.feet[0]) / self.height, -0.1, 0.1)
         light = folds * (1 + rng.choice([-1.2, 1.2]) * across)
         small = cv2.resize(self.layer, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA)
@@ -197,48 +219,44 @@ class Body:
         scene += small[..., :3] * light[..., None]
 
 
-def _draw_person(body: Body, who: SimpleNamespace) -> None:
+def _draw_person(body: Body, look: SimpleNamespace) -> None:
     """Far parts first; side 1 is the right of the image or, seen from the side, the nearer one."""
-    width = who.width * (0.75 if body.facing else 1.0)
-    _draw_arm(body, who, width, -1)
-    _draw_leg(body, who, width, -1)
-    _draw_leg(body, who, width, 1)
-    _draw_trunk(body, who, width)
-    _draw_arm(body, who, width, 1)
-    _draw_head(body, who)
-    if who.carries == "backpack":  # from the front only its straps show
+    width = look.width * (0.75 if body.facing else 1.0)
+    _draw_arm(body, look, width, -1)
+    _draw_leg(body, look, width, -1)
+    _draw_leg(body, look, width, 1)
+    _draw_trunk(body, look, width)
+    _draw_arm(body, look, width, 1)
+    _draw_head(body, look)
+    if look.carries == "backpack":  # from the front only its straps show
         apart, radius = (0.015, 0.05) if body.facing or body.back else (0.055, 0.012)
         for x in (-apart - 0.09 * body.facing, apart - 0.09 * body.facing):
-            body.limb(who.luggage, (x, 0.2 + radius, radius), (x, 0.38, radius))
+            body.limb(look.luggage, (x, 0.2 + radius, radius), (x, 0.38, radius))
 
 
-def _draw_leg(body: Body, who: SimpleNamespace, width: float, side: int) -> None:
-    swing, shade = side * body.stride, (0.8, 1.0)[side > 0]
-    apart = 0.0 if body.facing else 0.04 * width * side
+def _draw_leg(body: Body, look: SimpleNamespace, width: float, side: int) -> None:
+    shade = 1.0 if side > 0 else 0.8
+    swing = side * body.stride
     step = swing * (body.facing or 0.15)  # a step to or from the camera hardly moves the foot
-    hip, knee = (apart, 0.53, 0.045 * width), (apart + 0.05 * step, 0.73, 0.037 * width)
-    ankle = (apart + 0.12 * step, 0.95 - 0.03 * max(0, -swing), 0.025)
+    x = 0.0 if body.facing else 0.04 * width * side
+    hip = (x, 0.53, 0.045 * width)
+    knee = (x + 0.05 * step, 0.73, 0.037 * width)
+    ankle = (x + 0.12 * step, 0.95 - 0.03 * max(0, -swing), 0.025)
     toe = (ankle[0] + 0.04 * body.facing, ankle[1] + 0.025, 0.02)
-    body.limb(who.shoes * shade, (ankle[0], *toe[1:]), toe)
-    body.limb(who.skin * shade, knee, ankle)
-    body.limb(who.lower * shade, hip, knee, *([ankle] if who.garment == "trousers" else []))
+    body.limb(look.shoes * shade, (ankle[0], *toe[1:]), toe)
+    body.limb(look.skin * shade, knee, ankle)
+    body.limb(look.lower * shade, hip, knee, *([ankle] if look.garment == "trousers" else []))
 
 
-def _draw_trunk(body: Body, who: SimpleNamespace, width: float) -> None:
+def _draw_trunk(body: Body, look: SimpleNamespace, width: float) -> None:
     shoulder, hip = 0.085 * width, 0.075 * width
-    hem, end = (1.5 * hip, 0.77) if who.garment == "skirt" else (hip, 0.56)
-    body.part(who.lower, (-hip, 0.5), (hip, 0.5), (hem, end), (-hem, end))
-    body.limb(who.skin * 0.9, (0, 0.13, 0.026), (0, 0.18, 0.03))
-    outline = [
-        (-0.04, 0.17),
-        (0.04, 0.17),
-        (-shoulder, 0.2),
-        (shoulder, 0.2),
-        (hip, 0.53),
-        (-hip, 0.53),
-    ]
-    body.part(who.upper, *outline)
-    body.part(who.second, *outline, where=_pattern(body, who.pattern))
+    hem, end = (1.5 * hip, 0.77) if look.garment == "skirt" else (hip, 0.56)
+    body.part(look.lower, (-hip, 0.5), (hip, 0.5), (hem, end), (-hem, end))
+    body.limb(look.skin * 0.9, (0, 0.13, 0.026), (0, 0.18, 0.03))
+    outline = [(-0.04, 0.17), (0.04, 0.17), (-shoulder, 0.2), (shoulder, 0.2)]
+    outline += [(hip, 0.53), (-hip, 0.53)]
+    body.part(look.upper, *outline)
+    body.part(look.second, *outline, where=_pattern(body, look.pattern))
 
 
 def _pattern(body: Body, name: str) -> np.ndarray:
@@ -247,56 +265,31 @@ def _pattern(body: Body, name: str) -> np.ndarray:
     rows = (y / _SCALE - body.feet[1]) // (0.045 * body.height) % 2 > 0
     columns = (x / _SCALE - body.feet[0]) // (0.04 * body.height) % 2 > 0
     blocks = y / _SCALE > body.feet[1] - 0.65 * body.height
-    return {"rows": rows, "columns": columns, "checks": rows ^ columns, "blocks": blocks}.get(
-        name, np.False_
-    )
+    patterns = {"rows": rows, "columns": columns, "checks": rows ^ columns, "blocks": blocks}
+    return patterns.get(name, np.False_)
 
 
-def _draw_arm(body: Body, who: SimpleNamespace, width: float, side: int) -> None:
-    shade = (0.7, 0.82)[side > 0]  # darker than the trunk, so that it stands out
-    x = 0.0 if body.facing else 0.1 * width * side
+def _draw_arm(body: Body, look: SimpleNamespace, width: float, side: int) -> None:
+    shade = 0.82 if side > 0 else 0.7  # darker than the trunk, so that it stands out
     step = -side * body.stride * (body.facing or 0.1)  # against the leg
-    shoulder, elbow = (x, 0.215, 0.03 * width), (1.2 * x + 0.05 * step, 0.37, 0.025 * width)
+    x = 0.0 if body.facing else 0.1 * width * side
+    shoulder = (x, 0.215, 0.03 * width)
+    elbow = (1.2 * x + 0.05 * step, 0.37, 0.025 * width)
     hand = (1.25 * x + 0.12 * step + 0.02 * body.facing, 0.51, 0.02)
-    body.limb(who.skin * shade, elbow, hand, (hand[0], 0.53, 0.022))
-    body.limb(who.upper * shade, shoulder, elbow, *([hand] if who.long_sleeves else []))
-    if side > 0 and who.carries == "bag":
-        body.part(who.luggage, *itertools.product((hand[0] - 0.055, hand[0] + 0.055), (0.55, 0.66)))
+    body.limb(look.skin * shade, elbow, hand, (hand[0], 0.53, 0.022))
+    body.limb(look.upper * shade, shoulder, elbow, *([hand] if look.long_sleeves else []))
+    if side > 0 and look.carries == "bag":
+        corners = itertools.product((hand[0] - 0.055, hand[0] + 0.055), (0.55, 0.66))
+        body.part(look.luggage, *corners)
 
 
-def _draw_head(body: Body, who: SimpleNamespace) -> None:
+def _draw_head(body: Body, look: SimpleNamespace) -> None:
     ahead = 0.014 * body.facing
-    if who.long_hair:
-        body.limb(who.hair, (-ahead, 0.08, 0.05), (-2 * ahead, 0.165, 0.045))
-    body.part(who.hair, _CIRCLE * (0.05, 0.062) + (-ahead / 2, 0.065))
+    if look.long_hair:
+        body.limb(look.hair, (-ahead, 0.08, 0.05), (-2 * ahead, 0.165, 0.045))
+    body.part(look.hair, _CIRCLE * (0.05, 0.062) + (-ahead / 2, 0.065))
     if not body.back:
-        body.part(who.skin, _CIRCLE * (0.038, 0.05) + (ahead, 0.088))
-    if who.has_hat:
-        body.part(who.hat, *itertools.product((-0.05, 0.05), (0.0, 0.05)))
-        body.limb(who.hat * 0.8, (-0.05 + 2 * ahead, 0.05, 0.008), (0.05 + 2 * ahead, 0.05, 0.008))
-
-
-@functools.cache
-def _place(wall: tuple, block: tuple, contrast: float, floor: tuple, stroke: tuple) -> np.ndarray:
-    """What one camera looks at, float [H, W, 3], a margin larger than an image."""
-    rng = np.random.default_rng(0)
-    tall, wide = (HEIGHT + 2 * _MARGIN) * _SCALE, (WIDTH + 2 * _MARGIN) * _SCALE
-    image = np.full((tall, wide, 3), floor, float)
-    for row, y in enumerate(range(0, tall * 2 // 5, block[1])):
-        for x in range(-(row % 2) * block[0] // 2, wide, block[0]):
-            colour = np.multiply(wall, rng.uniform(1 - contrast, 1 + contrast))
-            cv2.rectangle(image, (x, y), (x + block[0] - 4, y + block[1] - 4), colour, -1)
-    for x, y in rng.integers((-100, tall * 2 // 5), (wide, tall), (400, 2)).tolist():
-        colour = np.multiply(floor, rng.uniform(0.8, 1.1))
-        cv2.rectangle(image, (x, y), (x + stroke[0], y + stroke[1]), colour, -1)
-    return cv2.resize(image, None, fx=1 / _SCALE, fy=1 / _SCALE, interpolation=cv2.INTER_AREA)
-
-
-def checked_dataset(dataset: Path | None, *splits: str) -> Path:
-    """The folder of `--dataset`, or the demo set under `runs/`; complains before TensorFlow is loaded."""
-    from mgn.data.records import read_split  # `--help` is quicker without numpy and OpenCV
-
-    dataset = dataset or make(Path("runs") / "demo_set")
-    for split in splits:
-        read_split(dataset, split)
-    return dataset
+        body.part(look.skin, _CIRCLE * (0.038, 0.05) + (ahead, 0.088))
+    if look.has_hat:
+        body.part(look.hat, *itertools.product((-0.05, 0.05), (0.0, 0.05)))
+        body.limb(look.hat * 0.8, (-0.05 + 2 * ahead, 0.05, 0.008), (0.05 + 2 * ahead, 0.05, 0.008))

@@ -1,4 +1,4 @@
-"""Decode, resize, flip, erase, normalise: the only preprocessing code, all of it graph operations."""
+"""The only preprocessing: decode, resize, mirror, erase, normalise, all as graph operations."""
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -7,17 +7,15 @@ from mgn.config.options import MEAN, STD
 
 _ERASED_AREA = 0.02, 0.4  # share of the image (arXiv:1708.04896)
 _ERASED_ASPECT = 0.3, 1 / 0.3  # height over width
-_ERASING_TRIES = (
-    10  # rectangles drawn until one lies inside; MGN-pytorch tries 100, with the same effect
-)
+# Rectangles drawn until one lies inside the image; MGN-pytorch tries 100, with the same effect.
+_ERASING_TRIES = 10
 
 
 def decode(contents: tf.Tensor) -> tf.Tensor:
     """Decode a JPEG, PNG or BMP: string [] to uint8 RGB [H, W, 3]."""
     image = tf.cond(
         tf.io.is_jpeg(contents),
-        # As libjpeg decodes by default, and so OpenCV and Pillow; `decode_image` is a grey level
-        # off.
+        # As libjpeg by default, so OpenCV and Pillow; `decode_image` is off by one grey level.
         lambda: tf.io.decode_jpeg(contents, channels=3, dct_method="INTEGER_ACCURATE"),
         lambda: tf.io.decode_image(contents, channels=3, expand_animations=False),
     )
@@ -26,17 +24,18 @@ def decode(contents: tf.Tensor) -> tf.Tensor:
 
 
 def resize(images: tf.Tensor, height: int, width: int) -> tf.Tensor:
-    """Resize RGB [N, H, W, 3] or [H, W, 3], 0 to 255 and of any type, to float32 of height × width, 0 to 255.
+    """Resize RGB [N, H, W, 3] or [H, W, 3] of any type to float32 height × width; both 0 to 255.
 
     Bicubic with antialias, as Pillow and so the PyTorch models' training.
     """
     batch = images if images.shape.rank == 4 else tf.expand_dims(images, 0)
-    with tf.device(
-        "/device:CPU:0"
-    ):  # the operation has no other kernel; what lies between stays with it
+    # The operation has no kernel elsewhere, and what lies between stays with it.
+    with tf.device("/device:CPU:0"):
         count, given_height, given_width, _ = tf.unstack(tf.shape(batch))
+        # Its height, row by row.
         rows = tf.reshape(batch, [count, given_height, 3 * given_width])
         rows = tf.reshape(_resize_rows(rows, height), [count, height, given_width, 3])
+        # Its width, in the same way: columns become rows, and in the end columns again.
         columns = tf.reshape(tf.transpose(rows, [0, 2, 1, 3]), [count, given_width, 3 * height])
         columns = tf.clip_by_value(_resize_rows(columns, width), 0.0, 255.0)
         resized = tf.transpose(tf.reshape(columns, [count, width, height, 3]), [0, 2, 1, 3])
@@ -46,9 +45,8 @@ def resize(images: tf.Tensor, height: int, width: int) -> tf.Tensor:
 def _resize_rows(rows: tf.Tensor, number: int) -> tf.Tensor:
     """[N, rows, C] of any type to float32 [N, number, C].
 
-    The operation behind `compat.v2.image.resize`, as `compat.v1` has no antialias. On whole rows it
-    adds long vectors; over an image's width it would add vectors of three, which takes twice the
-    time.
+    The operation behind `compat.v2.image.resize`, as `compat.v1` has no antialias. On whole rows
+    it adds long vectors; over an image's width it would add vectors of three, in twice the time.
     """
     given = tf.slice(tf.shape(rows), [1], [1])
     resized = tf.raw_ops.ScaleAndTranslate(
@@ -63,10 +61,10 @@ def _resize_rows(rows: tf.Tensor, number: int) -> tf.Tensor:
 
 
 def normalise(images: tf.Tensor) -> tf.Tensor:
-    """RGB 0 to 255, float32 [..., 3] or rows [..., 3 * W], to what the network expects: about -2 to 3."""
-    mean, std = (
-        np.tile(np.float32(255.0 * np.array(x)), images.shape[-1] // 3) for x in (MEAN, STD)
-    )
+    """RGB 0 to 255, float32 [..., 3] or rows [..., 3 * W], to a network's input, about -2 to 3."""
+    pixels = images.shape[-1] // 3
+    mean = np.tile(np.float32(255.0 * np.array(MEAN)), pixels)
+    std = np.tile(np.float32(255.0 * np.array(STD)), pixels)
     return (images - mean) / std
 
 
@@ -82,16 +80,13 @@ def mirror(images: tf.Tensor) -> tf.Tensor:
 
 
 def augment(image: tf.Tensor, seed: tf.Tensor, erasing: float, padding: int = 0) -> tf.Tensor:
-    """Mirror with probability 0.5, pad and crop, normalise, erase a rectangle with probability `erasing`.
+    """Mirror (probability 0.5), pad and crop, normalise to float32, erase a rectangle.
 
     Args:
         image: RGB [height, width, 3], 0 to 255, of any type.
         seed: int64 [2]; the same seed gives the same image, whatever else runs.
-        erasing: probability, 0 to 1.
+        erasing: probability that a rectangle is erased, 0 to 1.
         padding: pixels of black on every side, before a part of the old size is cut out.
-
-    Returns:
-        float32 [height, width, 3], normalised.
     """
     draws = tf.random.stateless_uniform([4 + 4 * _ERASING_TRIES], seed)
     image = tf.cond(draws[0] < 0.5, lambda: mirror(image), lambda: image)
@@ -113,22 +108,21 @@ def erase(image: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:
 
     Args:
         image: float32 [H, W, 3], normalised.
-        draws: float32 [4, T], uniform 0 to 1: area, aspect, top and left of T rectangles; the first
-            that is smaller than the image is erased; none, if none is.
+        draws: float32 [4, T], uniform 0 to 1: area, aspect, top and left of T rectangles. The
+            first that is smaller than the image is erased, if there is one.
     """
     height, width = image.shape[0], image.shape[1]
     area = height * width * (_ERASED_AREA[0] + draws[0] * (_ERASED_AREA[1] - _ERASED_AREA[0]))
     aspect = _ERASED_ASPECT[0] + draws[1] * (_ERASED_ASPECT[1] - _ERASED_ASPECT[0])
-    tall, wide = tf.round(tf.sqrt(area * aspect)), tf.round(tf.sqrt(area / aspect))
+    tall = tf.round(tf.sqrt(area * aspect))
+    wide = tf.round(tf.sqrt(area / aspect))
     fits = (tall < height) & (wide < width)
     first = tf.argmax(tf.cast(fits, tf.int32))
     top = tf.floor(draws[2][first] * (height - tall[first] + 1.0))
     left = tf.floor(draws[3][first] * (width - wide[first] + 1.0))
     # By rows, as above: a row's numbers are three a column.
-    rows, columns = (
-        tf.range(float(height))[:, None],
-        np.repeat(np.arange(width, dtype=np.float32), 3),
-    )
+    rows = tf.range(float(height))[:, None]
+    columns = np.repeat(np.arange(width, dtype=np.float32), 3)
     inside_rows = (rows >= top) & (rows < top + tall[first]) & tf.reduce_any(fits)
     inside = inside_rows & (columns >= left) & (columns < left + wide[first])
     flat = tf.reshape(image, [height, 3 * width])

@@ -15,8 +15,9 @@ from mgn.system.errors import InputError
 from mgn.system.progress import Progress
 from mgn.system.session import new_session
 
-_READ_AT_ONCE = 64  # images, when all are read ahead
 READERS = 4  # threads that decode
+_READ_AT_ONCE = 64  # images, when all are read ahead
+_PARALLEL = tf.data.experimental.AUTOTUNE
 
 
 def training_dataset(
@@ -28,38 +29,33 @@ def training_dataset(
     cached: np.ndarray | None = None,
     share: Share | None = None,
 ) -> tf.data.Dataset:
-    """Batches of steps `start` to `stop` - 1; a step's batch does not depend on where training started.
+    """Batches of steps `start` to `stop` - 1; each is the same wherever training started.
 
-    Args:
-        config: hyper-parameters.
-        paths: image files.
-        labels: int64 [N], 0 to C-1.
-        start: first step.
-        stop: one more than the last step.
-        cached: of `read_all`; None: read each file when it is needed.
-        share: the replicas to make batches for, one after the other; None: there is one.
+    `labels` are int64 [N], 0 to C-1; `cached` is what `read_all` returned, or None to read a file
+    when it is needed; `share` has the replicas to make batches for, one after the other (None:
+    there is one).
 
     Returns:
         a dataset of (images float32 [B, height, width, 3] normalised, labels int64 [B], indices
         int64 [B]).
     """
     size = config.height, config.width, 3
-    all_paths, all_labels = tf.constant(list(paths)), tf.constant(labels)
+    all_paths = tf.constant(list(paths))
+    all_labels = tf.constant(labels)
 
     def elements() -> Iterator[tuple]:
         for indices, seeds in shared_batches(config, labels, start, stop, share or Share()):
-            kept = (
-                np.empty((len(indices), 0, 0, 3), np.uint8) if cached is None else cached[indices]
-            )
-            yield indices, seeds, kept
+            if cached is None:
+                yield indices, seeds, np.empty((len(indices), 0, 0, 3), np.uint8)
+            else:
+                yield indices, seeds, cached[indices]
 
     def load(index_seed_and_image: tuple) -> tf.Tensor:
         index, seed, image = index_seed_and_image
         if cached is None:
             image = _read(tf.gather(all_paths, index), config)
-        return augment(
-            tf.ensure_shape(image, size), seed, config.random_erasing, config.crop_padding
-        )
+        image = tf.ensure_shape(image, size)
+        return augment(image, seed, config.random_erasing, config.crop_padding)
 
     def load_batch(indices: tf.Tensor, seeds: tf.Tensor, kept: tf.Tensor) -> tuple:
         images = tf.map_fn(load, (indices, seeds, kept), fn_output_signature=tf.float32)
@@ -71,8 +67,7 @@ def training_dataset(
         tf.TensorSpec([None, None, None, 3], tf.uint8),
     )
     dataset = tf.data.Dataset.from_generator(elements, output_signature=signature)
-    parallel = tf.data.experimental.AUTOTUNE
-    return dataset.map(load_batch, num_parallel_calls=parallel).prefetch(parallel)
+    return dataset.map(load_batch, num_parallel_calls=_PARALLEL).prefetch(_PARALLEL)
 
 
 def read_all(config: TrainConfig, paths: Sequence[str]) -> np.ndarray:
@@ -80,9 +75,9 @@ def read_all(config: TrainConfig, paths: Sequence[str]) -> np.ndarray:
     images = np.empty((len(paths), config.height, config.width, 3), np.uint8)
     with tf.Graph().as_default() as graph:
         dataset = tf.data.Dataset.from_tensor_slices(list(paths))
-        parallel = tf.data.experimental.AUTOTUNE
-        read = dataset.map(lambda path: _read(path, config), num_parallel_calls=parallel)
-        following = tf.data.make_one_shot_iterator(read.batch(_READ_AT_ONCE).prefetch(1)).get_next()
+        dataset = dataset.map(lambda path: _read(path, config), num_parallel_calls=_PARALLEL)
+        dataset = dataset.batch(_READ_AT_ONCE).prefetch(1)
+        following = tf.data.make_one_shot_iterator(dataset).get_next()
     with new_session(graph) as session, Progress(len(paths), "reading", "images") as progress:
         for start in range(0, len(paths), _READ_AT_ONCE):
             batch = session.run(following)
@@ -107,19 +102,14 @@ class ImageReader:
         self._session = new_session(graph)
 
     def __call__(self, path: str | Path) -> np.ndarray:
-        """Read one file to uint8 RGB [H, W, 3].
-
-        Raises:
-            InputError: not there, or not a whole JPEG, PNG or BMP; the file is named.
-        """
+        """Read one file to uint8 RGB [H, W, 3]; `InputError` names what cannot be read."""
         try:
             return self._session.run(self._image, {self._contents: Path(path).read_bytes()})
         except OSError as error:
             raise InputError(f"{path}: cannot be read ({error.strerror})") from None
         except tf.errors.OpError:
-            raise InputError(
-                f"{path}: not a whole JPEG, PNG or BMP image; mend or remove it"
-            ) from None
+            problem = "not a whole JPEG, PNG or BMP image; mend or remove it"
+            raise InputError(f"{path}: {problem}") from None
 
     def close(self) -> None:
         """Free the session."""
@@ -127,11 +117,7 @@ class ImageReader:
 
 
 def check_readable(paths: Sequence[str]) -> None:
-    """Decode each file once.
-
-    Raises:
-        InputError: some cannot be read; the first is named.
-    """
+    """Decode each file once; `InputError` names the first that cannot be read."""
 
     def fault(path: str) -> str | None:
         try:
@@ -139,17 +125,14 @@ def check_readable(paths: Sequence[str]) -> None:
         except InputError as error:
             return str(error)
 
-    faults, threads = [], ThreadPoolExecutor(READERS)
-    with (
-        closing(ImageReader()) as read,
-        threads,
-        Progress(len(paths), "checking", "images") as progress,
-    ):
+    faults = []
+    threads = ThreadPoolExecutor(READERS)
+    progress = Progress(len(paths), "checking", "images")
+    with closing(ImageReader()) as read, threads, progress:
         for found in threads.map(fault, paths):
             faults += [found] if found else []
             progress.advance()
+    if len(faults) > 1:
+        raise InputError(f"{faults[0]} ({len(faults) - 1} more: python -m mgn.doctor lists them)")
     if faults:
-        more = (
-            f" ({len(faults) - 1} more: python -m mgn.doctor lists them)" if len(faults) > 1 else ""
-        )
-        raise InputError(faults[0] + more)
+        raise InputError(faults[0])

@@ -10,39 +10,50 @@ from mgn.system.errors import InputError
 
 
 def labels_of(persons: Sequence[int]) -> np.ndarray:
-    """Contiguous int64 labels 0, 1, ... in the order of sorted person numbers (MGN-pytorch's order)."""
+    """Contiguous int64 labels 0, 1, ... in the order of sorted identities, as in MGN-pytorch."""
     return np.unique(np.asarray(persons), return_inverse=True)[1].astype(np.int64)
 
 
 def steps_per_epoch(num_classes: int, batch_ids: int) -> int:
-    """Batches in one epoch: every person once, P at a time; a last person alone joins the batch before."""
+    """Batches of an epoch: every identity once, P a batch. One left over joins the batch before."""
     full, rest = divmod(num_classes, batch_ids)
     return max(full + (rest > 1), 1)
+
+
+def planned_steps(config: TrainConfig, num_classes: int) -> int:
+    """Steps of the whole run: the epochs, or `max_steps` if that is less."""
+    steps = config.epochs * steps_per_epoch(num_classes, config.batch_ids)
+    return min(steps, config.max_steps or steps)
 
 
 def pk_batches(
     labels: np.ndarray, batch_ids: int, batch_images: int, seed: int, epoch: int
 ) -> list[np.ndarray]:
-    """One epoch of P×K batches: every person once, K images of each.
+    """One epoch of P×K batches: every identity once, K images of each.
 
     Args:
         labels: int64 [N], 0 to C-1.
-        batch_ids: P. The last batch holds the identities left over, at least two (a triplet needs a
-            negative).
-        batch_images: K. Images repeat only where a person has fewer than K.
+        batch_ids: P. The last batch holds the identities left over, at least two (a triplet needs
+            a negative).
+        batch_images: K. Images repeat only where an identity has fewer than K.
         seed: with `epoch`, all the randomness there is.
         epoch: counted from 0.
 
     Returns:
-        int64 arrays of indices into `labels`, one a batch, the K images of a person side by side.
+        int64 arrays of indices into `labels`, one a batch, an identity's K images side by side.
     """
     rng = np.random.default_rng((seed, epoch))
-    images = np.split(np.argsort(labels, kind="stable"), np.cumsum(np.bincount(labels))[:-1])
-    drawn = [_draw(rng, images[person], batch_images) for person in rng.permutation(len(images))]
-    cuts = [batch_ids * (i + 1) for i in range(steps_per_epoch(len(images), batch_ids) - 1)]
-    return [
-        np.concatenate(drawn[a:b]) for a, b in zip([0, *cuts], [*cuts, len(drawn)], strict=True)
-    ]
+    # The images of each identity, in the order of `labels`.
+    by_label = np.argsort(labels, kind="stable")
+    ends = np.cumsum(np.bincount(labels))
+    images = np.split(by_label, ends[:-1])
+    # K images of each, in random order.
+    drawn = [_draw(rng, images[label], batch_images) for label in rng.permutation(len(images))]
+    # P identities a batch; the last batch takes all that are left.
+    last = steps_per_epoch(len(images), batch_ids) - 1
+    groups = [drawn[batch_ids * step : batch_ids * (step + 1)] for step in range(last)]
+    groups.append(drawn[batch_ids * last :])
+    return [np.concatenate(group) for group in groups]
 
 
 def _draw(rng: np.random.Generator, images: np.ndarray, count: int) -> np.ndarray:
@@ -52,7 +63,7 @@ def _draw(rng: np.random.Generator, images: np.ndarray, count: int) -> np.ndarra
 
 
 class Share(NamedTuple):
-    """The replicas `first` to `first + count - 1` of `total`, between which a batch's identities are divided."""
+    """Replicas `first` to `first + count - 1` of the `total` that divide a batch's identities."""
 
     first: int = 0
     count: int = 1
@@ -61,49 +72,36 @@ class Share(NamedTuple):
 
 def check_divides(config: TrainConfig, num_classes: int, replicas: int) -> None:
     """Raise `InputError` if there is a batch with fewer identities than replicas."""
-    identities = config.batch_ids
-    last = num_classes - identities * (steps_per_epoch(num_classes, identities) - 1)
-    if min(identities, last) < replicas:
+    earlier = config.batch_ids * (steps_per_epoch(num_classes, config.batch_ids) - 1)
+    fewest = min(config.batch_ids, num_classes - earlier)
+    if fewest < replicas:
         raise InputError(
-            f"--batch_ids {identities}: an epoch's last batch has {min(identities, last)} identities, too few for"
-            f" {replicas} replicas; choose another number of identities or of replicas"
+            f"--batch_ids {config.batch_ids}: an epoch's last batch has {fewest} identities, too"
+            f" few for {replicas} replicas; choose another number of identities or of replicas"
         )
-
-
-def training_batches(
-    config: TrainConfig, labels: np.ndarray, start: int, stop: int
-) -> Iterator[tuple]:
-    """Yield (indices int64 [B], epoch, first one's place in the epoch) for steps `start` to `stop` - 1."""
-    per_epoch = steps_per_epoch(int(labels.max()) + 1, config.batch_ids)
-    for epoch in range(start // per_epoch, -(-stop // per_epoch)):
-        batches = pk_batches(labels, config.batch_ids, config.batch_images, config.seed, epoch)
-        place = 0
-        for i, batch in enumerate(batches):
-            if start <= epoch * per_epoch + i < stop:
-                yield batch, epoch, place
-            place += len(batch)
 
 
 def shared_batches(
     config: TrainConfig, labels: np.ndarray, start: int, stop: int, share: Share
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield (indices int64 [B], seeds int64 [B, 2]): for each step the parts of the replicas in `share`.
+    """Yield (indices int64 [B], seeds int64 [B, 2]) of each replica in `share`, step by step.
 
-    A replica gets whole identities. An image's seed is made of (seed, epoch, place in the epoch)
-    alone, so that augmentation depends neither on where training started nor on how many replicas
-    there are.
+    The steps are `start` to `stop` - 1. A replica gets whole identities. An image's seed is made
+    of (seed, epoch, place in the epoch) alone, so that augmentation depends neither on where
+    training started nor on how many replicas there are.
     """
-    for batch, epoch, place in training_batches(config, labels, start, stop):
-        places = epoch * 2**32 + np.arange(place, place + len(batch))
-        seeds = np.stack([np.full(len(batch), config.seed), places], axis=1)
-        identities = np.array_split(
-            np.arange(len(batch)).reshape(-1, config.batch_images), share.total
-        )
-        for rows in identities[share.first : share.first + share.count]:
-            yield batch[rows.ravel()], seeds[rows.ravel()]
-
-
-def planned_steps(config: TrainConfig, num_classes: int) -> int:
-    """Steps of the whole run: the epochs, or `max_steps` if that is less."""
-    steps = config.epochs * steps_per_epoch(num_classes, config.batch_ids)
-    return min(steps, config.max_steps or steps)
+    per_epoch = steps_per_epoch(int(labels.max()) + 1, config.batch_ids)
+    for epoch in range(start // per_epoch, -(-stop // per_epoch)):
+        batches = pk_batches(labels, config.batch_ids, config.batch_images, config.seed, epoch)
+        place = 0  # in the epoch, of a batch's first image
+        for step, batch in enumerate(batches, epoch * per_epoch):
+            if start <= step < stop:
+                places = epoch * 2**32 + np.arange(place, place + len(batch))
+                seeds = np.stack([np.full(len(batch), config.seed), places], axis=1)
+                # One row an identity; each replica gets a run of whole rows.
+                by_identity = np.arange(len(batch)).reshape(-1, config.batch_images)
+                parts = np.array_split(by_identity, share.total)
+                for part in parts[share.first : share.first + share.count]:
+                    rows = part.ravel()
+                    yield batch[rows], seeds[rows]
+            place += len(batch)

@@ -1,23 +1,27 @@
 """Query and gallery images as features, by any `embed`; kept in a file, to be scored again."""
 
-import zipfile
+import sys
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 
-from mgn.data.reading import READERS, ImageReader
-from mgn.data.records import Split
+from mgn.data.demo import checked_dataset
+from mgn.data.records import Split, check_matches, describe, read_images, read_split
 from mgn.system.errors import ImageError, InputError
 from mgn.system.files import atomic_write
 from mgn.system.progress import Progress
 
+Embed = Callable[[list[np.ndarray]], np.ndarray]  # images, uint8 RGB [H, W, 3], to float32 [N, D]
+Read = Callable[[str], np.ndarray]  # path of an image to uint8 RGB [H, W, 3], or `InputError`
+# What numpy raises when a file is damaged or is not one that this program wrote.
+BAD_FILE = (OSError, ValueError, KeyError, EOFError, TypeError, AttributeError, BadZipFile)
 _BATCH = 32  # images read ahead of the network
-Embed = Callable[[list[np.ndarray]], np.ndarray]
-Read = Callable[[str], np.ndarray]
 _FORMAT = "mgn features 1"
 
 
@@ -37,29 +41,75 @@ class Embedded:
         return self.query.persons, self.gallery.persons, self.query.cameras, self.gallery.cameras
 
 
+def list_splits(
+    dataset: Path | None, query_path: Path | None, gallery_path: Path | None
+) -> tuple[str, Split, Split]:
+    """List what is evaluated on: its name, query split, gallery split.
+
+    The splits are those of `dataset` (None: of the demo set), or the folders or CSV lists
+    `query_path` and `gallery_path`. See `data.records` for both, and for what is rejected.
+    """
+    if query_path:
+        name = f"{query_path} in {gallery_path}"
+        query = read_images(query_path, "query")
+        gallery = read_images(gallery_path, "gallery")
+    else:
+        folder = checked_dataset(dataset)
+        name = str(folder)
+        query = read_split(folder, "query")
+        gallery = read_split(folder, "gallery")
+    check_matches(query, gallery)
+    sys.stderr.write(f"query: {describe(query)}; gallery: {describe(gallery)}\n")
+    return name, query, gallery
+
+
+def load_or_embed(
+    path: Path | None,
+    query: Split,
+    gallery: Split,
+    load: Callable,
+    model: str | None = None,
+    flip: bool = True,
+    skip_unreadable: bool = False,
+) -> Embedded:
+    """Read the features from the file `path` if it is there, else embed every image and make it.
+
+    `load` returns an `inference.Embedder`, and is called only if there is something to embed.
+    `model` is the hash of that model, which the file keeps; None: a file of any model is right.
+    With `path` None nothing is kept. See `embed_query_and_gallery` for the rest.
+    """
+    if path and path.exists():
+        return load_features(path, query, gallery, model, flip)
+    with closing(load()) as embedder:
+        embed = partial(embedder, flip=flip)
+        embedded = embed_query_and_gallery(embed, query, gallery, skip_unreadable)
+    if path:
+        save_features(path, embedded, (query, gallery), model, flip)
+    return embedded
+
+
 def embed_query_and_gallery(
     embed: Embed, query: Split, gallery: Split, skip_unreadable: bool = False
 ) -> Embedded:
-    """Embed every image once.
-
-    Args:
-        embed: list of uint8 RGB [H, W, 3] to float32 [N, 2048]; see `inference.load_embedder`.
-        query: its split.
-        gallery: its split.
-        skip_unreadable: leave images out that cannot be decoded, instead of ending there.
+    """Embed every image once; `skip_unreadable`: leave out what cannot be decoded.
 
     Raises:
         InputError: an unreadable image, or one whose embedding is NaN or infinite; it is named.
     """
+    from mgn.data.reading import ImageReader  # late: wrong splits are reported before TensorFlow
+
     with closing(ImageReader()) as read:
-        query, query_features, skipped = embed_split(embed, query, read, "query", skip_unreadable)
-        gallery, gallery_features, more = embed_split(
+        query, query_features, query_skipped = embed_split(
+            embed, query, read, "query", skip_unreadable
+        )
+        gallery, gallery_features, gallery_skipped = embed_split(
             embed, gallery, read, "gallery", skip_unreadable
         )
-    for split, name in ((query, "query"), (gallery, "gallery")):
+    skipped = (*query_skipped, *gallery_skipped)
+    for name, split in (("query", query), ("gallery", gallery)):
         if not split.records:
-            raise InputError(f"no image of the {name} can be read, such as {(skipped or more)[0]}")
-    return Embedded(query, gallery, query_features, gallery_features, (*skipped, *more))
+            raise InputError(f"no image of the {name} can be read, such as {skipped[0]}")
+    return Embedded(query, gallery, query_features, gallery_features, skipped)
 
 
 def embed_split(
@@ -71,30 +121,38 @@ def embed_split(
         the split of the images that were embedded, their features float32 [N, 2048], the names
         left out.
     """
-    paths, kept, done, features = split.paths, [], 0, np.empty((0, 0), np.float32)
-    with (
-        ThreadPoolExecutor(READERS) as pool,
-        Progress(len(paths), f"embedding {what}", "images") as progress,
-    ):
+    from mgn.data.reading import READERS
+
+    paths = split.paths
+    kept = []  # one bool an image: whether it has a feature
+    features = np.empty((0, 0), np.float32)
+    done = 0  # rows of `features` that are filled
+    progress = Progress(len(paths), f"embedding {what}", "images")
+    with ThreadPoolExecutor(READERS) as pool, progress:
         ahead = [pool.submit(read, path) for path in paths[:_BATCH]]
         for start in range(0, len(paths), _BATCH):
+            end = start + _BATCH
             images = [_image(future, skip_unreadable) for future in ahead]
-            ahead = [pool.submit(read, path) for path in paths[start + _BATCH : start + 2 * _BATCH]]
+            # The threads decode the next images while the network embeds these.
+            ahead = [pool.submit(read, path) for path in paths[end : end + _BATCH]]
+            readable = [i for i, image in enumerate(images) if image is not None]
             kept += [image is not None for image in images]
-            if readable := [i for i, image in enumerate(images) if image is not None]:
+            if readable:
                 try:
                     made = embed([images[i] for i in readable])
                 except ImageError as error:
                     path = paths[start + readable[error.position]]
                     raise InputError(f"{path}: {error.problem}") from None
-                if not done:
+                if not done:  # the first batch tells the length of a feature
                     features = np.empty((len(paths), made.shape[1]), np.float32)
                 features[done : done + len(made)] = made
                 done += len(made)
             progress.advance(len(images))
-    used, features = split.only(kept), features[:done]
-    _check_finite(features, used)
-    return used, features, [path for path, keep in zip(paths, kept, strict=True) if not keep]
+    embedded = split.only(kept)
+    features = features[:done]
+    _check_finite(features, embedded)
+    skipped = [path for path, has_feature in zip(paths, kept, strict=True) if not has_feature]
+    return embedded, features, skipped
 
 
 def _image(future: Future, skip_unreadable: bool) -> np.ndarray | None:
@@ -110,23 +168,17 @@ def _check_finite(features: np.ndarray, split: Split) -> None:
     bad = np.flatnonzero(~np.isfinite(features).all(axis=1))
     if len(bad):
         names = ", ".join(split.records[i].path for i in bad[:3])
-        raise InputError(
-            f"{names}: the model's embedding is NaN or infinite ({len(bad)} of {len(features)} images);"
-            " its weights may be damaged"
-        )
+        problem = f"NaN or infinite ({len(bad)} of {len(features)} images)"
+        raise InputError(f"{names}: the model's embedding is {problem}; its weights may be damaged")
 
 
 def save_features(
     path: Path, embedded: Embedded, whole: tuple[Split, Split], model: str, flip: bool = True
 ) -> None:
-    """Write features with what they belong to.
+    """Make an `.npz` file of the features, and of what they belong to.
 
-    Args:
-        path: file to make, `.npz`.
-        embedded: features, and the images that have them.
-        whole: query and gallery as listed, unreadable images included.
-        model: hash of the model that made them.
-        flip: whether the mirror image is in them.
+    `whole` is query and gallery as listed, unreadable images included, `model` the hash of the
+    model that made the features, and `flip` tells whether the mirror image is in them.
     """
     skipped = set(embedded.skipped)
     names = [name for split in whole for name in split.paths]
@@ -146,48 +198,35 @@ def save_features(
 def load_features(
     path: Path, query: Split, gallery: Split, model: str | None, flip: bool = True
 ) -> Embedded:
-    """Read what `save_features` wrote.
-
-    Args:
-        path: the file.
-        query: as listed now.
-        gallery: as listed now.
-        model: hash of the model that is scored; None: whichever made the file.
-        flip: whether the mirror image is to be in them.
+    """Read what `save_features` wrote, for splits as listed now; `model` None: of any model.
 
     Raises:
         InputError: not such a file, or the features of other images or of another model.
     """
+    where = f"--features {path}"
     try:
         with np.load(path, allow_pickle=False) as stored:
             values = {name: stored[name] for name in stored.files}
         if values["format"] != _FORMAT:
             raise KeyError("format")
-        readable = np.split(values["readable"], [len(query.records)])
+        query_hash, gallery_hash = values["pictures"].tolist()
+        query_kept, gallery_kept = np.split(values["readable"], [len(query.records)])
         features = values["query_features"], values["gallery_features"]
-        images, flipped = values["pictures"].tolist(), bool(values["flip"])
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        EOFError,
-        TypeError,
-        AttributeError,
-        zipfile.BadZipFile,
-    ) as error:
+        made_by = values["model"]
+        flipped = bool(values["flip"])
+    except BAD_FILE as error:
         raise InputError(
-            f"--features {path}: not a whole feature file of this toolkit ({error})"
+            f"{where}: not a whole feature file ({error}); name another file"
         ) from None
-    for name, split, fingerprint in zip(
-        ("query", "gallery"), (query, gallery), images, strict=True
-    ):
-        if split.fingerprint() != fingerprint:
-            raise InputError(f"--features {path}: made of other {name} images; name another file")
+    # The file must be of the same images, in the same way, by the same model.
+    for name, split, known in (("query", query, query_hash), ("gallery", gallery, gallery_hash)):
+        if split.fingerprint() != known:
+            raise InputError(f"{where}: made of other {name} images; name another file")
     if flip != flipped:
         made = "with" if flipped else "without"
-        raise InputError(f"--features {path}: made {made} the mirror image; name another file")
-    if model is not None and model != values["model"]:
-        raise InputError(f"--features {path}: made by another model; name another file")
-    splits = [split.only(kept) for split, kept in zip((query, gallery), readable, strict=True)]
-    names = np.array([*query.paths, *gallery.paths])
-    return Embedded(*splits, *features, tuple(names[~values["readable"]].tolist()))
+        raise InputError(f"{where}: made {made} the mirror image; name another file")
+    if model is not None and model != made_by:
+        raise InputError(f"{where}: made by another model; name another file")
+    listed = zip([*query.paths, *gallery.paths], values["readable"], strict=True)
+    skipped = tuple(image for image, readable in listed if not readable)
+    return Embedded(query.only(query_kept), gallery.only(gallery_kept), *features, skipped)

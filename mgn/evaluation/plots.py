@@ -4,25 +4,26 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 _SHOWN = 20  # ranks
 _BARS = 100  # of a histogram
 
 
-def draw_cmc(curves: Mapping[str, np.ndarray], path: Path) -> None:
-    """Draw cumulative matching characteristics into a PNG; `curves` maps a name to float64 [max_rank]."""
+def _figure() -> tuple[Figure, Axes]:
     figure = Figure(figsize=(6, 4), dpi=120, layout="constrained")
-    axes = figure.subplots()
+    return figure, figure.subplots()
+
+
+def draw_cmc(curves: Mapping[str, np.ndarray], path: Path) -> None:
+    """Draw cumulative matching characteristics, {name: float64 [max_rank]}, into a PNG."""
+    figure, axes = _figure()
     for name, curve in curves.items():
         shown = curve[:_SHOWN]
-        axes.plot(
-            np.arange(1, len(shown) + 1),
-            shown,
-            marker="o",
-            markersize=3,
-            label=f"{name}, rank@1 {curve[0]:.3f}",
-        )
+        ranks = np.arange(1, len(shown) + 1)
+        label = f"{name}, rank@1 {curve[0]:.3f}"
+        axes.plot(ranks, shown, marker="o", markersize=3, label=label)
     axes.set(xlabel="rank k", ylabel="share of queries with a match in the first k", title="CMC")
     axes.set(xlim=(1, _SHOWN), ylim=(0, 1.02), xticks=[1, 5, 10, 15, 20])
     axes.grid(alpha=0.3)
@@ -33,7 +34,7 @@ def draw_cmc(curves: Mapping[str, np.ndarray], path: Path) -> None:
 def draw_distances(
     edges: np.ndarray, same: np.ndarray, different: np.ndarray, threshold: float, path: Path
 ) -> None:
-    """Draw the distances of same and of different pairs, and the threshold between them, into a PNG.
+    """Draw the distances of same and of different pairs, with their threshold, into a PNG.
 
     Args:
         edges: float64 [bins + 1], ascending and equally far apart.
@@ -46,8 +47,7 @@ def draw_distances(
     first, end = occupied[0], occupied[-1] + 1
     starts = np.arange(first, end, (end - first - 1) // _BARS + 1)
     borders = edges[np.append(starts, end)]
-    figure = Figure(figsize=(6, 4), dpi=120, layout="constrained")
-    axes = figure.subplots()
+    figure, axes = _figure()
     # Hatch and line style tell them apart for those who cannot tell green from red.
     for name, counts, colour, hatch, style in (
         ("same person", same, "#009e73", "///", "solid"),
@@ -55,15 +55,8 @@ def draw_distances(
     ):
         density = np.add.reduceat(counts[:end], starts) / counts.sum() / np.diff(borders)
         axes.stairs(density, borders, fill=True, color=colour, alpha=0.2)
-        axes.stairs(
-            density,
-            borders,
-            color=colour,
-            hatch=hatch,
-            linestyle=style,
-            linewidth=1.5,
-            label=f"{name}, {counts.sum():,} pairs",
-        )
+        line = {"color": colour, "hatch": hatch, "linestyle": style, "linewidth": 1.5}
+        axes.stairs(density, borders, label=f"{name}, {counts.sum():,} pairs", **line)
     axes.axvline(threshold, color="black", linestyle="dashed", label=f"threshold {threshold:.4f}")
     axes.set(xlabel="distance between embeddings", ylabel="density", title="Same person or not")
     axes.margins(y=0.4)  # room for the legend
@@ -84,25 +77,16 @@ def draw_roc(
         marked: both at the suggested threshold.
         path: file to make.
     """
-    figure = Figure(figsize=(6, 4), dpi=120, layout="constrained")
-    axes = figure.subplots()
+    figure, axes = _figure()
     shown = false_positives > 0  # the axis is logarithmic
     axes.plot(false_positives[shown], true_positives[shown], color="C0", label="every threshold")
     if marked[0] > 0:
-        axes.plot(
-            *marked,
-            "o",
-            color="C3",
-            label=f"suggested: {marked[1]:.1%} found, {marked[0]:.2%} wrongly",
-        )
-    axes.set(
-        xlabel="share of different pairs taken for the same",
-        ylabel="share of same pairs found",
-        title="ROC",
-    )
-    axes.set(
-        xscale="log", xlim=(max(false_positives[shown].min(initial=1.0), 1e-6), 1), ylim=(0, 1.02)
-    )
+        label = f"suggested: {marked[1]:.1%} found, {marked[0]:.2%} wrongly"
+        axes.plot(*marked, "o", color="C3", label=label)
+    axes.set(xlabel="share of different pairs taken for the same", title="ROC")
+    axes.set(ylabel="share of same pairs found", ylim=(0, 1.02))
+    least = false_positives[shown].min(initial=1.0)
+    axes.set(xscale="log", xlim=(max(least, 1e-6), 1))
     axes.grid(alpha=0.3)
     axes.legend(loc="best")
     figure.savefig(path, format="png")

@@ -1,4 +1,4 @@
-"""What an evaluation leaves in a folder: `metrics.json` and images."""
+"""What an evaluation writes into a folder: `metrics.json` and pictures."""
 
 import contextlib
 import dataclasses
@@ -9,18 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from mgn.evaluation import sheets
+from mgn.evaluation import scoring, sheets
 from mgn.evaluation.attention import draw_head_maps, head_maps
 from mgn.evaluation.embedding import Embedded, Read
 from mgn.evaluation.plots import draw_cmc, draw_distances, draw_roc
-from mgn.evaluation.scoring import (
-    CameraPair,
-    Scores,
-    camera_table,
-    score_camera_pairs,
-    table,
-    worst_queries,
-)
+from mgn.evaluation.scoring import CameraPair, Scores
 from mgn.metrics import verification
 from mgn.system.errors import InputError
 from mgn.system.files import write_json
@@ -48,14 +41,14 @@ class Report:
 
 def examine(scores: Scores, embedded: Embedded, model: str, dataset: str) -> Report:
     """Compute what goes beyond the scores: verification, camera pairs, worst queries."""
+    features = embedded.query_features, embedded.gallery_features
     try:
-        verified = verification.verify(
-            embedded.query_features, embedded.gallery_features, *embedded.labels
-        )
-    except InputError as error:  # one person only, say: no reason to lose the scores
+        verified = verification.verify(*features, *embedded.labels)
+    except InputError as error:  # one person only, for example: no reason to lose the scores
         log.warning(f"no threshold between same and different identities: {error}")
         verified = None
-    pairs, worst = score_camera_pairs(embedded), worst_queries(scores, WORST)
+    pairs = scoring.score_camera_pairs(embedded)
+    worst = scoring.worst_queries(scores, WORST)
     valid = np.flatnonzero(scores.plain.first_match >= 0)
     sample = np.random.default_rng(0).permutation(valid)[:SAMPLE].tolist()
     return Report(scores, embedded, verified, pairs, worst, sample, model, dataset)
@@ -63,20 +56,22 @@ def examine(scores: Scores, embedded: Embedded, model: str, dataset: str) -> Rep
 
 def worst_rows(report: Report) -> list[tuple[str, float, int]]:
     """File, average precision and rank of the first match, from 1, of the worst queries."""
-    plain, records = report.scores.plain, report.embedded.query.records
-    return [
-        (records[i].path, float(plain.average_precision[i]), int(plain.first_match[i]) + 1)
-        for i in report.worst
-    ]
+    plain = report.scores.plain
+    rows = []
+    for query in report.worst:
+        path = report.embedded.query.records[query].path
+        rank = int(plain.first_match[query]) + 1
+        rows.append((path, float(plain.average_precision[query]), rank))
+    return rows
 
 
 def as_dict(report: Report) -> dict:
     """What `metrics.json` holds."""
     names = "query", "average_precision", "first_match_rank"
-    pairs = [
-        {k: v for k, v in dataclasses.asdict(pair).items() if v == v}  # NaN is no JSON
-        for pair in report.camera_pairs
-    ]
+    pairs = []
+    for pair in report.camera_pairs:
+        figures = dataclasses.asdict(pair).items()
+        pairs.append({name: value for name, value in figures if value == value})  # NaN is no JSON
     return {
         **report.scores.as_dict(),
         "verification": report.verified.summary() if report.verified else None,
@@ -89,24 +84,19 @@ def as_dict(report: Report) -> dict:
 
 def as_text(report: Report) -> str:
     """The tables for a terminal."""
-    worst = [f"{ap:.4f} {rank:>6}  {path}" for path, ap, rank in worst_rows(report)]
-    return "\n".join(
-        [
-            table(report.scores),
-            "",
-            *(_verification_lines(report.verified.summary()) if report.verified else []),
-            camera_table(report.camera_pairs),
-            "",
-            f"the {len(worst)} worst queries: AP, rank of the first match",
-            *worst,
-        ]
-    )
+    lines = [scoring.table(report.scores), ""]
+    if report.verified:
+        lines += _verification_lines(report.verified.summary())
+    lines += [scoring.camera_table(report.camera_pairs), ""]
+    worst = worst_rows(report)
+    lines.append(f"the {len(worst)} worst queries: AP, rank of the first match")
+    lines += [f"{ap:.4f} {rank:>6}  {path}" for path, ap, rank in worst]
+    return "\n".join(lines)
 
 
 def _verification_lines(verified: dict) -> list[str]:
-    found = ", ".join(
-        f"{verified[f'tpr@fpr={rate}']:.1%} at {rate}" for rate in ("1e-2", "1e-3", "1e-4")
-    )
+    rates = ("1e-2", "1e-3", "1e-4")
+    found = ", ".join(f"{verified[f'tpr@fpr={rate}']:.1%} at {rate}" for rate in rates)
     return [
         f"same or different person: distance below {verified['threshold']:.4f} takes"
         f" {verified['false_positive_rate']:.2%} of different pairs for the same and misses"
@@ -120,44 +110,49 @@ def _verification_lines(verified: dict) -> list[str]:
 def write(
     report: Report, folder: Path, read: Read, checkpoint: Checkpoint | None = None
 ) -> list[Path]:
-    """Write `metrics.json`, the curves, the ranked sheets and, of a checkpoint, `heads.png`; returns paths.
+    """Write `metrics.json`, curves, ranked sheets and, of a checkpoint, `heads.png`.
 
     Args:
         report: from `examine`.
         folder: see `files.atomic_folder`.
         read: an image's path to uint8 RGB [H, W, 3].
         checkpoint: what was scored, if it is one.
+
+    Returns:
+        the paths of what was written.
     """
-    scores, verified, made = (
-        report.scores,
-        report.verified,
-        [folder / "metrics.json", folder / "cmc.png"],
-    )
-    write_json(made[0], as_dict(report))
-    curves = {"plain": scores.plain.cmc} | (
-        {"re-ranked": scores.reranked.cmc} if scores.reranked else {}
-    )
-    draw_cmc(curves, made[1])
-    if verified:
-        made += [folder / "distances.png", folder / "roc.png"]
-        draw_distances(
-            verified.edges, verified.same, verified.different, verified.threshold, made[2]
-        )
-        suggested = verified.false_positive_rate, 1 - verified.false_negative_rate
-        draw_roc(*verified.roc(), suggested, made[3])
-    for name, queries, how in (
-        ("worst", report.worst, f"the {len(report.worst)} queries of least average precision"),
-        ("sample", report.sample, f"{len(report.sample)} queries drawn at random"),
-    ):
-        made += sheets.write_sheets(ranked_rows(report, queries), how, folder, name, read)
-    return made + (_write_heads(report, folder, read, checkpoint) if checkpoint else [])
+    written = [folder / "metrics.json", *_write_curves(report, folder)]
+    write_json(written[0], as_dict(report))
+    worst = f"the {len(report.worst)} queries of least average precision"
+    written += sheets.write_sheets(ranked_rows(report, report.worst), worst, folder, "worst", read)
+    drawn = f"{len(report.sample)} queries drawn at random"
+    sample = ranked_rows(report, report.sample)
+    written += sheets.write_sheets(sample, drawn, folder, "sample", read)
+    if checkpoint:
+        written += _write_heads(report, folder, read, checkpoint)
+    return written
+
+
+def _write_curves(report: Report, folder: Path) -> list[Path]:
+    scores, verified = report.scores, report.verified
+    curves = {"plain": scores.plain.cmc}
+    if scores.reranked:
+        curves["re-ranked"] = scores.reranked.cmc
+    draw_cmc(curves, folder / "cmc.png")
+    if not verified:
+        return [folder / "cmc.png"]
+    histograms = verified.edges, verified.same, verified.different
+    draw_distances(*histograms, verified.threshold, folder / "distances.png")
+    suggested = verified.false_positive_rate, 1 - verified.false_negative_rate
+    draw_roc(*verified.roc(), suggested, folder / "roc.png")
+    return [folder / name for name in ("cmc.png", "distances.png", "roc.png")]
 
 
 def _write_heads(report: Report, folder: Path, read: Read, checkpoint: Checkpoint) -> list[Path]:
     """Draw where each head looks, on some of the worst queries and some others."""
-    queries = list(dict.fromkeys([*report.worst[:_LOOKED_AT], *report.sample[:_LOOKED_AT]]))
     images = {}
-    for path in (report.embedded.query.records[i].path for i in queries):
+    for query in [*report.worst[:_LOOKED_AT], *report.sample[:_LOOKED_AT]]:
+        path = report.embedded.query.records[query].path
         with contextlib.suppress(InputError):  # features from a file, and an image damaged since
             images[Path(path).name] = read(path)
     if not images:
@@ -169,8 +164,8 @@ def _write_heads(report: Report, folder: Path, read: Read, checkpoint: Checkpoin
 
 def ranked_rows(report: Report, queries: Sequence[int]) -> list[sheets.Row]:
     """The nearest gallery images of some queries."""
-    e, precision = report.embedded, report.scores.plain.average_precision[queries]
-    records, features = [e.query.records[i] for i in queries], e.query_features[queries]
-    return sheets.ranked_rows(
-        records, features, e.gallery.records, e.gallery_features, _TOP, precision
-    )
+    query = [report.embedded.query.records[i] for i in queries]
+    gallery = report.embedded.gallery.records
+    features = report.embedded.query_features[queries], report.embedded.gallery_features
+    precision = report.scores.plain.average_precision[queries]
+    return sheets.ranked_rows(query, features[0], gallery, features[1], _TOP, precision)

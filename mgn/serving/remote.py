@@ -1,4 +1,4 @@
-"""A model behind a model server, over gRPC or REST, as `embed(path)`: what one image's file is to it."""
+"""A model behind a model server, over gRPC or REST, as `embed(path)` of one image file."""
 
 import base64
 import http.client

@@ -10,12 +10,13 @@ from pathlib import Path
 
 from mgn.system.errors import CheckError, InputError, Stopped, first_line
 
-_WRONG_PATH = (NotADirectoryError, IsADirectoryError, FileExistsError, PermissionError)
-DONE, FAILED, BAD_INPUT, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
+DONE = 0
+FAILED = 1  # a check failed, or the machine did
+BAD_INPUT = 2  # a bad flag or file; after a signal the status is 128 and its number
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):
-    """Shows defaults that say something."""
+    """Shows the defaults that are text."""
 
     def _get_help_string(self, action):
         shown = isinstance(action.default, str) and action.default is not argparse.SUPPRESS
@@ -23,12 +24,10 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse whose complaint is one line that begins `error:`, as every other complaint here."""
+    """argparse whose errors are one line that begins with `error:`, as all others here are."""
 
-    def __init__(self, description: str, **options):
-        super().__init__(
-            description=description, formatter_class=_Formatter, allow_abbrev=False, **options
-        )
+    def __init__(self, text: str, **kwargs):
+        super().__init__(description=text, formatter_class=_Formatter, allow_abbrev=False, **kwargs)
 
     def error(self, message: str):
         """Print one line and exit with status 2."""
@@ -42,18 +41,13 @@ class _Terminated(BaseException):
 
 def run(main: Callable[[list[str]], int | None], arguments: list[str] | None = None) -> int:
     """Call `main` and turn what it raises into an exit status and one line on stderr."""
-    os.environ.setdefault(
-        "TF_CPP_MIN_LOG_LEVEL", "3"
-    )  # "0" shows what TensorFlow's own code has to say
-    # By itself TensorFlow turns oneDNN on only for CPUs with AVX-512 VNNI; doc/benchmarks.md has
-    # the gain.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # "0" shows what TensorFlow's C++ code logs
+    # TensorFlow itself uses oneDNN only on CPUs with AVX-512 VNNI; doc/benchmarks.md has the gain.
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-    if hasattr(sys.stdout, "reconfigure"):  # a file's name may be no text
+    if hasattr(sys.stdout, "reconfigure"):  # the name of a file may be no valid text
         sys.stdout.reconfigure(errors="backslashreplace")
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    logging.getLogger("tensorflow").setLevel(
-        logging.ERROR
-    )  # each v1 call would announce its deprecation
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # else each v1 call warns
     before = signal.signal(signal.SIGTERM, _raise_terminated)
     try:
         return main(sys.argv[1:] if arguments is None else arguments) or DONE
@@ -65,18 +59,18 @@ def run(main: Callable[[list[str]], int | None], arguments: list[str] | None = N
         return _fail(stopped, 128 + stopped.signal_number)
     except MemoryError:
         return _fail("out of memory: use a smaller batch or a smaller image", FAILED)
-    except _WRONG_PATH as error:
+    except (NotADirectoryError, IsADirectoryError, FileExistsError, PermissionError) as error:
         return _fail(f"{error.filename}: {error.strerror}; name another file or folder", BAD_INPUT)
-    except OSError as error:  # disk full, say: the machine's fault, with the file's name in it
+    except OSError as error:  # a full disk, for example; its text names the file
         return _fail(f"{error}; free some space or mend the disk, then start again", FAILED)
     except Exception as error:
         if not type(error).__module__.startswith("tensorflow"):
-            raise  # a bug of ours: its trace is what we need
+            raise  # a bug of ours, which needs its trace
         return _fail(f"TensorFlow: {first_line(error)}", FAILED)
     except KeyboardInterrupt:
-        return _fail("stopped by Ctrl-C", INTERRUPTED)
+        return _fail("stopped by Ctrl-C", 128 + signal.SIGINT)
     except _Terminated:
-        return _fail("stopped by SIGTERM", TERMINATED)
+        return _fail("stopped by SIGTERM", 128 + signal.SIGTERM)
     finally:
         signal.signal(signal.SIGTERM, before)
 
@@ -98,11 +92,10 @@ def positive_int(text: str) -> int:
 
 
 def existing_path(text: str) -> Path:
-    """Flag type: a file or folder that is there."""
-    path = Path(text)
-    if not path.exists():
+    """Flag type: a file or folder that exists."""
+    if not Path(text).exists():
         raise argparse.ArgumentTypeError(f"{text}: no such file or folder")
-    return path
+    return Path(text)
 
 
 def model_path(text: str) -> str:
@@ -113,7 +106,7 @@ def model_path(text: str) -> str:
 
 
 def check_model_path(flag: str, text: object) -> None:
-    """The same for a flag that is a path to read or to write, as another flag says."""
+    """Raise `InputError` unless `text` is a `model_path`; for flags that also name outputs."""
     try:
         model_path(str(text))
     except argparse.ArgumentTypeError as error:

@@ -1,10 +1,10 @@
-"""What scripts turn into one line and an exit status; anything else is a bug and shows its trace."""
+"""What scripts turn into one line and an exit status; any other error is a bug, with a trace."""
 
 import itertools
 
 
 class MgnError(Exception):
-    """`details`, {name: JSON value}: the same for scripts, where there is more to tell than one line."""
+    """`details`, {name: JSON value}, has for programs what does not fit into one line."""
 
     def __init__(self, message: object, **details: object):
         super().__init__(message)
@@ -16,11 +16,12 @@ class InputError(MgnError):
 
 
 class ImageError(InputError):
-    """An image of a list cannot be embedded; `position` says which, from 0, to whoever knows its file."""
+    """An image of a list cannot be embedded; `position`, from 0, lets the caller name its file."""
 
     def __init__(self, position: int, problem: str):
         super().__init__(f"image {position}: {problem}")
-        self.position, self.problem = position, problem
+        self.position = position
+        self.problem = problem
 
 
 class CheckError(MgnError):
@@ -28,7 +29,7 @@ class CheckError(MgnError):
 
 
 class Stopped(Exception):  # noqa: N818 not an error: asked for, and everything is saved
-    """Ctrl-C or SIGTERM ended a run after it saved; `signal_number` tells which: exit status 130 or 143."""
+    """A signal (SIGINT or SIGTERM) ended a run after it saved: exit status 130 or 143."""
 
     def __init__(self, message: str, signal_number: int):
         super().__init__(message)
@@ -36,7 +37,7 @@ class Stopped(Exception):  # noqa: N818 not an error: asked for, and everything 
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, in a line; TensorFlow puts where in a graph it happened before what happened."""
+    """The line of an error that says what happened: TensorFlow first writes where in the graph."""
     lines = str(error).strip().split("\n")
-    at_node = (after for line, after in itertools.pairwise(lines) if line.startswith("Node: "))
-    return next(at_node, lines[0])[:200]
+    after_node = (after for line, after in itertools.pairwise(lines) if line.startswith("Node: "))
+    return next(after_node, lines[0])[:200]

@@ -18,52 +18,43 @@ _FULL = tuple(os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT))
 
 
 def refuse_existing(path: Path, overwrite: bool) -> None:
-    """Raise `InputError` if `path` exists and may not be replaced; scripts call it before the work."""
+    """Raise `InputError` if `path` exists and may not be replaced; scripts ask before the work."""
     if os.path.lexists(path) and not overwrite:
         raise InputError(f"{path} exists: choose another name, or pass --overwrite to replace it")
 
 
 def next_free(folder: Path, name: str) -> Path:
     """The first of folder/name-1, folder/name-2, ... that does not exist."""
-    return next(
-        path for n in itertools.count(1) if not (path := Path(folder) / f"{name}-{n}").exists()
-    )
+    paths = (Path(folder) / f"{name}-{n}" for n in itertools.count(1))
+    return next(path for path in paths if not path.exists())
 
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Keep other processes that ask for the same folder out of it; the system frees what a killed one held.
-
-    Raises:
-        InputError: another process holds it.
-    """
+    """Hold the folder's lock, which dies with its process; `InputError` if it is taken."""
     with (Path(folder) / ".lock").open("a") as lock:  # not the folder itself: NFS locks files only
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise InputError(
-                f"{folder}: another process is at work in this folder; name another"
-            ) from None
-        except OSError:  # a file system without locks: as before there were any
+            problem = "another process is at work in this folder; name another"
+            raise InputError(f"{folder}: {problem}") from None
+        except OSError:  # a file system without locks: go on without one
             pass
         yield
 
 
 def is_unused(folder: Path, but: Collection[str] = ()) -> bool:
-    """Whether nothing is there but these names, and what a killed process left under a temporary one."""
-    if not folder.exists():
-        return True
-    return folder.is_dir() and all(
-        p.name.startswith(".") or p.name in but for p in folder.iterdir()
-    )
+    """Whether a folder is missing, or has only these names and a killed process's hidden ones."""
+    if not folder.is_dir():
+        return not folder.exists()
+    return all(path.name.startswith(".") or path.name in but for path in folder.iterdir())
 
 
 @contextlib.contextmanager
 def atomic_write(path: Path, overwrite: bool = False) -> Iterator[Path]:
-    """Yield a temporary name beside `path` (for a file or a folder), renamed to `path` if the body succeeds.
+    """Yield a temporary name for a file or a folder, renamed to `path` if the body succeeds.
 
-    Raises:
-        InputError: `path` exists and `overwrite` is not set, before or after the body.
+    `InputError` if `path` exists and `overwrite` is not set, before or after the body.
     """
     path = Path(path)
     refuse_existing(path, overwrite)
@@ -74,9 +65,7 @@ def atomic_write(path: Path, overwrite: bool = False) -> Iterator[Path]:
         yield temporary
         refuse_existing(path, overwrite)
         if os.path.lexists(path) and path.is_dir() != temporary.is_dir():
-            raise InputError(
-                f"{path}: a file would replace a folder, or a folder a file; remove it by hand"
-            )
+            raise InputError(f"{path}: no file replaces a folder, nor a folder a file; remove it")
         _put_in_place(temporary, path, workspace / "replaced")
     finally:
         shutil.rmtree(workspace, ignore_errors=True)
@@ -98,15 +87,9 @@ def _put_in_place(made: Path, path: Path, aside: Path) -> None:
 def atomic_folder(folder: Path, names: Sequence[str], overwrite: bool = False) -> Iterator[Path]:
     """Yield a temporary folder, whose files are moved into `folder` if the body succeeds.
 
-    Args:
-        folder: made if need be; what else is in it stays.
-        names: patterns of all that the body may make, in the order in which it is moved; with
-            `overwrite`, all that is there under these names is replaced, by nothing if nothing was
-            made.
-        overwrite: as in `atomic_write`.
-
-    Raises:
-        InputError: something of these names is there and `overwrite` is not set.
+    `names` are patterns of all that the body may make, in the order in which it is moved. With
+    `overwrite`, all that the folder has under them is removed, even what is not made anew; without
+    it, anything there is an `InputError`. The folder's other files stay.
     """
     folder = Path(folder)
     refuse_names(folder, names, overwrite)
@@ -121,11 +104,11 @@ def atomic_folder(folder: Path, names: Sequence[str], overwrite: bool = False) -
     finally:
         shutil.rmtree(workspace, ignore_errors=True)
         with contextlib.suppress(OSError):
-            folder.rmdir()  # if nothing is in it
+            folder.rmdir()  # if it is empty
 
 
 def refuse_names(folder: Path, names: Sequence[str], overwrite: bool) -> None:
-    """Raise `InputError` if `folder` is a file, or has one of these names (patterns) not to be replaced."""
+    """Raise `InputError` if `folder` is a file, or has one of these names (patterns) to keep."""
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder}: is a file, not a folder")
     for path in _named(folder, names):
@@ -137,17 +120,15 @@ def _named(folder: Path, names: Sequence[str]) -> list[Path]:
 
 
 def not_written(path: object, error: BaseException) -> CheckError:
-    """What to raise of an output that could not be written: a full disk is called that.
-
-    Libraries wrap the system's error into their own, which says less ("unexpected pos").
-    """
+    """The error to raise for an output that could not be written; it says if the disk is full."""
+    # Libraries wrap the system's error into their own, which says less ("unexpected pos").
     chain = [error]
     while inner := chain[-1].__cause__ or chain[-1].__context__:
         chain.append(inner)
     if any(text in str(link) for text in _FULL for link in chain):
         return CheckError(f"{path}: could not be written: the disk is full; free some space")
-    told = next((link for link in reversed(chain) if isinstance(link, OSError)), error)
-    return CheckError(f"{path}: could not be written ({first_line(told)})")
+    reason = next((link for link in reversed(chain) if isinstance(link, OSError)), error)
+    return CheckError(f"{path}: could not be written ({first_line(reason)})")
 
 
 def write_json(path: Path, values: dict, overwrite: bool = False) -> None:
@@ -157,11 +138,7 @@ def write_json(path: Path, values: dict, overwrite: bool = False) -> None:
 
 
 def read_json(path: Path) -> dict:
-    """Read a JSON object.
-
-    Raises:
-        InputError: the file is not one.
-    """
+    """Read a JSON object; `InputError` if the file is not one."""
     try:
         values = json.loads(Path(path).read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
@@ -172,7 +149,7 @@ def read_json(path: Path) -> dict:
 
 
 def sha256_of(path: Path) -> str:
-    """Hash of a file of any size, in hexadecimal digits."""
+    """SHA-256 of a file of any size, in hexadecimal digits."""
     digest = hashlib.sha256()
     with Path(path).open("rb") as stream:
         while block := stream.read(2**20):

@@ -18,20 +18,14 @@ class StopRequest:
     def __call__(self, number: int, _frame: object) -> None:
         """Take a signal, as its handler."""
         if self.signal_number is not None:
-            raise Stopped(
-                "stopped without saving this step; --resume goes on from the last checkpoint",
-                number,
-            )
+            raise Stopped("stopped without saving; --resume starts at the last checkpoint", number)
         self.signal_number = number
         log.info("finishing this step and saving; once more stops without saving")
 
 
-@contextlib.contextmanager
-def stop_request() -> Iterator[StopRequest]:
+def stop_request() -> contextlib.AbstractContextManager[StopRequest]:
     """Turn SIGINT and SIGTERM into a request that the loop looks at after each step."""
-    request = StopRequest()
-    with _handled_by(request):
-        yield request
+    return _handled_by(StopRequest())
 
 
 def ended_at_once() -> contextlib.AbstractContextManager:
@@ -40,11 +34,11 @@ def ended_at_once() -> contextlib.AbstractContextManager:
 
 
 @contextlib.contextmanager
-def _handled_by(handler: Callable | signal.Handlers) -> Iterator[None]:
+def _handled_by(handler: Callable | signal.Handlers) -> Iterator[Callable]:
     numbers = (signal.SIGINT, signal.SIGTERM)
     before = [signal.signal(number, handler) for number in numbers]
     try:
-        yield
+        yield handler
     finally:
         for number, old in zip(numbers, before, strict=True):
             signal.signal(number, old)

@@ -42,9 +42,8 @@ def read(path):
 def test_counts(dataset):
     counts = {}
     for name in ("bounding_box_train", "query", "bounding_box_test"):
-        counts[name] = Counter(
-            (person, camera) for person, camera, _ in listing(dataset / name) if person > 0
-        )
+        rows = listing(dataset / name)
+        counts[name] = Counter((person, camera) for person, camera, _ in rows if person > 0)
     train, test = range(1, 25), range(25, 49)
     assert counts["bounding_box_train"] == {(p, c): 4 for p in train for c in CAMERAS}
     assert counts["query"] == {(p, c): 1 for p in test for c in CAMERAS}
@@ -55,16 +54,14 @@ def test_junk_and_distractors_are_in_the_gallery_only(dataset):
     gallery = Counter(person for person, _, _ in listing(dataset / "bounding_box_test"))
     assert (gallery[-1], gallery[0]) == (demo.JUNK, demo.DISTRACTORS) == (6, 40)
     assert min(identities(dataset / "bounding_box_train") | identities(dataset / "query")) > 0
-    assert {
-        camera for person, camera, _ in listing(dataset / "bounding_box_test") if person <= 0
-    } == {1, 2, 3}
+    extra = [row for row in listing(dataset / "bounding_box_test") if row[0] <= 0]
+    assert {camera for _, camera, _ in extra} == {1, 2, 3}
 
 
 def test_train_and_test_identities_are_disjoint(dataset):
-    assert not identities(dataset / "bounding_box_train") & identities(
-        dataset / "bounding_box_test"
-    )
-    assert identities(dataset / "query") < identities(dataset / "bounding_box_test")
+    gallery = identities(dataset / "bounding_box_test")
+    assert not identities(dataset / "bounding_box_train") & gallery
+    assert identities(dataset / "query") < gallery
 
 
 def test_every_image_is_readable_and_unlike_all_others(dataset):
@@ -81,18 +78,17 @@ def test_images_show_what_draw_image_returns_in_rgb(dataset):
 
 def test_a_seed_draws_the_same_set_in_any_process(dataset, tmp_path):
     code = "import sys, pathlib; from mgn.data import demo; demo.make(pathlib.Path(sys.argv[1]))"
-    root = Path(demo.__file__).parents[1]
-    subprocess.run([sys.executable, "-c", code, str(tmp_path / "again")], cwd=root, check=True)
+    root = Path(demo.__file__).parents[2]
+    again = tmp_path / "again"
+    subprocess.run([sys.executable, "-c", code, str(again)], cwd=root, check=True)
     paths = sorted(path.relative_to(dataset) for path in dataset.rglob("*.*"))
-    assert paths == sorted(
-        path.relative_to(tmp_path / "again") for path in (tmp_path / "again").rglob("*.*")
-    )
+    assert paths == sorted(path.relative_to(again) for path in again.rglob("*.*"))
     for path in paths:
         if path.suffix == ".jpg":
-            np.testing.assert_array_equal(read(dataset / path), read(tmp_path / "again" / path))
+            np.testing.assert_array_equal(read(dataset / path), read(again / path))
 
 
-def test_a_image_does_not_depend_on_those_drawn_before():
+def test_an_image_does_not_depend_on_those_drawn_before():
     first = demo.draw_image(0, 5, 1, 0)
     demo.draw_image(0, 6, 2, 1)
     np.testing.assert_array_equal(first, demo.draw_image(0, 5, 1, 0))
@@ -125,7 +121,7 @@ def test_a_file_and_an_empty_folder_are_refused(tmp_path):
             demo.make(tmp_path / name)
 
 
-def test_a_set_that_lacks_a_image_is_refused(tmp_path, monkeypatch):
+def test_a_set_that_lacks_an_image_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(demo, "_plan", lambda: {"query/0001_c1s1_000100_00.jpg": (1, 1, 0)})
     made = demo.make(tmp_path / "set")
     assert demo.make(made) == made
@@ -159,7 +155,7 @@ def pixels(image):
 
 
 def mean_ap(dataset, feature, normalise=lambda image, _: image):
-    """Cross-camera mAP by the definition: mean over the true matches of the precision at their rank."""
+    """Cross-camera mAP as defined: the mean of the precision at the rank of each true match."""
     split = {}
     for folder in ("query", "bounding_box_test"):
         rows = [row for row in listing(dataset / folder) if row[0] != -1]
@@ -174,7 +170,7 @@ def mean_ap(dataset, feature, normalise=lambda image, _: image):
 
 
 def test_an_untrained_feature_finds_nobody_under_another_camera(dataset):
-    """Chance is 0.048; camera and background bring the wrong identities of the same camera first (0.020)."""
+    """Chance is 0.048; camera and background bring others of the same camera first (0.020)."""
     assert mean_ap(dataset, histogram) < 0.04
 
 

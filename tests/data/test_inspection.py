@@ -1,4 +1,4 @@
-"""The data set's doctor: faults are planted into a copy of the small set, and exactly those are found."""
+"""The data set's doctor: faults are planted into a copy of the small set, and just those found."""
 
 import os
 import re
@@ -149,9 +149,8 @@ def test_identities_and_cameras(copy, capsys):
     }
     assert findings["training identities under one camera only"][2] == ["person 8"]
     assert findings["test identities under one camera only"][2] == ["person 12"]
-    assert [
-        Path(line).name[:7] for line in findings["queries without a match in another camera"][2]
-    ] == ["0011_c2", "0012_c1"]
+    lost = findings["queries without a match in another camera"][2]
+    assert [Path(line).name[:7] for line in lost] == ["0011_c2", "0012_c1"]
     findings = examine(capsys, copy, "--batch_images", 3)[1]
     assert findings["training identities with fewer than 3 images"] == ("ok", 0, [])
     findings = examine(capsys, copy, "--batch_images", 7)[1]
@@ -160,12 +159,10 @@ def test_identities_and_cameras(copy, capsys):
 
 def test_identities_in_training_and_test(copy, capsys):
     for name in ("0005_c1s1_000007_00.jpg", "0005_c2s1_000007_00.jpg"):
-        cv2.imwrite(
-            str(copy / GALLERY / name), np.full((100, 40, 3), len(name) + ord(name[6]), np.uint8)
-        )
-    shutil.copy(
-        copy / GALLERY / "0000_c1s1_000001_00.jpg", copy / TRAIN
-    )  # person 0 is nobody there either
+        pixels = np.full((100, 40, 3), len(name) + ord(name[6]), np.uint8)
+        cv2.imwrite(str(copy / GALLERY / name), pixels)
+    # Person 0 is no identity in training either.
+    shutil.copy(copy / GALLERY / "0000_c1s1_000001_00.jpg", copy / TRAIN)
     status, findings, report = examine(capsys, copy)
     assert status == 1 and wrong(findings) == {"identities in training and test": ("problem", 1)}
     assert findings["identities in training and test"][2] == ["person 5"]
@@ -183,9 +180,8 @@ def test_images_in_two_splits(copy, capsys):
     shutil.copy(query[0], copy / GALLERY / "0009_c1s1_000008_00.jpg")  # as it is named: ignored
     shutil.copy(query[1], copy / GALLERY / "0009_c1s1_000009_00.jpg")  # by another camera
     shutil.copy(query[2], copy / GALLERY / "0012_c1s1_000009_00.jpg")  # of another person
-    shutil.copy(
-        query[2], copy / GALLERY / "0010_c1s1_000009_00.jpg"
-    )  # right once, wrong once: wrong
+    # Right once, wrong once: wrong.
+    shutil.copy(query[2], copy / GALLERY / "0010_c1s1_000009_00.jpg")
     status, findings, _ = examine(capsys, copy)
     assert status == 1 and wrong(findings) == {
         "training images in query or gallery": ("problem", 2),
@@ -195,11 +191,8 @@ def test_images_in_two_splits(copy, capsys):
         f"{source} = {copy}/query/0009_c1s1_000009_00.jpg",
         f"{copy}/{TRAIN}/0004_c2s1_000002_00.jpg = {copy}/{GALLERY}/0000_c2s1_000009_00.jpg",
     ]
-    assert findings["query images in the gallery"] == (
-        "ok",
-        1,
-        [f"{query[0]} = {copy}/{GALLERY}/0009_c1s1_000008_00.jpg"],
-    )
+    same = [f"{query[0]} = {copy}/{GALLERY}/0009_c1s1_000008_00.jpg"]
+    assert findings["query images in the gallery"] == ("ok", 1, same)
     assert findings["query images in the gallery under other labels"][2] == [
         f"{query[1]} = {copy}/{GALLERY}/0009_c1s1_000009_00.jpg",
         f"{query[2]} = {copy}/{GALLERY}/0012_c1s1_000009_00.jpg",
@@ -212,10 +205,8 @@ def test_no_query_has_a_match(copy, capsys):
             path.unlink()
     status, findings, report = examine(capsys, copy)
     assert status == 1
-    assert (
-        "problem: evaluation would be meaningless: every query person is seen by one camera only"
-        in report
-    )
+    problem = "evaluation would be meaningless: every query person is seen by one camera only"
+    assert f"problem: {problem}" in report
     assert findings["queries without a match in another camera"][:2] == ("warning", 4)
     assert findings["test identities under one camera only"][:2] == ("warning", 4)
     for path in (copy / QUERY).glob("*.jpg"):
@@ -259,10 +250,8 @@ def test_market_1501_is_compared_with_where_apt(dataset, copy, tmp_path, capsys)
     lists = tmp_path / "lists"  # 751 identities, and a name that says nothing
     lists.mkdir()
     image = next((dataset / TRAIN).glob("*.jpg"))
-    identities = range(1, 752)
-    write_list(
-        lists / "train.csv", [(image, person, camera) for person in identities for camera in (1, 2)]
-    )
+    lines = [(image, person, camera) for person in range(1, 752) for camera in (1, 2)]
+    write_list(lists / "train.csv", lines)
     findings = examine(capsys, lists)[1]
     assert findings["figures unlike Market-1501's"][2] == [
         "train: 1,502 images, not 12,936",
@@ -294,14 +283,11 @@ def test_csv_lists(dataset, tmp_path, capsys):
         "unreadable images": ("problem", 1),
         "identities in training and test": ("problem", 1),
         "training images in query or gallery": ("problem", 1),
-        "test identities under one camera only": (
-            "warning",
-            1,
-        ),  # the person of training that came in
+        # The person of training that came in.
+        "test identities under one camera only": ("warning", 1),
     }
-    write_list(
-        tmp_path / "gallery.csv", [("nowhere.jpg", 9, 1)]
-    )  # the others are examined nevertheless
+    # The others are examined nevertheless.
+    write_list(tmp_path / "gallery.csv", [("nowhere.jpg", 9, 1)])
     status, findings, report = examine(capsys, tmp_path)
     assert status == 1 and "problem: " in report and "gallery.csv, line 2: " in report
     assert row(report, "images") == ["48", "8", "-"]
@@ -321,36 +307,28 @@ def test_the_verdict_on_a_file_is_that_of_training(tmp_path):
     """TensorFlow's decoder, as training and evaluation use it, is the oracle."""
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 256, (24, 16, 3)).astype(np.uint8)
-    encoded = {
-        end: cv2.imencode(f".{end}", pixels)[1].tobytes() for end in ("jpg", "png", "bmp", "gif")
-    }
-    encoded["webp"] = cv2.imencode(".webp", pixels)[1].tobytes()
-    encoded["progressive"] = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])[
-        1
-    ].tobytes()
+    encoded = {}
+    for end in ("jpg", "png", "bmp", "gif", "webp"):
+        encoded[end] = cv2.imencode(f".{end}", pixels)[1].tobytes()
+    progressive = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])[1]
+    encoded["progressive"] = progressive.tobytes()
     thumbnail = b"Exif\0\0" + encoded["jpg"]
     header = b"\xff\xd8\xff\xe1" + struct.pack(">H", len(thumbnail) + 2) + thumbnail
     encoded["thumbnail"] = header + encoded["jpg"][2:]
-    quarter_turn = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06" + bytes(
-        6
-    )  # orientation 6
+    quarter_turn = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06"  # orientation 6
+    quarter_turn += bytes(6)
     header = b"\xff\xd8\xff\xe1" + struct.pack(">H", len(quarter_turn) + 2) + quarter_turn
     encoded["turned"] = header + encoded["jpg"][2:]
     files = [b"", b"hello", cv2.imencode(".tiff", pixels)[1].tobytes()]
-    files += [
-        contents + rest for contents in encoded.values() for rest in (b"", b"\0", b"rest" * 99)
-    ]
+    for contents in encoded.values():
+        files += [contents + rest for rest in (b"", b"\0", b"rest" * 99)]
     # TensorFlow alone refuses a BMP with bytes behind its pixels: of all these the one that goes
     # unseen.
     files = [f for f in files if not (f.startswith(b"BM") and f != encoded["bmp"])]
     for contents in encoded.values():
-        files += [
-            contents[:n] for n in (4, len(contents) // 3, len(contents) // 2, len(contents) - 20)
-        ]
-    files += [
-        encoded[name][: len(encoded[name]) - 2]
-        for name in ("jpg", "progressive", "thumbnail", "png")
-    ]
+        size = len(contents)
+        files += [contents[:n] for n in (4, size // 3, size // 2, size - 20)]
+    files += [encoded[name][:-2] for name in ("jpg", "progressive", "thumbnail", "png")]
     huge = bytearray(encoded["bmp"])
     huge[18:26] = struct.pack("<ii", 2**20, 2**20)
     files.append(bytes(huge))
@@ -373,9 +351,8 @@ def test_the_verdict_on_a_file_is_that_of_training(tmp_path):
 @pytest.mark.parametrize("end", ["jpg", "png"])
 def test_what_is_cut_off_shows_without_decoding(end):
     """As OpenCV before version 5 needs it: it gives an image for most of these."""
-    contents = cv2.imencode(f".{end}", np.random.default_rng(0).integers(0, 256, (16, 8, 3)))[
-        1
-    ].tobytes()
+    pixels = np.random.default_rng(0).integers(0, 256, (16, 8, 3))
+    contents = cv2.imencode(f".{end}", pixels)[1].tobytes()
     assert inspection.find_fault(contents) is None
     assert {inspection.find_fault(contents[:n]) for n in range(8, len(contents))} == {"cut off"}
 

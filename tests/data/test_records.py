@@ -1,12 +1,11 @@
-"""File names, splits, labels and P×K batches."""
+"""File names, CSV lists and splits."""
 
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from mgn.data import records, sampling
+from mgn.data import records
 from mgn.system.errors import InputError
 
 
@@ -68,45 +67,6 @@ def test_what_is_no_file_is_ignored(tmp_path):
     assert (len(split.records), split.ignored) == (1, 2)
 
 
-def test_labels_follow_the_sorted_identities():
-    assert sampling.labels_of([7, 2, 1500, 2]).tolist() == [1, 0, 2, 0]
-
-
-@pytest.mark.parametrize(
-    ("identities", "ids"), [(24, 8), (10, 4), (9, 4), (5, 4), (3, 8), (2, 2), (751, 16)]
-)
-def test_batches_hold_every_person_once_with_k_images(identities, ids):
-    rng = np.random.default_rng(identities)
-    labels = rng.permutation(np.repeat(np.arange(identities), rng.integers(1, 9, identities)))
-    batches = sampling.pk_batches(labels, ids, 4, seed=3, epoch=5)
-    assert len(batches) == sampling.steps_per_epoch(identities, ids)
-    seen = []
-    for batch in batches:
-        rows = batch.reshape(-1, 4)
-        assert 2 <= len(rows) <= ids + 1
-        for row in rows:
-            (person,) = set(labels[row])
-            available = np.sum(labels == person)
-            assert len(set(row)) == min(4, available)  # no image twice while there are others
-            assert np.unique(row, return_counts=True)[1].max() == -(-4 // min(4, available))
-            seen.append(person)
-    assert sorted(seen) == list(range(identities))
-
-
-def test_market_1501_has_47_steps_an_epoch():
-    assert sampling.steps_per_epoch(751, 16) == 47  # as MGN-pytorch's 751 identities at P=16
-
-
-def test_batches_are_a_function_of_seed_and_epoch():
-    labels = np.repeat(np.arange(12), 6)
-    first, again = (np.concatenate(sampling.pk_batches(labels, 4, 4, 1, 2)) for _ in range(2))
-    assert np.array_equal(first, again)
-    for seed, epoch in ((1, 3), (2, 2), (2, 1)):
-        assert not np.array_equal(
-            first, np.concatenate(sampling.pk_batches(labels, 4, 4, seed, epoch))
-        )
-
-
 def write_list(path, text, images=("a/x.jpg", "y.png")):
     for name in images:
         (path.parent / name).parent.mkdir(exist_ok=True)
@@ -130,9 +90,8 @@ def test_a_csv_list_is_relative_to_itself_in_its_order(tmp_path):
 def test_a_data_set_of_csv_lists(tmp_path):
     write_list(tmp_path / "train.csv", "path,person,camera\na/x.jpg,3,1\n")
     assert records.read_split(tmp_path, "train").persons.tolist() == [3]
-    with pytest.raises(
-        InputError, match=r"no such folder; --dataset .*train\.csv, query\.csv, gallery\.csv"
-    ):
+    expected = r"no such folder; --dataset .*train\.csv, query\.csv, gallery\.csv"
+    with pytest.raises(InputError, match=expected):
         records.read_split(tmp_path, "query")
 
 
@@ -166,10 +125,9 @@ def test_a_list_that_is_no_text_is_refused(tmp_path):
         records.read_images(tmp_path / "query.csv", "query")
 
 
-def split_of(*people_and_cameras):
-    return records.Split(
-        tuple(records.Record(f"{i}.jpg", *pc) for i, pc in enumerate(people_and_cameras)), 0, 0
-    )
+def split_of(*persons_and_cameras):
+    found = [records.Record(f"{i}.jpg", *pair) for i, pair in enumerate(persons_and_cameras)]
+    return records.Split(tuple(found), 0, 0)
 
 
 def test_no_match_is_said_with_its_reason():
@@ -187,18 +145,16 @@ def test_the_fingerprint_tells_images_apart_not_places(dataset, tmp_path):
     assert moved.fingerprint() == split.fingerprint()
     assert moved.only([False] + [True] * 7).fingerprint() != split.fingerprint()
     relabelled = records.Record(moved.records[0].path, 99, 1)
-    assert (
-        records.Split((relabelled, *moved.records[1:]), 0, 0).fingerprint() != split.fingerprint()
-    )
+    changed = records.Split((relabelled, *moved.records[1:]), 0, 0)
+    assert changed.fingerprint() != split.fingerprint()
     Path(moved.paths[0]).write_bytes(b"another image")
     assert moved.fingerprint() != split.fingerprint()
 
 
 def test_what_is_no_folder_and_no_list_is_refused(tmp_path):
     (tmp_path / "notes.txt").touch()
-    with pytest.raises(
-        InputError, match=r"notes\.txt: neither a folder of images nor a \.csv list"
-    ):
+    expected = r"notes\.txt: neither a folder of images nor a \.csv list"
+    with pytest.raises(InputError, match=expected):
         records.read_images(tmp_path / "notes.txt", "query")
 
 

@@ -1,4 +1,5 @@
-"""What an evaluation leaves behind: the record, the images, the page, seen in a browser if there is one."""
+"""What an evaluation leaves behind: the record, the images, the page, seen in a browser if there is
+one."""
 
 import base64
 import json
@@ -140,7 +141,8 @@ def browser():
     browser() is None, reason="no Chromium or Chrome installed to look at the page with"
 )
 def test_a_browser_shows_the_page(written, tmp_path):
-    """In a window of 1200x3000: the heading's ink at the top, both curves side by side, a sheet below."""
+    """In a window of 1200x3000: the heading's ink at the top, both curves side by side, a sheet
+    below."""
     shot = tmp_path / "page.png"
     command = [
         browser(),

@@ -16,7 +16,6 @@ from mgn.data.reading import ImageReader
 from mgn.data.records import read_split
 from mgn.evaluation import embedding, scoring
 from mgn.evaluation.embedding import embed_query_and_gallery, embed_split
-from mgn.metrics import ranking
 from mgn.system.errors import InputError
 
 
@@ -42,7 +41,7 @@ def test_scores_are_those_of_the_features(dataset, embedded):
     features = embedded.query_features, embedded.gallery_features
     labels = query.persons, gallery.persons, query.cameras, gallery.cameras
     assert scores.plain.summary() == metrics.evaluate(*features, *labels).summary()
-    distances = ranking.rerank(*features)
+    distances = metrics.rerank(*features)
     assert scores.reranked.summary() == metrics.evaluate_distances(distances, *labels).summary()
     assert scores.plain.mAP > 0.9  # identities differ by colour in this set
     assert scoring.evaluate(mean_colour, dataset).plain.summary() == scores.plain.summary()

@@ -106,7 +106,8 @@ def test_verdict(query, entry, expected):
 
 
 def paint(path):
-    """A reader of made-up files: a name like 30x60_200_10_0 is the size (W x H) and the colour (RGB)."""
+    """A reader of made-up files: a name like 30x60_200_10_0 is the size (W x H) and the colour
+    (RGB)."""
     if path == "missing":
         raise InputError("missing: cannot be read")
     size, *colour = path.split("_")
@@ -115,7 +116,8 @@ def paint(path):
 
 
 def box(image, colour):
-    """Top, bottom, left and right (inclusive) of the pixels of a colour, which must fill a rectangle."""
+    """Top, bottom, left and right (inclusive) of the pixels of a colour, which must fill a
+    rectangle."""
     ys, xs = np.nonzero((image == colour).all(axis=2))
     edges = ys.min(), ys.max(), xs.min(), xs.max()
     assert len(ys) == (edges[1] - edges[0] + 1) * (edges[3] - edges[2] + 1)

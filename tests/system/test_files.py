@@ -124,7 +124,7 @@ def test_a_folder_is_filled_as_a_whole_or_not_at_all(tmp_path):
 
 
 def test_why_an_output_could_not_be_written():
-    """A full disk is found below what a library made of it; anything else is told as the system says it."""
+    """A full disk is found below what a library made of it; all else as the system says it."""
     for code, said in (
         (errno.ENOSPC, "x: could not be written: the disk is full; free some space"),
         (errno.EFBIG, "x: could not be written ([Errno 27] File too large)"),
@@ -134,7 +134,10 @@ def test_why_an_output_could_not_be_written():
         wrapped.__context__ = inner
         for error in (inner, wrapped):
             assert str(not_written("x", error)) == said
-    in_a_graph = "Graph execution error:\n\nDetected at node\nNode: 'save'\nx.tempstate1; Disk on fire\n\t [[more]]"
+    in_a_graph = (
+        "Graph execution error:\n\nDetected at node\nNode: 'save'\n"
+        "x.tempstate1; Disk on fire\n\t [[more]]"
+    )
     told = not_written("x", RuntimeError(in_a_graph))
     assert str(told) == "x: could not be written (x.tempstate1; Disk on fire)"
 
