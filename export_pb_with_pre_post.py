@@ -1,4 +1,4 @@
-"""Freeze a checkpoint into a .pb with pre- and postprocessing: raw images to comparable embeddings."""
+"""Freeze a checkpoint into a .pb with pre- and postprocessing: images to comparable embeddings."""
 
 import sys
 

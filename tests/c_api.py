@@ -86,7 +86,8 @@ class CError(Exception):
 
 
 class SavedModel:
-    """Loaded by `TF_LoadSessionFromSavedModel`, without TensorFlow's rewriting of graphs: that takes long."""
+    """Loaded by `TF_LoadSessionFromSavedModel`, without TensorFlow's rewriting of graphs: that
+    takes long."""
 
     def __init__(self, folder):
         self._c = library()

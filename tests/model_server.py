@@ -1,4 +1,5 @@
-"""The parts of a model server that a client meets, in this process: gRPC's official service, and REST."""
+"""The parts of a model server that a client meets, in this process: gRPC's official service, and
+REST."""
 
 import base64
 import contextlib

@@ -81,7 +81,7 @@ def test_embeds_as_the_frozen_graph_does(models, files, protocol, kind, tmp_path
         output = tmp_path / "out.npz"
         assert run(client, "--server", address, *flags, "--output", output, *files) == 0
         stored = np.load(output)
-        assert [*stored["images"]] == [str(path) for path in files]
+        assert [*stored["pictures"]] == [str(path) for path in files]
         assert stored["features"].dtype == np.float32
         assert relative(stored["features"], expected_of(pb, files)) <= 1e-5
         capsys.readouterr()

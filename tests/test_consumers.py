@@ -1,5 +1,4 @@
-"""Exports in the programs that load them: doc/export.md's snippets, run, and what it says does not
-load."""
+"""Exports in programs that load them: doc/export.md's snippets, and what it says does not load."""
 
 import json
 import os
@@ -58,8 +57,8 @@ def in_a_process_of_its_own(folder, code, images):
     that Python handles, in whatever test, would be a segmentation fault.
     """
     np.save(folder / "images.npy", images)
-    head = "import numpy as np\nimages = np.load('images.npy')\n"
-    code = f"{head}{code}\nnp.save('embedding.npy', embedding)\n"
+    before = "import numpy as np\nimages = np.load('images.npy')"
+    code = f"{before}\n{code}\nnp.save('embedding.npy', embedding)\n"
     environment = {**os.environ, "CI": "true"}  # or OpenVINO would report its use to its makers
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)

@@ -65,7 +65,7 @@ def make(directory: Path, seed: int = 0) -> Path:
     """Draw the set into `directory` unless it is there; `InputError` if anything else is there."""
     directory = Path(directory)
     plan = _plan()
-    # Sets of before this file had its folder bear this text: it stays.
+    # The text names this file as it was called when the first sets were drawn; they stay valid.
     marker = f"pedestrians drawn by mgn/demo.py, drawing {_DRAWING}, seed {seed}\n".encode()
     if directory.exists():
         marked = (directory / MARKER).is_file() and (directory / MARKER).read_bytes() == marker

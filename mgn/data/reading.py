@@ -1,4 +1,4 @@
-"""Image files read: ahead of a step by `tf.data`, or one by one."""
+"""Image files read ahead of a step by `tf.data`, or one by one."""
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -71,7 +71,11 @@ def training_dataset(
 
 
 def read_all(config: TrainConfig, paths: Sequence[str]) -> np.ndarray:
-    """Every image as a step would read it: uint8 [N, height, width, 3]."""
+    """Every image as a step would read it: uint8 [N, height, width, 3].
+
+    Raises:
+        InputError: one cannot be read; it is named.
+    """
     images = np.empty((len(paths), config.height, config.width, 3), np.uint8)
     with tf.Graph().as_default() as graph:
         dataset = tf.data.Dataset.from_tensor_slices(list(paths))
@@ -80,7 +84,11 @@ def read_all(config: TrainConfig, paths: Sequence[str]) -> np.ndarray:
         following = tf.data.make_one_shot_iterator(dataset).get_next()
     with new_session(graph) as session, Progress(len(paths), "reading", "images") as progress:
         for start in range(0, len(paths), _READ_AT_ONCE):
-            batch = session.run(following)
+            try:
+                batch = session.run(following)
+            except tf.errors.OpError:
+                check_readable(paths)  # TensorFlow does not say which file
+                raise
             images[start : start + len(batch)] = batch
             progress.advance(len(batch))
     return images

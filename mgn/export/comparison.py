@@ -11,6 +11,7 @@ from mgn.system.errors import CheckError
 _LARGEST = 1e-5  # difference over the largest value, of float32
 _COSINE = 0.999  # of every image, of smaller types
 _IDENTITIES = 6  # drawn pedestrians, each seen twice
+_SIZES = ((128, 64), (128, 64), (300, 110))  # height and width of images of noise
 
 
 class Comparison(NamedTuple):
@@ -18,75 +19,55 @@ class Comparison(NamedTuple):
 
     difference: float  # largest, over the largest value
     cosine: float  # least, of any image's two embeddings
-    distance_change: (
-        float  # largest, of any two images' distance (of embeddings of length 1, so 2 at most)
-    )
+    distance_change: float  # largest, of any two images' distance: 2 at most
 
     def __str__(self) -> str:
         return (
-            f"largest difference {self.difference:.1e} of the largest value, least cosine {self.cosine:.6f},"
+            f"largest difference {self.difference:.1e} of the largest value,"
+            f" least cosine {self.cosine:.6f},"
             f" largest change of a distance {self.distance_change:.1e}"
         )
 
 
 def compare(source: Callable, made: Callable, what: str, exact: bool = True) -> Comparison:
-    """Compare two models, each an `inference.Embedder`.
+    """Compare `made` with `source`, which is right, both `inference.Embedder`; `what` names them.
 
-    Args:
-        source: the model that is right.
-        made: the model to be judged.
-        what: names both in messages.
-        exact: of float32, so within 1e-5 of the largest value; else every image's cosine is 0.999
-            or more.
+    If `exact` (float32), they may differ by 1e-5 of the largest value. Else every image's cosine
+    must be at least 0.999.
 
     Raises:
         CheckError: they differ by more.
     """
-    expected, got, whole, whole_got = [], [], [], []
-    for batch in _noise() if exact else [*_noise(), _pedestrians()]:
-        expected.append(source.original(batch))
-        got.append(made.original(batch))
-        whole.append(source(batch))
-        whole_got.append(made(batch))
-    pairs = [*zip(expected, got, strict=True), *zip(whole, whole_got, strict=True)]
-    difference = max(float(np.abs(b - a).max() / np.abs(a).max()) for a, b in pairs)
-    cosine = min(float(_cosines(a, b).min()) for a, b in pairs)
-    change = max(
-        float(np.abs(_distances(b) - _distances(a)).max())
-        for a, b in zip(whole, whole_got, strict=True)
-    )
-    found = Comparison(
-        *(
-            float(np.nan_to_num(v, nan=bad))
-            for v, bad in ((difference, np.inf), (cosine, -1), (change, np.inf))
-        )
-    )
+    differences, cosines, changes = [], [], []
+    for batch in _batches(exact):
+        original = source.original(batch)
+        original_made = made.original(batch)
+        whole = source(batch)
+        whole_made = made(batch)
+        for expected, got in ((original, original_made), (whole, whole_made)):
+            differences.append(np.abs(got - expected).max() / np.abs(expected).max())
+            cosines.append(_cosines(expected, got).min())
+        changes.append(np.abs(_distances(whole_made) - _distances(whole)).max())
+    # NumPy's extremes, as Python's would pass over a NaN.
+    found = Comparison(float(np.max(differences)), float(np.min(cosines)), float(np.max(changes)))
     if exact and not found.difference <= _LARGEST:
-        raise CheckError(
-            f"{what}: differs by {difference:.1e} of the largest value, more than {_LARGEST:.0e}; not kept"
-        )
+        differs = f"differs by {found.difference:.1e} of the largest value"
+        raise CheckError(f"{what}: {differs}, more than {_LARGEST:.0e}; not kept")
     if not exact and not found.cosine >= _COSINE:
-        raise CheckError(
-            f"{what}: an image's embeddings have cosine {cosine:.4f}, less than {_COSINE}; not kept"
-        )
+        differs = f"an image's embeddings have cosine {found.cosine:.4f}"
+        raise CheckError(f"{what}: {differs}, less than {_COSINE}; not kept")
     return found
 
 
-def _noise() -> list[list[np.ndarray]]:
-    """One image, and several sizes in one batch."""
+def _batches(exact: bool) -> list[list[np.ndarray]]:
+    """One image of noise, several sizes in one batch and, where cosines count, pedestrians."""
     rng = np.random.default_rng(0)
-    noise = [
-        rng.integers(0, 256, (*size, 3), np.uint8) for size in ((128, 64), (128, 64), (300, 110))
-    ]
-    return [noise[:1], noise]
-
-
-def _pedestrians() -> list[np.ndarray]:
-    return [
-        draw_image(0, person, camera, 0)
-        for person in range(1, _IDENTITIES + 1)
-        for camera in (1, 2)
-    ]
+    noise = [rng.integers(0, 256, (*size, 3), np.uint8) for size in _SIZES]
+    if exact:
+        return [noise[:1], noise]
+    identities = range(1, _IDENTITIES + 1)
+    drawn = [draw_image(0, person, camera, 0) for person in identities for camera in (1, 2)]
+    return [noise[:1], noise, drawn]
 
 
 def _cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:

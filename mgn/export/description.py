@@ -9,16 +9,9 @@ from typing import NamedTuple
 import tensorflow.compat.v1 as tf
 
 from mgn.config.options import HEIGHT, WIDTH
-from mgn.inference import Embedder
-from mgn.inference.exported import (
-    METADATA,
-    load_saved_model,
-    metadata_of,
-    read_graph_def,
-    saved_model_folder,
-    session_of,
-)
-from mgn.inference.graph import RESIZED
+from mgn.inference.embedder import open_exported
+from mgn.inference.exported import METADATA, metadata_of, saved_model_folder
+from mgn.inference.graph import INPUT_IMAGE, REID_EMBEDDING, RESIZED
 from mgn.system.errors import InputError
 
 
@@ -47,49 +40,45 @@ def describe(path: Path) -> Artefact:
     folder = None if path.suffix == ".pb" else saved_model_folder(path)
     if path.is_dir() and not folder:
         raise InputError(f"{path}: a folder without a SavedModel; name a .pb or a SavedModel")
-    if folder:
-        embedder = Embedder(*load_saved_model(folder, rewrite=False))
-    else:
-        embedder = Embedder(session_of(read_graph_def(path), path, rewrite=False), path)
-    with closing(embedder):
-        graph_def = embedder.input.graph.as_graph_def()
-        given, result = embedder.input, embedder.result
+    with closing(open_exported(folder or path, rewrite=False)) as embedder:
+        given = embedder.input
+        result = embedder.result
+        graph_def = given.graph.as_graph_def()
         functions = (function.node_def for function in graph_def.library.function)
         nodes = itertools.chain(graph_def.node, *functions)
         kinds = Counter(node.op for node in nodes if node.name != METADATA)
-        names = ("input_image", "reid_embedding") if folder else (given.op.name, result.op.name)
+        names = (INPUT_IMAGE, REID_EMBEDDING) if folder else (given.op.name, result.op.name)
         files = [p for p in folder.rglob("*") if p.is_file()] if folder else [path]
         return Artefact(
-            folder or path,
-            "SavedModel" if folder else "frozen graph",
-            embedder.form,
-            {names[0]: _shown(given)},
-            {names[1]: _shown(result)},
-            sum(p.stat().st_size for p in files) / 1e6,
-            dict(kinds.most_common()),
-            _weights(graph_def),
-            _gigaflops(graph_def, given, result),
-            metadata_of(graph_def),
+            path=folder or path,
+            kind="SavedModel" if folder else "frozen graph",
+            form=embedder.form,
+            inputs={names[0]: _shown(given)},
+            outputs={names[1]: _shown(result)},
+            megabytes=sum(file.stat().st_size for file in files) / 1e6,
+            operations=dict(kinds.most_common()),
+            weights=_weights(graph_def),
+            gigaflops=_gigaflops(graph_def, given, result),
+            description=metadata_of(graph_def),
         )
 
 
 def _shown(tensor: tf.Tensor) -> str:
+    """Type and shape, such as "uint8 [N, any, any, 3]"."""
     first, *others = tensor.shape.as_list()
-    sizes = [
-        "N" if first is None else str(first),
-        *("any" if n is None else str(n) for n in others),
-    ]
+    sizes = ["N" if first is None else str(first)]
+    sizes += ["any" if size is None else str(size) for size in others]
     return f"{tensor.dtype.name} [{', '.join(sizes)}]"
 
 
 def _weights(graph_def: tf.GraphDef) -> dict[str, int]:
+    """How many numbers of each type the constants hold; few are no weights."""
     counts: Counter = Counter()
     for node in graph_def.node:
         if node.op == "Const":
             value = node.attr["value"].tensor
-            counts[tf.as_dtype(value.dtype).name] += tf.TensorShape(
-                value.tensor_shape
-            ).num_elements()
+            shape = tf.TensorShape(value.tensor_shape)
+            counts[tf.as_dtype(value.dtype).name] += shape.num_elements()
     return {name: count for name, count in counts.most_common() if count > 1000}
 
 
@@ -100,23 +89,20 @@ def _gigaflops(graph_def: tf.GraphDef, given: tf.Tensor, result: tf.Tensor) -> f
             given = given.graph.get_tensor_by_name(f"{RESIZED}:0")
         except KeyError:  # of another program
             return None
-    size = [
-        n or default for n, default in zip(given.shape[1:3].as_list(), (HEIGHT, WIDTH), strict=True)
-    ]
+    height, width = given.shape[1:3].as_list()
     with tf.Graph().as_default() as graph:
-        one = tf.placeholder(given.dtype, [1, *size, 3])
+        one = tf.placeholder(given.dtype, [1, height or HEIGHT, width or WIDTH, 3])
         tf.import_graph_def(graph_def, {given.name: one}, [result.name], name="one")
-        options = tf.profiler.ProfileOptionBuilder(
-            tf.profiler.ProfileOptionBuilder.float_operation()
-        )
-        counted = tf.profiler.profile(graph, options=options.with_empty_output().build())
-        return counted.total_float_ops / 1e9
+        builder = tf.profiler.ProfileOptionBuilder
+        options = builder(builder.float_operation()).with_empty_output().build()
+        return tf.profiler.profile(graph, options=options).total_float_ops / 1e9
 
 
 def as_text(artefact: Artefact) -> str:
     """A few lines for readers."""
-    about, most = artefact.description, list(artefact.operations.items())[:6]
+    about = artefact.description
     weights = ", ".join(f"{count / 1e6:.1f} M {name}" for name, count in artefact.weights.items())
+    most = list(artefact.operations.items())[:6]
     operations = ", ".join(f"{count} {name}" for name, count in most)
     lines = [
         f"{artefact.path}: {artefact.kind}, {artefact.form}, {artefact.megabytes:.1f} MB",
@@ -130,9 +116,9 @@ def as_text(artefact: Artefact) -> str:
         return "\n".join([*lines, "no description inside: made by another program"])
     size = f"{about['height']}×{about['width']}"
     heads = f"{about['pool']} pooling, {about['reduction']} heads"
+    kind = about["precision"] + (", Winograd convolutions" if about.get("winograd") else "")
     if "decoding" in about:
         lines.append(f"decoder {about['decoding']}; at most {about['largest_picture']} pixels")
-    kind = about["precision"] + (", Winograd convolutions" if about.get("winograd") else "")
     lines += [
         f"network {size} images, {heads}, {about['num_classes']} classes in training, {kind}",
         f"order   {' '.join(about['embedding_order'])}",

@@ -1,41 +1,36 @@
-"""The network frozen for speed: batch norm folded into convolutions, Winograd, weights in a smaller type."""
+"""The network frozen for speed: batch norm folded into convolutions, Winograd, smaller types."""
 
 import numpy as np
 import tensorflow.compat.v1 as tf
 from tensorflow.python.framework import tensor_util
 
-from mgn.network.architecture import DTYPES, inference_network
+from mgn.inference.graph import IMAGE_TENSOR, NETWORK_INPUT, NETWORK_OUTPUT, OUTPUTS, PLAIN
+from mgn.network.architecture import DTYPES
 from mgn.network.winograd import CHANNELS, convolve_transformed, transform
-from mgn.system.session import new_session
-from mgn.weights import checkpoints
 
-INPUT, OUTPUT = "images", "embedding"
 _BATCH_NORM = "FusedBatchNormV3"
+_FLOAT32 = tf.float32.as_datatype_enum
+_REPLACED = {"strides": [1] * 4, "dilations": [1] * 4, "padding": b"SAME"}  # by Winograd's
+_RENAMED = {IMAGE_TENSOR: NETWORK_INPUT, OUTPUTS[PLAIN]: NETWORK_OUTPUT}
 
 
-def frozen_network(
-    checkpoint: checkpoints.Checkpoint, precision: str, winograd: bool = False
-) -> tf.GraphDef:
-    """The network from `images` float32 [N, height, width, 3], normalised, to `embedding` float32 [N, 2048].
+def frozen_network(session: tf.Session, precision: str, winograd: bool = False) -> tf.GraphDef:
+    """The network with constant weights, from `images`, normalised, to `embedding`, both float32.
 
     Args:
-        checkpoint: a whole network.
-        precision: "float32", "bfloat16" or "float16": of its weights and of what flows between
-            them.
+        session: of a plain inference graph with its weights; see `inference.graph.build`.
+        precision: "float32", "bfloat16" or "float16", of the weights and of what flows between.
         winograd: see `with_winograd`.
     """
-    options = checkpoint.options
-    with tf.Graph().as_default() as graph:
-        images = tf.placeholder(tf.float32, [None, options.height, options.width, 3], name=INPUT)
-        tf.identity(inference_network(images, options).embedding, OUTPUT)
-        variables = tf.global_variables()
-    with new_session(graph, rewrite=False) as session:
-        checkpoints.restore(session, checkpoint, variables)
-        frozen = tf.graph_util.convert_variables_to_constants(
-            session, graph.as_graph_def(), [OUTPUT]
-        )
-    folded = fold_batch_norms(frozen)
-    return in_type(with_winograd(folded) if winograd else folded, DTYPES[precision])
+    graph_def = session.graph.as_graph_def()
+    network = tf.graph_util.convert_variables_to_constants(session, graph_def, [OUTPUTS[PLAIN]])
+    for node in network.node:
+        node.name = _RENAMED.get(node.name, node.name)
+        node.input[:] = [_RENAMED.get(name, name) for name in node.input]
+    network = fold_batch_norms(network)
+    if winograd:
+        network = with_winograd(network)
+    return in_type(network, DTYPES[precision])
 
 
 def fold_batch_norms(graph_def: tf.GraphDef) -> tf.GraphDef:
@@ -44,70 +39,65 @@ def fold_batch_norms(graph_def: tf.GraphDef) -> tf.GraphDef:
     The kernel is multiplied by weight / sqrt(running_var + epsilon), and the rest is the bias; in
     float64, rounded once. TensorFlow then computes convolution, bias, sum and ReLU in one kernel.
 
-    Args:
-        graph_def: frozen; every batch norm stands behind a convolution of its own. Reading nodes
-            (`Identity` of a constant) go.
+    In the frozen `graph_def` every batch norm stands behind a convolution of its own. Reading nodes
+    (`Identity` of a constant) go.
     """
     nodes = {node.name: node for node in graph_def.node}
+    reads = {}  # name of a reading node -> name of its constant
+    for node in graph_def.node:
+        if node.op == "Identity" and nodes[node.input[0]].op == "Const":
+            reads[node.name] = node.input[0]
     made = tf.GraphDef(versions=graph_def.versions)
-    kernels = {}  # name of a convolution's kernel -> what it is multiplied by
+    scales = {}  # name of a convolution's kernel -> what it is multiplied by
+    # Batch norms become biases. Other operations stay, and take constants directly.
     for node in graph_def.node:
         if node.op == _BATCH_NORM:
-            scale, bias = _scale_and_bias(nodes, node)
             convolution = nodes[node.input[0]]
-            kernels[_source(nodes, convolution.input[1]).name] = scale
-            made.node.append(_constant(f"{convolution.name}/bias", bias))
-            added = made.node.add(
-                name=node.name, op="BiasAdd", input=[convolution.name, f"{convolution.name}/bias"]
-            )
-            added.attr["T"].type = tf.float32.as_datatype_enum
+            kernel = convolution.input[1]
+            constants = [nodes[reads.get(name, name)] for name in node.input[1:]]
+            scale, bias = _scale_and_bias(node, constants)
+            scales[reads.get(kernel, kernel)] = scale
+            inputs = [convolution.name, f"{convolution.name}/bias"]
+            made.node.append(_constant(inputs[1], bias))
+            added = made.node.add(name=node.name, op="BiasAdd", input=inputs)
+            added.attr["T"].type = _FLOAT32
             added.attr["data_format"].s = b"NHWC"
-        elif node.op != "Const" and not _reads_constant(nodes, node):
+        elif node.op != "Const" and node.name not in reads:
             kept = made.node.add()
             kept.CopyFrom(node)
-            kept.input[:] = [
-                _source(nodes, name).name if name in nodes else name for name in node.input
-            ]
+            kept.input[:] = [reads.get(name, name) for name in node.input]
+    # Constants stay, kernels scaled. The last step drops those that nothing takes any more.
     for node in graph_def.node:
-        if node.op == "Const" and node.name in kernels:
-            kernel = tensor_util.MakeNdarray(node.attr["value"].tensor)
-            made.node.append(_constant(node.name, kernel * kernels[node.name]))
+        if node.op == "Const" and node.name in scales:
+            made.node.append(_constant(node.name, _value(node) * scales[node.name]))
         elif node.op == "Const":
             made.node.append(node)
-    return tf.graph_util.extract_sub_graph(made, [OUTPUT])
+    return tf.graph_util.extract_sub_graph(made, [NETWORK_OUTPUT])
 
 
-def _scale_and_bias(nodes: dict, node: tf.NodeDef) -> tuple[np.ndarray, np.ndarray]:
-    values = (_source(nodes, name).attr["value"].tensor for name in node.input[1:])
-    weight, bias, mean, variance = (
-        tensor_util.MakeNdarray(value).astype(np.float64) for value in values
-    )
-    scale = weight / np.sqrt(variance + node.attr["epsilon"].f)
+def _scale_and_bias(norm: tf.NodeDef, constants: list) -> tuple[np.ndarray, np.ndarray]:
+    weight, bias, mean, variance = (_value(node).astype(np.float64) for node in constants)
+    scale = weight / np.sqrt(variance + norm.attr["epsilon"].f)
     return scale, bias - mean * scale
 
 
-def _source(nodes: dict, name: str) -> tf.NodeDef:
-    """The constant behind a reading node; any other node itself."""
-    node = nodes[name]
-    return nodes[node.input[0]] if _reads_constant(nodes, node) else node
+def _value(constant: tf.NodeDef) -> np.ndarray:
+    return tensor_util.MakeNdarray(constant.attr["value"].tensor)
 
 
-def _reads_constant(nodes: dict, node: tf.NodeDef) -> bool:
-    return node.op == "Identity" and nodes[node.input[0]].op == "Const"
-
-
-def _constant(name: str, value: np.ndarray) -> tf.NodeDef:
+def _constant(name: str, value: np.ndarray, dtype: tf.DType = tf.float32) -> tf.NodeDef:
     node = tf.NodeDef(name=name, op="Const")
-    node.attr["dtype"].type = tf.float32.as_datatype_enum
-    node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(value.astype(np.float32)))
+    node.attr["dtype"].type = dtype.as_datatype_enum
+    value = value.astype(dtype.as_numpy_dtype)
+    node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(value, dtype))
     return node
 
 
 def with_winograd(graph_def: tf.GraphDef) -> tf.GraphDef:
-    """Replace the 3×3 convolutions of stride 1 and many channels, in a folded network; see `mgn.winograd`."""
+    """Replace a folded network's 3×3 convolutions of many channels; see `network.winograd`."""
+    replaced = {}  # name of a convolution -> of what computes the same
     with tf.Graph().as_default() as graph:
         tf.import_graph_def(graph_def, name="")
-        replaced = {}
         for convolution in graph.get_operations():
             kernel = _kernel_to_replace(convolution)
             if kernel is not None:
@@ -118,50 +108,44 @@ def with_winograd(graph_def: tf.GraphDef) -> tf.GraphDef:
     made = graph.as_graph_def()
     for node in made.node:
         node.input[:] = [replaced.get(name, name) for name in node.input]
-    return tf.graph_util.extract_sub_graph(made, [OUTPUT])
+    return tf.graph_util.extract_sub_graph(made, [NETWORK_OUTPUT])
 
 
 def _kernel_to_replace(operation: tf.Operation) -> np.ndarray | None:
-    plain = {"strides": [1] * 4, "dilations": [1] * 4, "padding": b"SAME"}
-    if operation.type != "Conv2D" or any(
-        operation.get_attr(name) != value for name, value in plain.items()
-    ):
+    if operation.type != "Conv2D":
+        return None
+    if any(operation.get_attr(name) != value for name, value in _REPLACED.items()):
         return None
     kernel = tensor_util.constant_value(operation.inputs[1])
     return kernel if kernel.shape[:2] == (3, 3) and kernel.shape[2] >= CHANNELS else None
 
 
 def in_type(graph_def: tf.GraphDef, dtype: tf.DType) -> tf.GraphDef:
-    """Let a folded network compute in `dtype`, behind a cast of its input and before one of its output."""
+    """Let a folded network compute in `dtype`, between casts of its input and its output."""
     if dtype == tf.float32:
         return graph_def
+    cast_input = f"{NETWORK_INPUT}/cast"
     made = tf.GraphDef(versions=graph_def.versions)
     for node in graph_def.node:
-        kept = made.node.add()
-        kept.CopyFrom(node)
         if node.op == "Placeholder":
-            _add_cast(made, f"{INPUT}/cast", INPUT, tf.float32, dtype)
-        elif node.op == "Const" and node.attr["dtype"].type == tf.float32.as_datatype_enum:
-            value = tensor_util.MakeNdarray(node.attr["value"].tensor)
-            kept.attr["dtype"].type = dtype.as_datatype_enum
-            kept.attr["value"].tensor.CopyFrom(
-                tf.make_tensor_proto(value.astype(dtype.as_numpy_dtype), dtype)
-            )
-        elif node.name == OUTPUT:
-            kept.CopyFrom(_cast(OUTPUT, node.input[0], dtype, tf.float32))
+            made.node.append(node)
+            made.node.append(_cast(cast_input, NETWORK_INPUT, tf.float32, dtype))
+        elif node.op == "Const" and node.attr["dtype"].type == _FLOAT32:
+            made.node.append(_constant(node.name, _value(node), dtype))
+        elif node.name == NETWORK_OUTPUT:
+            made.node.append(_cast(NETWORK_OUTPUT, node.input[0], dtype, tf.float32))
         else:
-            kept.input[:] = [f"{INPUT}/cast" if name == INPUT else name for name in node.input]
+            kept = made.node.add()
+            kept.CopyFrom(node)
+            kept.input[:] = [cast_input if name == NETWORK_INPUT else name for name in node.input]
             for name in ("T", "Tparams"):
-                if name in node.attr and node.attr[name].type == tf.float32.as_datatype_enum:
+                if name in node.attr and node.attr[name].type == _FLOAT32:
                     kept.attr[name].type = dtype.as_datatype_enum
     return made
 
 
-def _add_cast(graph_def: tf.GraphDef, name: str, source: str, old: tf.DType, new: tf.DType) -> None:
-    graph_def.node.append(_cast(name, source, old, new))
-
-
 def _cast(name: str, source: str, old: tf.DType, new: tf.DType) -> tf.NodeDef:
     node = tf.NodeDef(name=name, op="Cast", input=[source])
-    node.attr["SrcT"].type, node.attr["DstT"].type = old.as_datatype_enum, new.as_datatype_enum
+    node.attr["SrcT"].type = old.as_datatype_enum
+    node.attr["DstT"].type = new.as_datatype_enum
     return node

@@ -10,7 +10,7 @@ import tensorflow.compat.v1 as tf
 from mgn.config.options import EXPORT_MAX_PIXELS, HEIGHT, WIDTH
 from mgn.data.images import normalise, resize
 from mgn.inference.exported import load_saved_model, read_graph_def, saved_model_folder, session_of
-from mgn.inference.graph import OUTPUTS, PLAIN, PRE_POST, build
+from mgn.inference.graph import IMAGE_TENSOR, ORIGINAL, OUTPUTS, PLAIN, PRE_POST, build
 from mgn.network.architecture import inference_network
 from mgn.system.errors import ImageError, InputError
 from mgn.system.session import new_session
@@ -22,43 +22,38 @@ _BATCH = 32  # images a forward, when a caller gives many
 class Embedder:
     """A loaded model as a function of images, the same whatever kind of file it came from.
 
-    A graph that takes encoded images gets them as PNG, which loses nothing.
+    A graph that takes encoded images gets them as PNG, which loses nothing. `session` holds the
+    model, `input` and `result` are its tensors, `form` is "plain" or "pre_post".
     """
 
-    def __init__(
-        self, session: tf.Session, where: object, input_name: str = "", output_name: str = ""
-    ):
-        """Take a session whose graph has the contract's names, or the names that a signature gives."""
-        names = {operation.name for operation in session.graph.get_operations()}
+    def __init__(self, session: tf.Session, where: Path, served: tuple[str, str] | None = None):
+        """Take a session on a graph with the contract's names; `served`: those of its signature."""
+        graph = session.graph
+        names = {operation.name for operation in graph.get_operations()}
         self.form = PRE_POST if OUTPUTS[PRE_POST] in names else PLAIN
-        inner = "original_embedding" if self.form == PRE_POST else OUTPUTS[PLAIN]
-        missing = sorted({"image_tensor", inner} - names)
+        original = ORIGINAL if self.form == PRE_POST else OUTPUTS[PLAIN]
+        missing = sorted({IMAGE_TENSOR, original} - names)
         if missing:
             session.close()
-            raise InputError(
-                f"{where}: has no tensor {' and no '.join(missing)}; not an export of MGN"
-            )
-        self._session = session
-        self.input = session.graph.get_tensor_by_name(input_name or "image_tensor:0")
-        self.result = session.graph.get_tensor_by_name(output_name or f"{OUTPUTS[self.form]}:0")
+            lacking = " and no ".join(missing)
+            raise InputError(f"{where}: has no tensor {lacking}; not an export of MGN")
+        self.session = session
+        given, result = served or (f"{IMAGE_TENSOR}:0", f"{OUTPUTS[self.form]}:0")
+        self.input = graph.get_tensor_by_name(given)
+        self.result = graph.get_tensor_by_name(result)
         if self.form == PRE_POST:
-            self._original = session.graph.get_tensor_by_name(f"{inner}:0")
+            self._original = graph.get_tensor_by_name(f"{ORIGINAL}:0")
             return
         self._original = self.result
         shape = self.input.shape.as_list()
-        with session.graph.as_default():
+        with graph.as_default():
             self._image = tf.placeholder(tf.uint8, [None, None, 3])
             self._prepared = normalise(resize(self._image, shape[1] or HEIGHT, shape[2] or WIDTH))
 
     def __call__(self, images: Sequence[np.ndarray], flip: bool = True) -> np.ndarray:
-        """Embed images.
+        """Embed images, uint8 RGB [H, W, 3] of any sizes: float32 [N, 2048], of length 1.
 
-        Args:
-            images: uint8 RGB [H, W, 3], of any sizes.
-            flip: add the embedding of the mirror image before normalising.
-
-        Returns:
-            float32 [N, 2048], of length 1.
+        With `flip`, the embedding of the mirror image is added before normalising.
 
         Raises:
             ImageError: one is larger than a graph with encoded input takes.
@@ -76,7 +71,8 @@ class Embedder:
 
     def _each(self, images: Sequence[np.ndarray], output: tf.Tensor) -> np.ndarray:
         prepared = self.prepare(images)
-        by_shape: dict[tuple, list[int]] = {}  # a batch is of one size, unless it is encoded
+        # A batch holds images of one size. Encoded images all have the shape [].
+        by_shape: dict[tuple, list[int]] = {}
         for i, image in enumerate(prepared):
             by_shape.setdefault(image.shape, []).append(i)
         result = np.zeros((len(prepared), output.shape[-1]), np.float32)
@@ -84,7 +80,7 @@ class Embedder:
             for start in range(0, len(indices), _BATCH):
                 chosen = indices[start : start + _BATCH]
                 batch = np.stack([prepared[i] for i in chosen])
-                result[chosen] = self._session.run(output, {self.input: batch})
+                result[chosen] = self.session.run(output, {self.input: batch})
         return result
 
     def prepare(self, images: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -93,36 +89,36 @@ class Embedder:
             return [np.array(_as_png(image, i), object) for i, image in enumerate(images)]
         if self.form == PRE_POST:
             return [image.astype(self.input.dtype.as_numpy_dtype) for image in images]
-        return [self._session.run(self._prepared, {self._image: image}) for image in images]
+        return [self.session.run(self._prepared, {self._image: image}) for image in images]
 
     def close(self) -> None:
         """Free the memory."""
-        self._session.close()
+        self.session.close()
 
 
 def _as_png(image: np.ndarray, position: int) -> bytes:
     if image.shape[0] * image.shape[1] > EXPORT_MAX_PIXELS:
-        raise ImageError(
-            position, f"larger than {EXPORT_MAX_PIXELS} pixels, more than this model takes"
-        )
+        raise ImageError(position, f"larger than this model takes ({EXPORT_MAX_PIXELS} pixels)")
     quick = [cv2.IMWRITE_PNG_COMPRESSION, 1]
     return cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), quick)[1].tobytes()
 
 
-def load_embedder(path: str | Path, **options: object) -> Embedder:
-    """Load a train_dir, a checkpoint, a `.pb` or a SavedModel folder as `embed(images, flip=True)`.
+def load_embedder(path: str | Path | checkpoints.Checkpoint, **options: object) -> Embedder:
+    """Load a model as `embed(images, flip=True)`.
 
     Args:
-        path: file, folder or checkpoint prefix; of a folder of versions the newest is taken.
-        options: `pool`, `height`, `width`, for a checkpoint without `.json`.
+        path: a train_dir, a checkpoint's prefix, a `.pb`, a SavedModel's folder or a folder of
+            versions (its newest); or a checkpoint already found.
+        options: `pool`, `height`, `width`, for the path of a checkpoint without `.json`.
 
     Raises:
         InputError: none of these, damaged, or not of this network.
     """
-    path = Path(path)
-    exported = _exported(path)
+    if isinstance(path, checkpoints.Checkpoint):
+        return Embedder(session_of_checkpoint(path), path.prefix)
+    exported = _exported(Path(path))
     if exported is None:
-        return Embedder(session_of_checkpoint(checkpoints.find(path, **options)), path)
+        return load_embedder(checkpoints.find(path, **options))
     if options:
         raise InputError(f"{path}: describes itself; leave out --{', --'.join(options)}")
     return open_exported(exported)
@@ -146,19 +142,19 @@ def checkpoint_at(path: str | Path, **options: object) -> checkpoints.Checkpoint
 
 
 def model_hash(path: str | Path, **options: object) -> str:
-    """What tells the embeddings of one model from another's: a hash of its weights, and its options."""
+    """What tells one model's embeddings from another's: a hash of its weights, and its options."""
     exported = _exported(Path(path))
     if exported is None:
         checkpoint = checkpoints.find(path, **options)
         return f"{checkpoints.sha256(checkpoint.prefix)} {checkpoint.options}"
     if exported.is_file():
         return checkpoints.sha256(exported)
-    files = exported / "saved_model.pb", *sorted(exported.glob("variables/*"))
-    return " ".join(map(checkpoints.sha256, files))
+    files = [exported / "saved_model.pb", *sorted(exported.glob("variables/*"))]
+    return " ".join(checkpoints.sha256(file) for file in files)
 
 
 def _exported(path: Path) -> Path | None:
-    """The `.pb` file or SavedModel folder that `path` stands for; None: it stands for a checkpoint."""
+    """The `.pb` or SavedModel folder that `path` stands for; None: it stands for a checkpoint."""
     if path.suffix == ".pb":
         return path
     return None if checkpoints.newest(path) else saved_model_folder(path)

@@ -9,39 +9,35 @@ from mgn.config import NetworkOptions
 from mgn.config.options import EXPORT_MAX_PIXELS
 from mgn.data.images import decode, mirror, normalise, resize
 
+PLAIN, PRE_POST = "plain", "pre_post"  # the two forms of an inference graph
+
+# The names by which others find tensors and signatures, typed here alone.
+IMAGE_TENSOR = "image_tensor"  # what both forms take
+OUTPUTS = {PLAIN: "person_embedding", PRE_POST: "result_embedding"}
+ORIGINAL, FLIPPED = "original_embedding", "flip_embedding"  # the halves of a pre_post graph's sum
+RESIZED = "resize_image"  # a pre_post graph's images before they are normalised
+NETWORK_INPUT, NETWORK_OUTPUT = "images", "embedding"  # of the frozen network inside
+SERVING_SIGNATURE = "reid_mgn_serving"
+INPUT_IMAGE, REID_EMBEDDING = "input_image", "reid_embedding"  # what the signature maps
+
 _JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"  # what such a file begins with
 _PNG_SIZE = 16  # where a PNG's header says width and height, four bytes each, the highest first
 _PNG_HEADER = 24  # bytes, up to there
-_NO_LENGTH = [
-    *range(0xC0),
-    *range(0xD0, 0xDA),
-]  # second bytes of markers without a segment, or of none
-_FRAMES = [
-    code for code in range(0xC0, 0xD0) if code not in (0xC4, 0xC8, 0xCC)
-]  # second bytes of markers
-_SEGMENTS = 1000  # of a JPEG, looked at in search of it
+# Second bytes of a JPEG's markers, behind 0xFF: without a segment (or no marker), frame headers.
+_NO_LENGTH = [*range(0xC0), *range(0xD0, 0xDA)]
+_FRAMES = [code for code in range(0xC0, 0xD0) if code not in (0xC4, 0xC8, 0xCC)]
+_SEGMENTS = 1000  # of a JPEG, looked at in search of its frame header
 _FRAME_HEADER = 9  # bytes: marker, segment's length, precision, height, width
 _AT_ONCE = 8  # images in memory before they are resized
-PLAIN, PRE_POST = "plain", "pre_post"  # the two forms of an inference graph
-OUTPUTS = {PLAIN: "person_embedding", PRE_POST: "result_embedding"}
-RESIZED = "resize_image"  # name of the images in a pre-and-post graph before they are normalised
 
 
 def decode_and_resize(contents: tf.Tensor, height: int, width: int) -> tf.Tensor:
-    """Decode images of any sizes as `images.decode` does, and resize each.
+    """Decode and resize image files: string [N] to float32 RGB 0 to 255 [N, height, width, 3].
 
-    An image that its header shows to be no use ends the run with InvalidArgumentError, which says
-    which: "picture 3: neither a JPEG nor a PNG". What only the decoder sees, damage, ends it in the
+    Each is a whole JPEG (grey, RGB or CMYK) or PNG of at most `EXPORT_MAX_PIXELS`, read as
+    `images.decode` reads it. One with a header of no use ends the run with InvalidArgumentError,
+    which names its position and the problem. Damage that only the decoder sees ends it in the
     decoder's words.
-
-    Args:
-        contents: string [N], whole JPEG (grey, RGB or CMYK) or PNG files, of `EXPORT_MAX_PIXELS` at
-            most.
-        height: of the result, pixels.
-        width: the same.
-
-    Returns:
-        float32 [N, height, width, 3], RGB 0 to 255.
     """
     with tf.device("/device:CPU:0"):  # no GPU decodes; a GPU gets them in one copy
         count = tf.size(contents)
@@ -70,16 +66,16 @@ def _checked(contents: tf.Tensor, position: tf.Tensor) -> tf.Tensor:
         (tf.equal(contents, ""), "empty"),
     ):
         problem = tf.where(wrong, text, problem)
+    # "picture" is in the bytes of every exported graph, and clients look for it.
     fine = tf.raw_ops.Assert(condition=tf.equal(problem, ""), data=["picture", position, problem])
     with tf.control_dependencies([fine]):
         return tf.identity(contents)
 
 
 def _jpeg_size(contents: tf.Tensor) -> tf.Tensor:
-    """By the frame header, from segment to segment: the decoder does not say which image has no pixels.
+    """Height and width by the frame header: the decoder does not say which image has no pixels.
 
-    Files that are not made of segments alone are left to the decoder, which skips what lies
-    between.
+    A file with bytes between its segments is left to the decoder, which skips them.
     """
     length = tf.strings.length(contents)
 
@@ -96,15 +92,13 @@ def _jpeg_size(contents: tf.Tensor) -> tf.Tensor:
         return segment & ~is_frame(found) & (start < length)
 
     def following(start: tf.Tensor, *found: tf.Tensor) -> list[tf.Tensor]:
-        start += tf.where(
-            tf.equal(found[1], 0xFF), 1, 2 + 256 * found[2] + found[3]
-        )  # 0xFF may be repeated
+        # 0xFF may be repeated
+        start += tf.where(tf.equal(found[1], 0xFF), 1, 2 + 256 * found[2] + found[3])
         return [start, *header(start)]
 
     first = tf.constant(2)  # after the marker that begins the file
-    _, *found = tf.while_loop(
-        goes_on, following, [first, *header(first)], maximum_iterations=_SEGMENTS
-    )
+    start = [first, *header(first)]
+    _, *found = tf.while_loop(goes_on, following, start, maximum_iterations=_SEGMENTS)
     return tf.cond(
         is_frame(found),
         lambda: tf.stack([256 * found[5] + found[6], 256 * found[7] + found[8]]),
@@ -122,12 +116,12 @@ def build(
 ) -> tf.Tensor:
     """Add an inference graph to the current graph.
 
-    Plain: `image_tensor` float32 [N, height, width, 3], normalised RGB, to `person_embedding` [N,
-        2048].
+    Plain: `image_tensor` float32 [N, height, width, 3], normalised RGB, to `person_embedding`
+    [N, 2048].
     With pre- and postprocessing: `image_tensor`, RGB 0 to 255 [N, H, W, 3] of any size, or string
     [N] of encoded images, to `result_embedding` float32 [N, 2048]: resize, normalise, forward of
-    image (`original_embedding`) and mirror image (`flip_embedding`) in one batch, sum, L2. A
-    image with a NaN or infinite pixel gets NaN; an empty batch ends the run.
+    image (`original_embedding`) and mirror image (`flip_embedding`) in one batch, sum, L2. An
+    image with a NaN or infinite pixel gets NaN. An empty batch ends the run.
 
     Args:
         form: "plain" or "pre_post".
@@ -136,28 +130,24 @@ def build(
         network: normalised images to embeddings.
     """
     if form == PLAIN:
-        images = tf.placeholder(
-            tf.float32, [None, options.height, options.width, 3], name="image_tensor"
-        )
+        shape = [None, options.height, options.width, 3]
+        images = tf.placeholder(tf.float32, shape, name=IMAGE_TENSOR)
         return tf.identity(network(images), name=OUTPUTS[PLAIN])
     if input_type == "jpeg":
-        images, resized_by = (
-            tf.placeholder(tf.string, [None], name="image_tensor"),
-            decode_and_resize,
-        )
+        images = tf.placeholder(tf.string, [None], name=IMAGE_TENSOR)
+        resized_by = decode_and_resize
     else:
-        images = tf.placeholder(tf.as_dtype(input_type), [None, None, None, 3], name="image_tensor")
+        images = tf.placeholder(tf.as_dtype(input_type), [None, None, None, 3], name=IMAGE_TENSOR)
         resized_by = resize
-    something = tf.raw_ops.Assert(
-        condition=tf.size(images) > 0, data=["no pictures, or none with pixels"]
-    )
+    problem = "no pictures, or none with pixels"
+    something = tf.raw_ops.Assert(condition=tf.size(images) > 0, data=[problem])
     with tf.control_dependencies([something]):
         resized = resized_by(images, options.height, options.width)
     prepared = normalise(tf.identity(resized, RESIZED))
     both = network(tf.concat([prepared, mirror(prepared)], axis=0))
     original, flipped = tf.split(both, 2)
-    total = tf.identity(original, "original_embedding") + tf.identity(flipped, "flip_embedding")
-    if images.dtype.is_floating:  # a fused ReLU turns NaN into 0, and so into somebody's embedding
+    total = tf.identity(original, ORIGINAL) + tf.identity(flipped, FLIPPED)
+    if images.dtype.is_floating:  # a fused ReLU turns NaN into 0, and so into some embedding
         finite = tf.reduce_all(tf.math.is_finite(images), axis=[1, 2, 3])
         total = tf.where(finite, total, tf.fill(tf.shape(total), np.float32(np.nan)))
     return tf.nn.l2_normalize(total, axis=1, name=OUTPUTS[PRE_POST])

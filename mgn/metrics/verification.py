@@ -1,4 +1,4 @@
-"""The same person or not? Error rates of a distance threshold between embeddings, and which one to deploy."""
+"""The same person or not? Error rates of distance thresholds, and which one to deploy."""
 
 from dataclasses import dataclass
 
@@ -11,22 +11,21 @@ from mgn.system.errors import InputError
 
 _FARTHEST = 2.0  # between vectors of length 1
 _BINS = 20_000  # 1e-4 wide each
-_ROWS, _COLUMNS = 1024, 4096  # a block of pairs: 16 MB of distances, 32 MB of bin numbers
+_ROWS, _COLUMNS = 1024, 4096  # of a block of pairs: 16 MB of distances, 32 MB of bin numbers
 _RATES = {"1e-2": 1e-2, "1e-3": 1e-3, "1e-4": 1e-4}  # false positive rates that are looked at
 _SUGGESTED = 1e-3  # of them, the suggested threshold's
 
 
 @dataclass(frozen=True, eq=False)
 class Verification:
-    """Error rates, from 0 to 1, of the rule "the same person if the distance is below the threshold".
+    """Error rates, from 0 to 1, of the rule "the same person if nearer than the threshold".
 
     Thresholds are edges of the histograms, and a rate is the count of the bins below: distance d is
     in bin `int(d / width)`, and the last bin holds 2 as well. So each figure is exact up to a bin's
-    width, 1e-4, in distance. Below 0.005, between copies of an image, float32 blurs distances by
-    up to about ten bins.
+    width, 1e-4. Below 0.005, between copies of an image, float32 blurs distances by about ten bins.
     """
 
-    same_pairs: int  # of one person, by two cameras
+    same_pairs: int  # of one identity, by two cameras
     different_pairs: int
     threshold: float  # suggested: the largest with a false positive rate of at most 1e-3
     false_positive_rate: float  # at `threshold`: share of different pairs below it
@@ -35,25 +34,22 @@ class Verification:
     eer_threshold: float  # there, in the middle where a range of thresholds does equally well
     true_positive_rates: dict[
         float, float
-    ]  # by false positive rate, at the largest threshold that keeps it
+    ]  # at the largest threshold with that false positive rate
     edges: np.ndarray  # float64 [bins + 1], distances from 0 to 2
     same: np.ndarray  # int64 [bins], same pairs in each bin
     different: np.ndarray  # int64 [bins], likewise
 
     def roc(self) -> tuple[np.ndarray, np.ndarray]:
-        """False and true positive rate at every edge, float64 [bins + 1] each, rising from 0 to 1."""
-        different, same = (
-            np.append(0, np.cumsum(counts)) for counts in (self.different, self.same)
-        )
+        """False and true positive rate at every edge, float64 [bins + 1] each, from 0 to 1."""
+        different = np.append(0, np.cumsum(self.different))
+        same = np.append(0, np.cumsum(self.same))
         return different / different[-1], same / same[-1]
 
     def summary(self) -> dict[str, float | int]:
         """Return the headline figures, ready for JSON."""
-        scalars = {
-            name: value for name, value in vars(self).items() if isinstance(value, int | float)
-        }
+        figures = {k: value for k, value in vars(self).items() if isinstance(value, int | float)}
         rates = {f"tpr@fpr={text}": self.true_positive_rates[rate] for text, rate in _RATES.items()}
-        return scalars | rates
+        return figures | rates
 
 
 def verify(
@@ -64,26 +60,24 @@ def verify(
     query_cameras: Array,
     gallery_cameras: Array,
 ) -> Verification:
-    """Count the Euclidean distances of all pairs of a query and a gallery image, and rate thresholds.
+    """Count the distances of all pairs of a query and a gallery image, and rate thresholds.
 
     Features are float [Q, D] and [G, D], rows of length 1; ids (identity numbers) and cameras are
-    integer [Q] and [G]. Left out are junk (person -1), and pairs of one person by one camera.
-    Distractors (person 0) are different from everybody without a rule of their own, since no query
-    has that number. A false positive rate that is finer than one pair (1e-4 with fewer than 10,000
-    different pairs) allows none.
+    integer [Q] and [G]. Left out are junk (identity -1), and pairs of one identity by one camera.
+    Distractors (identity 0) are different from all queries. A false positive rate finer than one
+    pair (1e-4 with fewer than 10,000 different pairs) allows none.
 
     Raises:
-        InputError: shapes that do not fit, rows that are not of length 1, no same or no different
-            pairs.
+        InputError: shapes that do not fit, rows not of length 1, no same or no different pairs.
     """
-    query, gallery = _unit("query", query_features), _unit("gallery", gallery_features)
+    query = _unit("query features", query_features)
+    gallery = _unit("gallery features", gallery_features)
     check_columns(query, gallery)
     given = query_ids, gallery_ids, query_cameras, gallery_cameras
     same, different = _count(query, gallery, *labels(len(query), len(gallery), *given))
     if not same.any():
-        raise InputError(
-            "no person is in query and gallery by different cameras: no same pairs to verify"
-        )
+        problem = "no person is in query and gallery by different cameras"
+        raise InputError(f"{problem}: no same pairs to verify")
     if not different.any():
         raise InputError("query and gallery show one person only: no different pairs to verify")
     return _rate(same, different)
@@ -93,45 +87,49 @@ def _unit(name: str, features: Array) -> np.ndarray:
     """Features as float32 with rows of length 1, or `InputError`."""
     features = np.asarray(features, np.float32)
     if features.ndim != 2 or not features.size:
-        raise InputError(
-            f"{name} features: shape {features.shape}; a matrix with rows and columns is needed"
-        )
+        raise InputError(f"{name}: shape {features.shape}; must be [rows, columns], not empty")
     lengths = np.sqrt(squares(features))
     bad = np.flatnonzero(~(np.abs(lengths - 1.0) <= 1e-3))  # float16 passes, NaN does not
     if len(bad):
         problem = f"{len(bad)} rows not of length 1, first {bad[:5].tolist()}"
-        raise InputError(f"{name} features: the embedding must be normalised; {problem}")
+        raise InputError(f"{name}: the embedding must be normalised; {problem}")
     return features
 
 
 def _count(query, gallery, query_ids, gallery_ids, query_cameras, gallery_cameras) -> np.ndarray:
     """Histograms of same and of different pairs, int64 [2, bins]."""
+    # Junk queries are left out.
     known = query_ids != JUNK
-    query, query_ids, query_cameras = (
-        values[known] for values in (query, query_ids, query_cameras)
-    )
-    order = np.argsort(
-        gallery_ids, kind="stable"
-    )  # by identities: a query's person is one span of columns
+    query = query[known]
+    query_ids = query_ids[known]
+    query_cameras = query_cameras[known]
+    # In order of ids, and without junk, the gallery images of one identity are one span.
+    order = np.argsort(gallery_ids, kind="stable")
     order = order[gallery_ids[order] != JUNK]
-    bounds = [np.searchsorted(gallery_ids[order], query_ids, side) for side in ("left", "right")]
-    everybody, person, same = np.zeros((3, _BINS), np.int64)
+    first = np.searchsorted(gallery_ids[order], query_ids, side="left")
+    last = np.searchsorted(gallery_ids[order], query_ids, side="right")
+    everybody, identity, same = np.zeros((3, _BINS), np.int64)
+    # Block by block; the spans are cut to the columns of a block.
     for left in range(0, len(order), _COLUMNS):
         columns = order[left : left + _COLUMNS]
-        entries, cameras = gallery[columns], gallery_cameras[columns]
-        starts, stops = (np.clip(bound - left, 0, len(columns)) for bound in bounds)
+        entries = gallery[columns]
+        cameras = gallery_cameras[columns]
+        starts = np.clip(first - left, 0, len(columns))
+        sizes = np.clip(last - left, 0, len(columns)) - starts
         for top in range(0, len(query), _ROWS):
-            bins, rows = _bins(query[top : top + _ROWS], entries), slice(top, top + _ROWS)
-            sizes = stops[rows] - starts[rows]
-            row = np.repeat(np.arange(len(bins)), sizes)
-            column = np.arange(len(row)) + np.repeat(starts[rows] - np.cumsum(sizes) + sizes, sizes)
+            rows = slice(top, top + _ROWS)
+            bins = _bins(query[rows], entries)
+            # Row and column of the pairs of one identity: each row's span, one after another.
+            row = np.repeat(np.arange(len(bins)), sizes[rows])
+            offsets = starts[rows] - np.cumsum(sizes[rows]) + sizes[rows]
+            column = np.arange(len(row)) + offsets[row]
             found = bins[row, column]
+            # A tracker's next image, by the same camera, is a near duplicate and would flatter.
+            crossing = cameras[column] != query_cameras[rows][row]
             everybody += np.bincount(bins.ravel(), minlength=_BINS)
-            person += np.bincount(found, minlength=_BINS)
-            # By one camera, a tracker's next image is a near duplicate, and would flatter the
-            # result.
-            same += np.bincount(found[cameras[column] != query_cameras[top + row]], minlength=_BINS)
-    return np.stack([same, everybody - person])
+            identity += np.bincount(found, minlength=_BINS)
+            same += np.bincount(found[crossing], minlength=_BINS)
+    return np.stack([same, everybody - identity])
 
 
 def _bins(query: np.ndarray, entries: np.ndarray) -> np.ndarray:
@@ -148,20 +146,31 @@ def _bins(query: np.ndarray, entries: np.ndarray) -> np.ndarray:
 def _rate(same: np.ndarray, different: np.ndarray) -> Verification:
     """Rates at every edge, and what follows from them."""
     edges = np.arange(len(same) + 1) / (len(same) / _FARTHEST)
-    accepted, mistaken = (np.append(0, np.cumsum(counts)) for counts in (same, different))
-    false_positives, false_negatives = (
-        mistaken / mistaken[-1],
-        (accepted[-1] - accepted) / accepted[-1],
-    )
-    # The last edge that keeps the rate. There is one: nothing is below edge 0.
-    last = {
-        rate: np.searchsorted(false_positives, rate, side="right") - 1 for rate in _RATES.values()
-    }
+    # Pairs of either kind below each edge.
+    accepted = np.append(0, np.cumsum(same))
+    mistaken = np.append(0, np.cumsum(different))
+    same_pairs, different_pairs = int(accepted[-1]), int(mistaken[-1])
+    false_positives = mistaken / different_pairs
+    false_negatives = (same_pairs - accepted) / same_pairs
+    # The last edge that keeps each rate; there is one, as nothing is below edge 0.
+    last = {}
+    for rate in _RATES.values():
+        last[rate] = np.searchsorted(false_positives, rate, side="right") - 1
+    chosen = last[_SUGGESTED]
+    # Equal errors: the middle of the edges where the two rates differ least.
     gaps = np.abs(false_positives - false_negatives)
     least = np.flatnonzero(gaps == gaps.min())
-    chosen, equal = last[_SUGGESTED], least[len(least) // 2]
-    suggested = edges[chosen], false_positives[chosen], false_negatives[chosen]
-    figures = *suggested, (false_positives[equal] + false_negatives[equal]) / 2, edges[equal]
-    rates = {rate: float(accepted[edge] / accepted[-1]) for rate, edge in last.items()}
-    pairs = int(accepted[-1]), int(mistaken[-1])
-    return Verification(*pairs, *map(float, figures), rates, edges, same, different)
+    equal = least[len(least) // 2]
+    return Verification(
+        same_pairs=same_pairs,
+        different_pairs=different_pairs,
+        threshold=float(edges[chosen]),
+        false_positive_rate=float(false_positives[chosen]),
+        false_negative_rate=float(false_negatives[chosen]),
+        eer=float((false_positives[equal] + false_negatives[equal]) / 2),
+        eer_threshold=float(edges[equal]),
+        true_positive_rates={rate: float(accepted[i] / same_pairs) for rate, i in last.items()},
+        edges=edges,
+        same=same,
+        different=different,
+    )

@@ -21,7 +21,7 @@ class Branch(NamedTuple):
 
 
 class Head(NamedTuple):
-    """One 256-number feature: of a whole map (stripe None) or of one of its stripes, from the top."""
+    """A feature of 256 numbers, of a whole map (stripe None) or of one stripe, 0 at the top."""
 
     name: str
     branch: str
@@ -31,6 +31,7 @@ class Head(NamedTuple):
 
 
 BRANCHES = (Branch("p1", 2, 1), Branch("p2", 1, 2), Branch("p3", 1, 3))
+BODIES = ("backbone", *(b.name for b in BRANCHES))  # first parts of variable names, without heads
 # in the order of the embedding, which is PyTorch's; reductions are numbered as in MGN-pytorch
 HEADS = (
     Head("fg_p1", "p1", None, "reduction_0", "fc_id_2048_0"),
@@ -86,16 +87,16 @@ def mgn(
         pool: "avg" or "max" over a map or stripe.
         reduction: "relu" or "prelu" at the end of each head.
         zero_init_residual: blocks start as the identity; what learns from scratch.
-        precision: "float32", "bfloat16" or "float16": of the convolutions; variables, statistics,
-            heads and what comes out are float32.
+        precision: "float32", "bfloat16" or "float16": of the convolutions. Variables, statistics,
+            heads and outputs are float32.
         sync_batch_norm: batch statistics over the images of all replicas.
-        winograd: 3×3 convolutions of many channels by fewer multiplications; see `winograd.convolve`.
+        winograd: 3×3 convolutions by fewer multiplications; see `winograd.convolve`.
     """
     mode = Mode(training, zero_init_residual, sync_batch_norm, winograd)
-    seen = head_inputs(tf.cast(images, DTYPES[precision]), mode)
+    inputs = head_inputs(tf.cast(images, DTYPES[precision]), mode)
     features, logits = [], []
     for h in HEADS:
-        feature = head(seen[h.name], h.reduction, mode, pool, reduction)
+        feature = head(inputs[h.name], h.reduction, mode, pool, reduction)
         features.append(feature)
         if num_classes:
             logits.append(linear(feature, h.classifier, num_classes))
@@ -108,7 +109,7 @@ def inference_network(
     """The network as a checkpoint's options describe it, with running statistics.
 
     Args:
-        images: float32 [N, options.height, options.width, 3], normalised RGB.
+        images: float32 [N, height, width, 3] of the options' size, normalised RGB.
         options: of the checkpoint.
         classifiers: with its logits too, if it has any.
     """
@@ -121,9 +122,10 @@ def head_inputs(images: tf.Tensor, mode: Mode) -> dict[str, tf.Tensor]:
     trunk = backbone(images, mode)
     maps = {b.name: branch(trunk, b, mode) for b in BRANCHES}
     stripes = {b.name: tf.split(maps[b.name], b.stripes, axis=1) for b in BRANCHES if b.stripes > 1}
-    return {
-        h.name: maps[h.branch] if h.stripe is None else stripes[h.branch][h.stripe] for h in HEADS
-    }
+    inputs = {}
+    for h in HEADS:
+        inputs[h.name] = maps[h.branch] if h.stripe is None else stripes[h.branch][h.stripe]
+    return inputs
 
 
 def backbone(x: tf.Tensor, mode: Mode) -> tf.Tensor:
@@ -177,6 +179,3 @@ def head(x: tf.Tensor, name: str, mode: Mode, pool: str, reduction: str) -> tf.T
 
 def _normalised(x: tf.Tensor, name: str, mode: Mode, zero_scale: bool = False) -> tf.Tensor:
     return batch_norm(x, name, mode.training, zero_scale, mode.sync)
-
-
-BODIES = ("backbone", *(branch.name for branch in BRANCHES))

@@ -1,10 +1,10 @@
-"""The four layers of the network, in PyTorch's conventions; the only file that calls `tf.get_variable`.
+"""The network's four layers, in PyTorch's conventions. No other file calls `tf.get_variable`.
 
 Each layer opens a scope of its name, so the tree of calls is the tree of variable names. Layers
-compute in the type of what they are given; variables are float32 always, and so are batch norm's
-statistics.
+compute in the type of their input. Variables and batch norm's statistics are always float32.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 
 import tensorflow.compat.v1 as tf
@@ -14,7 +14,7 @@ from mgn.network.winograd import CHANNELS, convolve
 from mgn.system.session import has_gpu
 
 _EPSILON = 1e-5  # of batch norm, PyTorch's
-_CHANNELS_OF_PRODUCTS = 256  # from here on products are faster
+_CHANNELS_OF_PRODUCTS = 256  # from here on `_conv2d` is faster
 _MOMENTUM = 0.1  # weight of the new batch in the running statistics, PyTorch's
 
 
@@ -36,54 +36,45 @@ def conv2d(
         size: odd kernel size, pixels.
         stride: pixels.
         mode: He initialisation by "fan_in" or "fan_out" (torchvision's ResNet).
-        winograd: 3×3 of stride 1 and many channels by fewer multiplications; see `mgn.winograd`.
+        winograd: 3×3 of stride 1 and many channels by fewer multiplications; see `winograd`.
 
     Returns:
         [N, ceil(H / stride), ceil(W / stride), filters], of x's type.
     """
     with tf.variable_scope(name, use_resource=True):
-        initializer = tf.variance_scaling_initializer(
-            2.0, mode=mode, distribution="untruncated_normal"
-        )
-        weight = tf.get_variable(
-            "weight", [size, size, x.shape[-1], filters], tf.float32, initializer
-        )
+        initializer = tf.variance_scaling_initializer(2.0, mode, "untruncated_normal")
+        shape = [size, size, x.shape[-1], filters]
+        weight = tf.get_variable("weight", shape, tf.float32, initializer)
         if winograd and (size, stride) == (3, 1) and x.shape[-1] >= CHANNELS:
             return convolve(x, tf.convert_to_tensor(weight))
         weight = tf.cast(weight, x.dtype)
         if stride == 1:
-            usual = (
-                x.dtype != tf.bfloat16 or min(weight.shape[2:]) < _CHANNELS_OF_PRODUCTS or has_gpu()
-            )
-            return (
-                tf.nn.conv2d(x, weight, strides=1, padding="SAME") if usual else _conv2d(x, weight)
-            )
+            many = min(weight.shape[2:]) >= _CHANNELS_OF_PRODUCTS
+            if x.dtype == tf.bfloat16 and many and not has_gpu():
+                return _conv2d(x, weight)
+            return tf.nn.conv2d(x, weight, strides=1, padding="SAME")
         # SAME pads a stride of 2 differently from PyTorch, and an explicit padding list has no fast
         # gradient.
-        edge = [size // 2, size // 2]
-        padded = tf.pad(x, [[0, 0], edge, edge, [0, 0]]) if size > 1 else x
-        return tf.nn.conv2d(padded, weight, strides=stride, padding="VALID")
+        return tf.nn.conv2d(_padded(x, size), weight, strides=stride, padding="VALID")
+
+
+def _padded(x: tf.Tensor, size: int) -> tf.Tensor:
+    edge = [size // 2, size // 2]
+    return tf.pad(x, [[0, 0], edge, edge, [0, 0]]) if size > 1 else x
 
 
 @tf.custom_gradient
 def _conv2d(x: tf.Tensor, weight: tf.Tensor) -> tuple[tf.Tensor, Callable]:
-    """The same convolution; the gradient of its kernel is a product of matrices for each place in it.
+    """The same convolution; its kernel's gradient is one product of matrices for each place in it.
 
-    On CPUs the gradient that `tf.nn.conv2d` has takes up to twice the time in bfloat16
-    (doc/benchmarks.md).
+    On CPUs that of `tf.nn.conv2d` takes up to twice the time in bfloat16 (doc/benchmarks.md).
     """
     size, _, channels, filters = weight.shape
 
     def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        to_x = tf.raw_ops.Conv2DBackpropInput(
-            input_sizes=tf.shape(x),
-            filter=weight,
-            out_backprop=upstream,
-            strides=[1] * 4,
-            padding="SAME",
-        )
-        edge = [size // 2, size // 2]
-        padded = tf.pad(x, [[0, 0], edge, edge, [0, 0]]) if size > 1 else x
+        sizes = tf.shape(x)
+        to_x = tf.nn.conv2d_backprop_input(sizes, weight, upstream, [1] * 4, "SAME")
+        padded = _padded(x, size)
         rows = tf.reshape(upstream, [-1, filters])
         places = [(i, j) for i in range(size) for j in range(size)]
         shifted = [tf.slice(padded, [0, i, j, 0], tf.shape(x)) for i, j in places]
@@ -114,33 +105,29 @@ def batch_norm(
         zeros, ones = tf.zeros_initializer(), tf.ones_initializer()
         weight = tf.get_variable("weight", shape, tf.float32, zeros if zero_scale else ones)
         bias = tf.get_variable("bias", shape, tf.float32, zeros)
-        mean, variance = (
-            _running("running_mean", shape, zeros),
-            _running("running_var", shape, ones),
-        )
+        mean = _averaged("running_mean", shape, zeros)
+        variance = _averaged("running_var", shape, ones)
+        fused = functools.partial(tf.nn.fused_batch_norm, x, weight, bias, epsilon=_EPSILON)
         if not training:
-            return tf.nn.fused_batch_norm(
-                x, weight, bias, mean, variance, _EPSILON, is_training=False
-            )[0]
+            return fused(mean=mean, variance=variance, is_training=False)[0]
         if synchronised and replicas.count() > 1:
             y, batch_mean, batch_variance = _synchronised_batch_norm(x, weight, bias)
         else:
-            y, batch_mean, batch_variance = tf.nn.fused_batch_norm(
-                x, weight, bias, epsilon=_EPSILON
-            )
+            y, batch_mean, batch_variance = fused()
         for running, batch in ((mean, batch_mean), (variance, batch_variance)):
             step = running.assign_sub(_MOMENTUM * (running - batch), read_value=False)
             tf.add_to_collection(tf.GraphKeys.UPDATE_OPS, step)
         return y
 
 
-def _running(name: str, shape: Sequence[int], initializer: Callable) -> tf.Variable:
-    """A statistic; replicas keep their own, and a checkpoint has the mean."""
+def _averaged(name: str, shape: Sequence[int], initializer: Callable) -> tf.Variable:
+    """A variable of which replicas keep their own, and a checkpoint has the mean."""
     return tf.get_variable(
         name,
         shape,
         tf.float32,
         initializer,
+        use_resource=True,
         trainable=False,
         synchronization=tf.VariableSynchronization.ON_READ,
         aggregation=tf.VariableAggregation.MEAN,
@@ -164,8 +151,7 @@ def prelu(x: tf.Tensor, name: str) -> tf.Tensor:
     """Parametric ReLU (arXiv:1502.01852), one slope a channel, starting at 0.25."""
     with tf.variable_scope(name, use_resource=True):
         slope = tf.get_variable("weight", [x.shape[-1]], tf.float32, tf.constant_initializer(0.25))
-        # OpenCV's importer recognises PReLU in this form only (seen with OpenCV 5; four others
-        # fail).
+        # The only form in which OpenCV's importer knows PReLU (OpenCV 5; four others fail).
         return tf.nn.relu(x) + tf.nn.relu(tf.negative(x)) * (-slope)
 
 
@@ -186,14 +172,6 @@ def moving_average(variable: tf.Variable, share: tf.Tensor) -> tf.Operation:
 
     Each replica keeps its own: weights are the same in all of them, and nothing has to be sent.
     """
-    average = tf.get_variable(
-        f"{replicas.name_of(variable)}/average",
-        variable.shape,
-        tf.float32,
-        tf.zeros_initializer(),
-        use_resource=True,
-        trainable=False,
-        synchronization=tf.VariableSynchronization.ON_READ,
-        aggregation=tf.VariableAggregation.MEAN,
-    )
+    name = f"{replicas.name_of(variable)}/average"
+    average = _averaged(name, variable.shape, tf.zeros_initializer())
     return average.assign_sub(share * (average - variable.read_value()), read_value=False)

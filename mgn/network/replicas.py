@@ -23,7 +23,7 @@ def name_of(variable: tf.Variable) -> str:
 
 
 def sums(values: Sequence[tf.Tensor]) -> list[tf.Tensor]:
-    """Sum each value over the replicas, of which no gradient flows through the sum."""
+    """Sum each value over the replicas; no gradient flows through the sum."""
     if count() == 1:
         return list(values)
 
@@ -31,9 +31,8 @@ def sums(values: Sequence[tf.Tensor]) -> list[tf.Tensor]:
         return strategy.extended.batch_reduce_to(_SUM, [(value, value) for value in per_replica])
 
     summed = tf.distribute.get_replica_context().merge_call(reduce, args=(list(values),))
-    return [
-        tf.stop_gradient(value) for value in summed
-    ]  # TensorFlow knows no gradient of a collective sum
+    # TensorFlow knows no gradient of a collective sum.
+    return [tf.stop_gradient(value) for value in summed]
 
 
 def differentiable_sum(value: tf.Tensor) -> tf.Tensor:
@@ -46,21 +45,15 @@ def differentiable_sum(value: tf.Tensor) -> tf.Tensor:
 
 
 @tf.RegisterGradient("MgnSumOverReplicas")
-def _gradient_of_sum(
-    _op: tf.Operation, _own: tf.Tensor, of_total: tf.Tensor
-) -> tuple[tf.Tensor, None]:
-    return sums([of_total])[0], None
+def _gradient_of_sum(_: tf.Operation, _own: tf.Tensor, total: tf.Tensor) -> tuple[tf.Tensor, None]:
+    return sums([total])[0], None
 
 
 def gather(rows: tf.Tensor) -> tf.Tensor:
-    """The rows of all replicas, in their order.
+    """The rows [B, ...] of all replicas, in their order: [sum of all B, ...].
 
-    Args:
-        rows: [B, ...], of float or integer type; B may differ between replicas.
-
-    Returns:
-        [sum of all B, ...]; the gradient reaches the own rows only, so that the gradients of a loss
-        that every replica computes from all rows add up to its gradient.
+    B may differ between replicas. The gradient reaches the own rows only, so that the gradients of
+    a loss that every replica computes from all rows add up to its gradient.
     """
     if count() == 1:
         return rows
@@ -70,10 +63,11 @@ def gather(rows: tf.Tensor) -> tf.Tensor:
     after = tf.reduce_sum(sizes) - before - tf.shape(rows)[0]
     place = tf.concat([[[before, after]], tf.zeros([rows.shape.rank - 1, 2], tf.int32)], axis=0)
     in_place = tf.pad(rows, place)  # zeros where the others' rows are
-    (everybodys,) = sums([in_place])
+    (rows_of_all,) = sums([in_place])
     if not rows.dtype.is_floating:
-        return everybodys
-    return everybodys + (in_place - tf.stop_gradient(in_place))
+        return rows_of_all
+    # Adds zero, through which the gradient flows.
+    return rows_of_all + (in_place - tf.stop_gradient(in_place))
 
 
 def _index() -> int:

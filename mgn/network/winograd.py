@@ -1,4 +1,4 @@
-"""3×3 convolutions by fewer multiplications: Winograd's algorithm (arXiv:1509.09308), with its gradients.
+"""3×3 convolutions by fewer multiplications: Winograd's algorithm (arXiv:1509.09308) and gradients.
 
 Each 4×4 of a result takes 36 multiplications a pair of channels instead of 144, as products of
 matrices. The three transformations around them cost memory traffic, which pays for many channels
@@ -10,9 +10,7 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-CHANNELS = (
-    256  # from here on it is worth it; of 128, batches of 32 gained nothing (doc/benchmarks.md)
-)
+CHANNELS = 256  # from here on it is faster; with 128 it was not, at batch 32 (doc/benchmarks.md)
 _TILE = 4  # rows and columns of a result that are computed at once, from as many and two more
 _EDGE = _TILE + 2
 # Where the polynomials are evaluated, infinity besides. Of 12 choices tried these were among the
@@ -22,14 +20,9 @@ _POINTS = (0.0, 0.75, -0.75, 1.5, -1.5)
 
 @tf.custom_gradient
 def convolve(x: tf.Tensor, kernel: tf.Tensor) -> tuple[tf.Tensor, Callable]:
-    """Convolution of stride 1 and padding SAME.
+    """Convolution of stride 1 and padding SAME: [N, H, W, C] to [N, H, W, K], of x's type.
 
-    Args:
-        x: [N, H, W, C], float32, bfloat16 or float16, H, W and C known.
-        kernel: float32 [3, 3, C, K].
-
-    Returns:
-        [N, H, W, K], of x's type.
+    `x` is float32, bfloat16 or float16, its H, W and C are known. `kernel` is float32 [3, 3, C, K].
     """
 
     def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -42,9 +35,10 @@ def convolve(x: tf.Tensor, kernel: tf.Tensor) -> tuple[tf.Tensor, Callable]:
 
 
 def convolve_transformed(x: tf.Tensor, transformed: tf.Tensor) -> tf.Tensor:
-    """`convolve` with what `transform` made of a kernel, [36, C, K] of x's type; no gradient of its own."""
+    """`convolve` with a kernel that `transform` made, [36, C, K] of x's type; without gradients."""
     _, height, width, _ = x.shape.as_list()
-    filters, (down, across) = transformed.shape[-1], _tiles(x)
+    filters = transformed.shape[-1]
+    down, across = _tiles(x)
     products = tf.matmul(_transformed(x), transformed)
     result = tf.matmul(_constant(_OF_RESULT, x.dtype), tf.reshape(products, [_EDGE**2, -1]))
     result = tf.reshape(result, [_TILE, _TILE, down, across, -1, filters])
@@ -55,9 +49,8 @@ def convolve_transformed(x: tf.Tensor, transformed: tf.Tensor) -> tf.Tensor:
 
 def transform(kernel: np.ndarray) -> np.ndarray:
     """A kernel [3, 3, C, K] for `convolve_transformed`: float64 [36, C, K]."""
-    return (_OF_KERNEL @ kernel.reshape(9, -1).astype(np.float64)).reshape(
-        _EDGE**2, *kernel.shape[2:]
-    )
+    made = _OF_KERNEL @ kernel.reshape(9, -1).astype(np.float64)
+    return made.reshape(_EDGE**2, *kernel.shape[2:])
 
 
 def _transform_in_graph(kernel: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
@@ -71,7 +64,8 @@ def _transformed(x: tf.Tensor) -> tf.Tensor:
 
     Images lie next to channels meanwhile, so that each place of a tile is a row of the map.
     """
-    (_, height, width, channels), (down, across) = x.shape.as_list(), _tiles(x)
+    _, height, width, channels = x.shape.as_list()
+    down, across = _tiles(x)
     edges = [[1, _TILE * down + 1 - height], [1, _TILE * across + 1 - width], [0, 0], [0, 0]]
     padded = tf.pad(tf.transpose(x, [1, 2, 0, 3]), edges)
     rows = tf.reshape(padded, [(_TILE * down + 2) * (_TILE * across + 2), -1])
@@ -80,17 +74,17 @@ def _transformed(x: tf.Tensor) -> tf.Tensor:
 
 
 def _gradient_of_kernel(x: tf.Tensor, upstream: tf.Tensor) -> tf.Tensor:
-    """Each transformation's own gradient, in turn, of [N, H, W, C] and [N, H, W, K]: float32 [3, 3, C, K]."""
-    (_, height, width, filters), (down, across) = upstream.shape.as_list(), _tiles(x)
-    tiles = tf.pad(
-        upstream, [[0, 0], [0, _TILE * down - height], [0, _TILE * across - width], [0, 0]]
-    )
+    """The transformations' gradients, of [N, H, W, C] and [N, H, W, K]: float32 [3, 3, C, K]."""
+    _, height, width, filters = upstream.shape.as_list()
+    down, across = _tiles(x)
+    edges = [[0, 0], [0, _TILE * down - height], [0, _TILE * across - width], [0, 0]]
+    tiles = tf.pad(upstream, edges)
     tiles = tf.reshape(tiles, [-1, down, _TILE, across, _TILE, filters])
     tiles = tf.reshape(tf.transpose(tiles, [2, 4, 1, 3, 0, 5]), [_TILE**2, -1])
     products = tf.matmul(_constant(_OF_RESULT.T, x.dtype), tiles)
-    products = tf.matmul(
-        _transformed(x), tf.reshape(products, [_EDGE**2, -1, filters]), transpose_a=True
-    )
+    maps = _transformed(x)
+    products = tf.reshape(products, [_EDGE**2, -1, filters])
+    products = tf.matmul(maps, products, transpose_a=True)
     products = tf.reshape(tf.cast(products, tf.float32), [_EDGE**2, -1])
     return tf.reshape(tf.matmul(_constant(_OF_KERNEL.T, tf.float32), products), [3, 3, -1, filters])
 
@@ -106,22 +100,22 @@ def _tiles(x: tf.Tensor) -> tuple[int, int]:
 
 def _places(down: int, across: int) -> np.ndarray:
     """Rows of a padded map that the tiles are made of: int32, place by place."""
-    inside, rows, columns = np.arange(_EDGE), _TILE * np.arange(down), _TILE * np.arange(across)
+    inside = np.arange(_EDGE)
+    rows = _TILE * np.arange(down)
+    columns = _TILE * np.arange(across)
     row = inside[:, None, None, None] + rows[:, None]
     column = inside[:, None, None] + columns
     return (row * (_TILE * across + 2) + column).astype(np.int32).ravel()
 
 
 def _transformations() -> list[np.ndarray]:
-    """Matrices for a tile of products [16, 36], a kernel [36, 9] and a tile of a map [36, 36], float64.
+    """Matrices for tiles of products [16, 36], kernels [36, 9] and tiles of maps [36, 36], float64.
 
     Toom and Cook's construction: a row for each point, and one for infinity.
     """
-    of_result, of_kernel, of_map = (
-        np.zeros((_TILE, _EDGE)),
-        np.zeros((_EDGE, 3)),
-        np.zeros((_EDGE, _EDGE)),
-    )
+    of_result = np.zeros((_TILE, _EDGE))
+    of_kernel = np.zeros((_EDGE, 3))
+    of_map = np.zeros((_EDGE, _EDGE))
     for i, point in enumerate(_POINTS):
         others = np.array([other for other in _POINTS if other != point])
         of_result[:, i] = point ** np.arange(_TILE)

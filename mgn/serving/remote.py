@@ -15,11 +15,11 @@ from tensorflow_serving.apis import get_model_metadata_pb2, predict_pb2, predict
 from mgn.config.options import EMBEDDING_SIZE
 from mgn.data.images import mirror, normalise, resize
 from mgn.data.reading import ImageReader
-from mgn.inference.exported import SERVING_SIGNATURE
+from mgn.inference.graph import INPUT_IMAGE, REID_EMBEDDING, SERVING_SIGNATURE
 from mgn.system.errors import CheckError, InputError
 from mgn.system.session import new_session
 
-_INPUT, _OUTPUT = "input_image", "reid_embedding"
+_INPUT, _OUTPUT = INPUT_IMAGE, REID_EMBEDDING
 _BAD_REQUEST = grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND
 _BAD_STATUS = 400, 404  # the same in HTTP
 _FRAME = re.compile(

@@ -7,10 +7,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import tensorflow.compat.v1 as tf
 
-from mgn.config import TrainConfig
 from mgn.config.settings import RunSettings
 from mgn.data.reading import check_readable, read_all
 from mgn.data.records import Split
@@ -77,7 +75,7 @@ class Trainer:
         resume_command = start.command_to_go_on(self._train_dir)
         self._workers = Workers(self._placement.addresses, worker, resume_command)
         self._health = Health(config, self._train_dir, worker, self._paths)
-        cached = _cached_images(config, self._paths)
+        cached = read_all(config, self._paths) if config.cache else None
         steps = range(step, self.total_steps)
         with self._workers.waiting():
             self._stepper = Stepper(config, self._paths, labels, steps, self._placement, cached)
@@ -244,15 +242,4 @@ def _closed_on_failure() -> Iterator[contextlib.ExitStack]:
         yield opened
     except BaseException:
         opened.close()
-        raise
-
-
-def _cached_images(config: TrainConfig, paths: list[str]) -> np.ndarray | None:
-    """With `--cache` all images, uint8 [N, height, width, 3]."""
-    if not config.cache:
-        return None
-    try:
-        return read_all(config, paths)
-    except tf.errors.OpError:
-        check_readable(paths)  # TensorFlow does not say which file
         raise

@@ -111,7 +111,7 @@ def forms(folder, flags):
         given["jpeg"] = np.array([encoded(image) for image in shown], object)
 
         def run(side, array):
-            return side._session.run(side.result, {side.input: array})
+            return side.session.run(side.result, {side.input: array})
 
         def twice(prepared=prepared):
             return run(plain, prepared), run(plain, prepared[:, :, ::-1])
@@ -167,7 +167,7 @@ def folder_of_files(folder, flags):
 
     def bare():
         for batch in batches:
-            embed._session.run(embed.result, {embed.input: batch})
+            embed.session.run(embed.result, {embed.input: batch})
 
     with closing(ImageReader()) as read:
         sides = {"bare graph": bare, "folder": lambda: embed_split(embed, split, read, "gallery")}

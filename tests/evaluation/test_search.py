@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from conftest import refused, run
 
+from mgn import search
 from mgn.data.reading import ImageReader
 from mgn.data.records import image_files
-from mgn.evaluation import search
 from mgn.inference import load_embedder
 from mgn.inference.graph import PRE_POST
 

@@ -1,8 +1,9 @@
-"""Folding against its definition, channel by channel; smaller types; the same bytes from a fresh process."""
+"""Folding against its definition, by channel; smaller types; the same bytes each time."""
 
 import subprocess
 import sys
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,6 @@ from mgn.inference import exported, load_embedder
 from mgn.inference.graph import PLAIN, PRE_POST
 from mgn.network.architecture import DTYPES
 from mgn.system.errors import CheckError
-from mgn.weights import checkpoints
 
 
 def constants(graph_def):
@@ -27,7 +27,8 @@ def constants(graph_def):
 
 @pytest.fixture(scope="module")
 def folded(small_checkpoint):
-    return folding.frozen_network(checkpoints.find(small_checkpoint), "float32")
+    with closing(load_embedder(small_checkpoint)) as source:
+        return folding.frozen_network(source.session, "float32")
 
 
 def test_kernels_and_biases_are_what_the_definition_says(folded, small_arrays):
@@ -151,7 +152,8 @@ SAME_BYTES = """
 import sys
 from mgn.export import freezing
 from mgn.weights import checkpoints
-made = freezing.freeze(checkpoints.find(sys.argv[1]), sys.argv[2], "jpeg", "bfloat16", winograd=True)
+checkpoint = checkpoints.find(sys.argv[1])
+made = freezing.freeze(checkpoint, sys.argv[2], "jpeg", "bfloat16", winograd=True)
 open(sys.argv[3], "wb").write(made.SerializeToString(deterministic=True))
 """
 
@@ -162,7 +164,7 @@ def test_the_same_bytes_from_two_fresh_processes(small_checkpoint, tmp_path):
         command = [sys.executable, "-c", SAME_BYTES, small_checkpoint, PRE_POST, tmp_path / name]
         subprocess.run(command, cwd=root, check=True)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
-    with load_embedder(small_checkpoint)._session as session:
+    with load_embedder(small_checkpoint).session as session:
         assert (
             len(session.graph.get_operations()) > 1000
         )  # the source is another graph than what is compared

@@ -1,6 +1,7 @@
-"""Exports opened by strangers: a new process without this package, OpenCV, the SavedModel loader."""
+"""Exports opened by others: a process without this package, OpenCV, the SavedModel loader."""
 
 import contextlib
+import functools
 import hashlib
 import re
 import shutil
@@ -230,6 +231,22 @@ def test_a_file_that_differs_is_not_put_in_place(tmp_path, small_checkpoint, mon
     with pytest.raises(CheckError, match="differs by"):
         freezing.export_pb(small_checkpoint, tmp_path / "x.pb", PRE_POST)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_export_finds_and_restores_its_checkpoint_once(tmp_path, small_checkpoint, monkeypatch):
+    calls = []
+    for name in ("find", "restore"):
+        honest = getattr(checkpoints, name)
+        recorded = functools.partial(call_and_record, calls, name, honest)
+        monkeypatch.setattr(checkpoints, name, recorded)
+    found = freezing.export_pb(small_checkpoint, tmp_path / "x.pb", PLAIN)
+    assert calls == ["find", "restore"]
+    assert found.difference <= 1e-5
+
+
+def call_and_record(calls, name, function, *arguments, **options):
+    calls.append(name)
+    return function(*arguments, **options)
 
 
 def test_wrong_input(tmp_path, small_checkpoint, small_graphs):

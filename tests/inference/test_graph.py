@@ -1,4 +1,4 @@
-"""Encoded images in a graph: against the package's own reader, Pillow, and files meant to break it."""
+"""Encoded images in a graph: against the package's reader, Pillow, and files meant to break it."""
 
 import io
 import json
@@ -18,10 +18,11 @@ from mutated import mutate, png
 
 import evaluate
 import export_pb_with_pre_post
+from mgn.config import NetworkOptions
 from mgn.config.options import EXPORT_MAX_PIXELS
 from mgn.data import images, reading
 from mgn.export import description, freezing
-from mgn.inference import embedder, exported, load_embedder
+from mgn.inference import exported, load_embedder
 from mgn.inference import graph as graph_module
 from mgn.inference.embedder import open_exported
 from mgn.inference.graph import PRE_POST, build
@@ -57,7 +58,7 @@ import sys
 from pathlib import Path
 import numpy as np
 import tensorflow.compat.v1 as tf
-from mgn.encoded import decode_and_resize
+from mgn.inference.graph import decode_and_resize
 
 def peak():
     (line,) = [line for line in open("/proc/self/status") if line.startswith("VmHWM")]
@@ -202,7 +203,7 @@ def without_pixels(jpeg):
 def test_a_jpeg_without_pixels_is_refused_with_its_place(decoder, kind):
     with pytest.raises(tf.errors.InvalidArgumentError) as refusal:
         decoder(FILES["png"], without_pixels(FILES[kind]))
-    assert "[image] [1] [has no pixels]" in refusal.value.message
+    assert "[picture] [1] [has no pixels]" in refusal.value.message
 
 
 def test_a_jpeg_may_have_filling_and_bytes_between_its_segments(decoder):
@@ -214,7 +215,7 @@ def test_a_jpeg_may_have_filling_and_bytes_between_its_segments(decoder):
 
 
 def test_a_jpeg_cannot_hide_its_size_behind_a_marker_without_length(decoder):
-    """libjpeg reads on after TEM; who skips a segment there meets the frame header of another image."""
+    """libjpeg reads on after TEM. Skipping a segment there finds another image's frame header."""
     small = saved(np.zeros((8, 8), np.uint8), "JPEG")
     frame = small[small.index(b"\xff\xc0") :][:19]
     fake = b"\xff\xfe" + (len(frame) + 4 + 2).to_bytes(2, "big") + bytes(4) + frame  # a comment
@@ -228,7 +229,7 @@ def test_a_jpeg_cannot_hide_its_size_behind_a_marker_without_length(decoder):
 def test_what_a_header_shows_is_refused_with_its_place(decoder, problem):
     with pytest.raises(tf.errors.InvalidArgumentError) as refusal:
         decoder(FILES["jpeg"], FILES["png"], WRONG_HEADERS[problem], FILES["png"])
-    assert f"[image] [2] [{problem}]" in refusal.value.message
+    assert f"[picture] [2] [{problem}]" in refusal.value.message
 
 
 def test_a_png_bomb_is_refused_before_it_fills_the_memory(tmp_path):
@@ -289,7 +290,7 @@ def test_damaged_jpegs_give_an_error_or_a_vector(embed_files):
 
 
 def test_an_empty_batch_and_a_wrong_rank(embed_files, pb):
-    with pytest.raises(tf.errors.InvalidArgumentError, match="no images, or none with pixels"):
+    with pytest.raises(tf.errors.InvalidArgumentError, match="no pictures, or none with pixels"):
         embed_files()
     with exported.session_of(exported.read_graph_def(pb), pb, rewrite=False) as session:
         for files in (FILES["png"], [[FILES["png"]]]):
@@ -299,8 +300,8 @@ def test_an_empty_batch_and_a_wrong_rank(embed_files, pb):
 
 @pytest.mark.parametrize("input_type", ["float32", "uint8"])
 def test_hostile_pixels(input_type):
-    """A graph whose network is a mean: what happens before and after it is the same for every network."""
-    options = embedder.NetworkOptions(10, height=96, width=32)
+    """A graph whose network is a mean: what comes before and after is the same for all networks."""
+    options = NetworkOptions(10, height=96, width=32)
 
     def network(images):
         return tf.tile(tf.nn.relu(tf.reduce_mean(images, axis=[1, 2])), [1, 4])
@@ -314,7 +315,7 @@ def test_hostile_pixels(input_type):
         assert session.run(result, {given: batch[:, :1, :1]}).shape == (3, 12)
         for empty in (batch[:0], batch[:, :0], batch[:, :, :0]):
             with pytest.raises(
-                tf.errors.InvalidArgumentError, match="no images, or none with pixels"
+                tf.errors.InvalidArgumentError, match="no pictures, or none with pixels"
             ):
                 session.run(result, {given: empty})
         with pytest.raises(ValueError, match="Cannot feed value of shape"):

@@ -1,4 +1,5 @@
-"""Oracles: plain loops over the pairs in float64, exact figures from sorted distances, a circle by hand."""
+"""Oracles: plain loops over the pairs in float64, exact figures from sorted distances, a circle by
+hand."""
 
 import json
 
@@ -39,7 +40,8 @@ def unit(rows):
 
 
 def random_case(seed, queries=17, entries=45, noise=0.6):
-    """Identities of three cameras, some missing or seen by one camera only; junk on both sides, distractors."""
+    """Identities of three cameras, some missing or seen by one camera only; junk on both sides,
+    distractors."""
     rng = np.random.default_rng(seed)
     query_ids, gallery_ids = rng.integers(1, 9, queries), rng.integers(-1, 8, entries)
     query_ids[:2], gallery_ids[:4] = (-1, 3), (-1, 0, 3, 5)  # each kind for certain
@@ -55,7 +57,8 @@ def random_case(seed, queries=17, entries=45, noise=0.6):
 
 
 def clear_case(seed, bins):
-    """A random case without a distance so near an edge that float32 may put it into the next bin."""
+    """A random case without a distance so near an edge that float32 may put it into the next
+    bin."""
     for attempt in range(100):
         case = random_case(1000 * attempt + seed)
         same, different = plain_distances(*case)

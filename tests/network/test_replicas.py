@@ -1,4 +1,4 @@
-"""Two replicas on one CPU against one with the same batch: sums, rows, batch norm, updates, averages."""
+"""Two replicas on one CPU against one with the same batch: sums, rows, batch norm, averages."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ CONFIG = TrainConfig(optimizer="sgd", learning_rate=0.1, average_decay=0.5)
 
 
 def run_on(count, values, make, steps=1):
-    """Run what `make` builds of a replica's rows of `values`; returns results of each, and variables."""
+    """Run what `make` builds of each replica's rows of `values`: results of each, and variables."""
     sizes = [sum(PARTS)] if count == 1 else PARTS
     ends = np.cumsum(sizes)
     placement = place(count)
@@ -63,7 +63,7 @@ def test_sums_and_rows_of_all():
 
 
 def small_network(x, y):
-    """Convolution, synchronised batch norm, two features and a classifier, the losses, an update."""
+    """Convolution, synchronised batch norm, two features and a classifier, losses, an update."""
     step = tf.train.get_or_create_global_step()
     kept = conv2d(x, "backbone/conv1", 6, 3)
     kept = tf.nn.relu(batch_norm(kept, "backbone/bn1", True, synchronised=True))
@@ -80,7 +80,7 @@ def small_network(x, y):
 
 
 def test_two_replicas_train_as_one_with_the_whole_batch():
-    """Losses, triplets and statistics over all rows; updates and averages the same in both replicas."""
+    """Losses, triplets and statistics over all rows; the same updates and averages in both."""
     rng = np.random.default_rng(1)
     values = rng.normal(size=(8, 5, 4, 3)).astype(np.float32), np.array([0, 0, 1, 1, 2, 2, 0, 1])
     alone, weights_alone = run_on(1, values, small_network, steps=5)

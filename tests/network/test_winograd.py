@@ -107,7 +107,7 @@ def expected(small_checkpoint):
     """Three images ready for the network, and the checkpoint's embeddings."""
     images = np.random.default_rng(0).standard_normal((3, 96, 32, 3)).astype(np.float32)
     with closing(load_embedder(small_checkpoint)) as source:
-        return images, source._session.run("person_embedding:0", {"image_tensor:0": images})
+        return images, source.session.run("person_embedding:0", {"image_tensor:0": images})
 
 
 def embed(graph_def, images):

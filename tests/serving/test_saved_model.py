@@ -1,4 +1,4 @@
-"""SavedModels where a model server stands: TensorFlow's C API, its command-line tool, its warm-up file."""
+"""SavedModels in place of a model server: TensorFlow's C API, command-line tool, warm-up file."""
 
 import json
 import re
@@ -121,7 +121,7 @@ def test_hostile_requests_end_in_an_error_not_in_a_crash(in_c, served, source):
 
 
 def test_saved_model_cli(served, source, tmp_path):
-    """TensorFlow's own tool shows it and runs it; it rewrites the graph first, so once is enough."""
+    """TensorFlow's own tool shows and runs it. It rewrites the graph first, so once is enough."""
     cli = [sys.executable, "-m", "tensorflow.python.tools.saved_model_cli"]
     named = ["--dir", served, "--tag_set", "serve", "--signature_def", "reid_mgn_serving"]
     shown = subprocess.run(
