@@ -111,7 +111,7 @@ def nearest(
 def _preselect(
     queries: np.ndarray, block: np.ndarray, limits: np.ndarray, count: int
 ) -> list[np.ndarray]:
-    """Indices into `block` of all that may be a query's `count` nearest, within `limits` [Q]."""
+    """Indices into `block` of all that may be a query's nearest, within squared `limits` [Q]."""
     # Less rounding, so fewer to measure, where all are nearly alike: those of a failed network.
     queries = queries - block[0]
     block = block - block[0]

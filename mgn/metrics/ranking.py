@@ -97,7 +97,7 @@ def _rows(query: np.ndarray, gallery: np.ndarray) -> Iterator[_Row]:
     move = mover(query, gallery)
     moved_query = move(query)
     lengths = np.concatenate([squares(move(gallery[i : i + ROWS])) for i in starts])
-    # Rounding errors of a sum of D products grow with the root of D; three times those seen.
+    # Rounding errors of a sum of D products grow with the root of D; this is three times the seen.
     error = max(4.0, 0.125 * np.sqrt(query.shape[1])) * np.finfo(np.float32).eps
     longest = np.sqrt(lengths.max().item())
     reaches = (longest + 2.0 * np.sqrt(squares(moved_query))).astype(np.float64)
@@ -141,7 +141,7 @@ def _score(rows: Iterable[_Row], checked: list[np.ndarray], max_rank: int) -> Re
         row.distances[own[~matches]] = np.inf
         row.distances[junk] = np.inf
         ranks.append(_ranks(row, own[matches]))
-    # Scores of the queries that have a match; the others keep NaN and -1.
+    # A row of scores a query, as `_query_scores` has it; without a match, NaN and -1.
     valid = [query for query, found in enumerate(ranks) if len(found)]
     if not valid:
         problem = "every query person is seen by one camera only, or is missing from the gallery"

@@ -22,7 +22,7 @@ class Verification:
 
     Thresholds are edges of the histograms, and a rate is the count of the bins below: distance d is
     in bin `int(d / width)`, and the last bin holds 2 as well. So each figure is exact up to a bin's
-    width, 1e-4. Below 0.005, between copies of an image, float32 blurs distances by about ten bins.
+    width, 1e-4. Below 0.005, between copies of an image, float32 blurs it by up to about ten bins.
     """
 
     same_pairs: int  # of one identity, by two cameras
@@ -32,9 +32,7 @@ class Verification:
     false_negative_rate: float  # at `threshold`: share of same pairs not below it
     eer: float  # equal error rate: mean of the two where they differ least
     eer_threshold: float  # there, in the middle where a range of thresholds does equally well
-    true_positive_rates: dict[
-        float, float
-    ]  # at the largest threshold with that false positive rate
+    true_positive_rates: dict[float, float]  # by the false positive rate that a threshold keeps
     edges: np.ndarray  # float64 [bins + 1], distances from 0 to 2
     same: np.ndarray  # int64 [bins], same pairs in each bin
     different: np.ndarray  # int64 [bins], likewise

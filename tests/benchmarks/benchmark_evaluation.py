@@ -24,7 +24,6 @@ ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from mgn import metrics
-from mgn.metrics import ranking
 
 QUERIES, PEOPLE, SIZE = 3368, 750, 2048
 MARKET, GALLERIES = 15_913, (15_913, 65_913, 256_000, 515_913)
@@ -115,7 +114,7 @@ def mutual(ranked, i, k):
 
 def our_rerank(query, gallery):
     """What `evaluate.py --rerank` runs."""
-    return ranking.rerank(query, gallery)
+    return metrics.rerank(query, gallery)
 
 
 SIDES = {f.__name__: f for f in (plain_evaluate, our_evaluate, plain_rerank, our_rerank)}

@@ -1,5 +1,4 @@
-"""Oracles: plain loops over the pairs in float64, exact figures from sorted distances, a circle by
-hand."""
+"""Oracles: plain loops in float64, exact figures from sorted distances, a circle by hand."""
 
 import json
 
@@ -23,9 +22,8 @@ def plain_distances(query, gallery, query_ids, gallery_ids, query_cameras, galle
     same, different = [], []
     for q in range(len(query)):
         for g in range(len(gallery)):
-            distance = np.sqrt(
-                sum((float(a) - float(b)) ** 2 for a, b in zip(query[q], gallery[g], strict=True))
-            )
+            pairs = zip(query[q], gallery[g], strict=True)
+            distance = np.sqrt(sum((float(a) - float(b)) ** 2 for a, b in pairs))
             if query_ids[q] == -1 or gallery_ids[g] == -1:
                 continue
             if query_ids[q] != gallery_ids[g]:
@@ -40,25 +38,24 @@ def unit(rows):
 
 
 def random_case(seed, queries=17, entries=45, noise=0.6):
-    """Identities of three cameras, some missing or seen by one camera only; junk on both sides,
-    distractors."""
+    """Three cameras; identities missing or of one camera only, junk on both sides, distractors."""
     rng = np.random.default_rng(seed)
-    query_ids, gallery_ids = rng.integers(1, 9, queries), rng.integers(-1, 8, entries)
-    query_ids[:2], gallery_ids[:4] = (-1, 3), (-1, 0, 3, 5)  # each kind for certain
-    query_cameras, gallery_cameras = rng.integers(1, 4, queries), rng.integers(1, 4, entries)
+    query_ids = rng.integers(1, 9, queries)
+    gallery_ids = rng.integers(-1, 8, entries)
+    query_ids[:2] = -1, 3  # each kind for certain
+    gallery_ids[:4] = -1, 0, 3, 5
+    query_cameras = rng.integers(1, 4, queries)
+    gallery_cameras = rng.integers(1, 4, entries)
     query_cameras[1], gallery_cameras[2] = 1, 2
     query_cameras[query_ids == 6] = gallery_cameras[gallery_ids == 6] = 3
     identities = rng.standard_normal((10, 6))
-    query, gallery = (
-        unit(identities[ids] + noise * rng.standard_normal((len(ids), 6)))
-        for ids in (query_ids, gallery_ids)
-    )
+    query = unit(identities[query_ids] + noise * rng.standard_normal((queries, 6)))
+    gallery = unit(identities[gallery_ids] + noise * rng.standard_normal((entries, 6)))
     return query, gallery, query_ids, gallery_ids, query_cameras, gallery_cameras
 
 
 def clear_case(seed, bins):
-    """A random case without a distance so near an edge that float32 may put it into the next
-    bin."""
+    """A random case without a distance so near an edge that float32 may move it to the next bin."""
     for attempt in range(100):
         case = random_case(1000 * attempt + seed)
         same, different = plain_distances(*case)
@@ -97,9 +94,8 @@ def test_counts_and_rates_equal_plain_loops(seed, monkeypatch):
 def test_fine_bins_hold_what_plain_loops_find(seed):
     case = random_case(seed)
     result = verification.verify(*case)
-    for counts, distances in zip(
-        (result.same, result.different), plain_distances(*case), strict=True
-    ):
+    histograms = result.same, result.different
+    for counts, distances in zip(histograms, plain_distances(*case), strict=True):
         below = np.append(0, np.cumsum(counts))
         assert (np.searchsorted(distances, result.edges - ROUNDING) <= below).all()
         assert (below[:-1] <= np.searchsorted(distances, result.edges[:-1] + ROUNDING)).all()
@@ -140,9 +136,8 @@ def test_the_roc_holds_the_rates_of_the_thresholds(tmp_path):
 def test_lists_and_wider_types_will_do():
     query, gallery, *labels = random_case(1)
     expected = verification.verify(query, gallery, *labels)
-    got = verification.verify(
-        np.float64(query), gallery.tolist(), *(array.tolist() for array in labels)
-    )
+    lists = [array.tolist() for array in labels]
+    got = verification.verify(np.float64(query), gallery.tolist(), *lists)
     np.testing.assert_array_equal(got.same, expected.same)
     np.testing.assert_array_equal(got.different, expected.different)
 
@@ -200,20 +195,18 @@ def test_a_circle_by_hand():
     assert json.loads(json.dumps(result.summary())) == expected
 
 
-def test_identities_who_are_well_apart():
+def test_identities_that_are_well_apart():
     # Same at 0.6180, different from 1.4142 on: no mistake is made anywhere between.
     case = circle(0, 0), circle(36, 90, 120), [1, 1], [1, 2, 2], [1, 1], [2, 2, 2]
     result = verification.verify(*case)
-    assert (result.eer, result.eer_threshold) == (
-        0.0,
-        pytest.approx((0.6180 + 1.4142) / 2, abs=WIDTH),
-    )
+    assert result.eer == 0.0
+    assert result.eer_threshold == pytest.approx((0.6180 + 1.4142) / 2, abs=WIDTH)
     assert result.true_positive_rates == {1e-2: 1.0, 1e-3: 1.0, 1e-4: 1.0}
     assert result.threshold == 1.4142  # the largest that lets nobody in
     assert result.false_positive_rate == result.false_negative_rate == 0.0
 
 
-def test_identities_who_all_look_alike():
+def test_identities_that_all_look_alike():
     result = verification.verify(circle(0, 0), circle(0, 0), [1, 2], [1, 2], [1, 1], [2, 2])
     assert result.threshold == result.false_positive_rate == 0.0
     assert result.false_negative_rate == 1.0
@@ -276,28 +269,19 @@ def test_rates_are_those_of_sorted_distances_up_to_a_bin(seed):
 # 4. Errors
 
 GOOD = (circle(0, 90), circle(10, 100, 200), [1, 2], [1, 2, 3], [1, 1], [2, 2, 2])
+NEARLY = circle(10, 100, 200) * [[1], [1], [1.002]]
+NOT_UNIT = "features: the embedding must be normalised"
+NO_SAME = "no person is in query and gallery by different cameras: no same pairs"
 
 
 @pytest.mark.parametrize(
     "position, value, message",
     [
-        (
-            0,
-            3 * circle(0, 90),
-            "query features: the embedding must be normalised; 2 rows not of length 1",
-        ),
-        (
-            1,
-            circle(10, 100, 200) * [[1], [1], [1.002]],
-            "gallery features: the embedding must be normalised",
-        ),
-        (
-            1,
-            [[1, 0], [0, 0], [1, 0]],
-            "gallery features: the embedding must be normalised; 1 rows not of length",
-        ),
-        (0, [[1, 0], [np.nan, 0]], "query features: the embedding must be normalised"),
-        (0, [[1, 0], [np.inf, 0]], "query features: the embedding must be normalised"),
+        (0, 3 * circle(0, 90), f"query {NOT_UNIT}; 2 rows not of length 1"),
+        (1, NEARLY, f"gallery {NOT_UNIT}"),
+        (1, [[1, 0], [0, 0], [1, 0]], f"gallery {NOT_UNIT}; 1 rows not of length"),
+        (0, [[1, 0], [np.nan, 0]], f"query {NOT_UNIT}"),
+        (0, [[1, 0], [np.inf, 0]], f"query {NOT_UNIT}"),
         (0, np.zeros((0, 2)), "query features: shape (0, 2)"),
         (1, np.zeros(2), "gallery features: shape (2,)"),
         (1, np.eye(3), "query features have 2 columns, gallery features 3"),
@@ -305,10 +289,10 @@ GOOD = (circle(0, 90), circle(10, 100, 200), [1, 2], [1, 2, 3], [1, 1], [2, 2, 2
         (3, [[1, 2, 3]], "gallery ids: shape (1, 3), but there are 3 gallery rows"),
         (4, [1, 1, 1], "query cameras: shape (3,), but there are 2 query rows"),
         (5, [2, 2], "gallery cameras: shape (2,), but there are 3 gallery rows"),
-        (5, [1, 1, 1], "no person is in query and gallery by different cameras: no same pairs"),
-        (3, [-1, 0, 9], "no person is in query and gallery by different cameras: no same pairs"),
-        (3, [-1, -1, -1], "no person is in query and gallery by different cameras: no same pairs"),
-        (2, [-1, -1], "no person is in query and gallery by different cameras: no same pairs"),
+        (5, [1, 1, 1], NO_SAME),
+        (3, [-1, 0, 9], NO_SAME),
+        (3, [-1, -1, -1], NO_SAME),
+        (2, [-1, -1], NO_SAME),
     ],
 )
 def test_bad_input_is_one_clear_line(position, value, message):
@@ -328,20 +312,18 @@ def test_one_person_only_is_nothing_to_verify():
 
 
 def test_distances_are_drawn_green_and_red(tmp_path):
-    edges, (same, different) = np.linspace(0, 2, 20_001), np.zeros((2, 20_000), np.int64)
-    same[4000:6000], different[14_000:15_037] = 3, 5000  # 99 bars of 111 bins, and one of 48
+    edges = np.linspace(0, 2, 20_001)
+    same, different = np.zeros((2, 20_000), np.int64)
+    same[4000:6000] = 3
+    different[14_000:15_037] = 5000  # 99 bars of 111 bins, and one of 48
     plots.draw_distances(edges, same, different, 1.0, tmp_path / "distances.png")
     image = cv2.imread(str(tmp_path / "distances.png")).astype(int)[150:]  # below the legend
     assert image.shape == (330, 720, 3)
     blue, green, red = np.moveaxis(image, 2, 0)
-    greens, reds, blacks = (
-        np.flatnonzero(mask.sum(axis=0) > 3)
-        for mask in (
-            green > red + 60,
-            red > np.maximum(green, blue) + 60,
-            (image[:250] < 30).all(axis=2),
-        )
-    )
+    black = (image[:250] < 30).all(axis=2)
+    greens = np.flatnonzero((green > red + 60).sum(axis=0) > 3)
+    reds = np.flatnonzero((red > np.maximum(green, blue) + 60).sum(axis=0) > 3)
+    blacks = np.flatnonzero(black.sum(axis=0) > 3)
     assert greens.max() < reds.min()  # same identities are nearer
     line = [x for x in blacks if greens.max() < x < reds.min()]
     assert line, "the threshold is between them"
