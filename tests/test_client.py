@@ -87,7 +87,7 @@ def test_embeds_as_the_frozen_graph_does(models, files, protocol, kind, tmp_path
         capsys.readouterr()
         assert run(client, "--server", address, *flags, files[1]) == 0
     told = json.loads(capsys.readouterr().out)
-    assert told["image"] == str(files[1])
+    assert told["picture"] == str(files[1])
     assert relative(told["embedding"], stored["features"][1]) <= 1e-5
 
 
