@@ -13,9 +13,14 @@ import time
 from pathlib import Path
 
 import torch
-from seeded import seeded_state_dict
 
 ROOT = Path(__file__).parents[2]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+
+from seeded import seeded_state_dict
+
+from mgn.data.demo import make
+
 SCRIPT = ROOT / "convert_pytorch_weights.py"
 KEYS = Path(__file__).parents[1] / "reference" / "keys_seathiefwang.txt"
 
@@ -40,23 +45,14 @@ def main():
         arrays = seeded_state_dict(KEYS)
         torch.save({key: torch.from_numpy(value) for key, value in arrays.items()}, given)
         print(f"{given.stat().st_size / 1e6:.0f} MB, 751 classes")
+        images = make(Path(folder) / "demo_set") / "query"
+        there = ("--pt_model_path", given, "--checkpoint", made, "--overwrite")
         ways = {
-            "to TensorFlow": ("--pt_model_path", given, "--checkpoint", made, "--overwrite"),
-            "the same with --verify": (
-                "--pt_model_path",
-                given,
-                "--checkpoint",
-                made,
-                "--overwrite",
-                "--verify",
-            ),
+            "to TensorFlow": there,
+            "the same with --verify": (*there, "--verify", images),
             "back to PyTorch": (
-                "--to_pytorch",
-                "--pt_model_path",
-                back,
-                "--checkpoint",
-                made,
-                "--overwrite",
+                *("--to_pytorch", "--pt_model_path", back),
+                *("--checkpoint", made, "--overwrite"),
             ),
         }
         found = {name: [] for name in ways}
