@@ -41,18 +41,19 @@ class Checkpoint(NamedTuple):
 
 def describe(options: NetworkOptions, kind: str = "mgn") -> dict:
     """What every artefact says of itself, as JSON values."""
-    order = [head.name for head in HEADS]
-    preprocessing = {"steps": PREPROCESSING, "mean": MEAN, "std": STD}
-    said = {"embedding_order": order, "preprocessing": preprocessing}
-    return {"kind": kind} | dataclasses.asdict(options) | said
+    return {
+        "kind": kind,
+        **dataclasses.asdict(options),
+        "embedding_order": [head.name for head in HEADS],
+        "preprocessing": {"steps": PREPROCESSING, "mean": MEAN, "std": STD},
+    }
 
 
 def options_from(description: Mapping, where: object) -> NetworkOptions:
     """The options in what `describe` made; `where` names the file in the error."""
+    names = [field.name for field in dataclasses.fields(NetworkOptions)]
     try:
-        options = NetworkOptions(
-            **{f.name: description[f.name] for f in dataclasses.fields(NetworkOptions)}
-        )
+        options = NetworkOptions(**{name: description[name] for name in names})
         check_network_options(options.height, options.width, options.pool, options.reduction)
     except KeyError as error:
         raise InputError(f"{where}: lacks {error}; it was not written by this toolkit") from None
@@ -65,10 +66,9 @@ def find(path: Path, **given: object) -> Checkpoint:
     """Find a checkpoint.
 
     Args:
-        path: a train_dir (its newest complete checkpoint), a prefix, or one of a checkpoint's
-            files.
-        given: `pool`, `height`, `width`: what the user said on the command line. Pool is needed
-            where there is no `.json`; where there is one, all must agree with it.
+        path: a train_dir (its newest complete checkpoint), a prefix, or a checkpoint's file.
+        given: `pool`, `height`, `width` from the command line. Without a `.json`, pool is needed;
+            with one, all must agree with it.
 
     Raises:
         InputError: nothing complete there, not a checkpoint of this network, or a contradiction.
@@ -82,25 +82,21 @@ def find(path: Path, **given: object) -> Checkpoint:
     if not described.is_file():
         return Checkpoint(prefix, "mgn", _options_without_json(prefix, given))
     description = read_json(described)
-    options, kind = options_from(description, described), description.get("kind", "mgn")
+    options = options_from(description, described)
+    kind = description.get("kind", "mgn")
+
+    # Neither the command line nor the weights may say otherwise.
     for name, value in given.items():
-        if getattr(options, name) != value:
-            raise InputError(
-                f"--{name} {value}: {prefix} was made with {name} {getattr(options, name)}"
-            )
-    for name, value in (_told_by_weights(prefix) if kind == "mgn" else {}).items():
-        if getattr(options, name) != value:
-            raise InputError(
-                f"{described}: {name} {getattr(options, name)}, but its weights have {value}"
-            )
+        stored = getattr(options, name)
+        if stored != value:
+            raise InputError(f"--{name} {value}: {prefix} was made with {name} {stored}")
+    by_weights = _told_by_weights(prefix) if kind == "mgn" else {}
+    for name, value in by_weights.items():
+        stored = getattr(options, name)
+        if stored != value:
+            raise InputError(f"{described}: {name} {stored}, but its weights have {value}")
     averaged = bool(description.get("averaged"))
     return Checkpoint(prefix, kind, options, description.get("training_set"), averaged)
-
-
-def _assign(session: tf.Session, variables: Mapping[str, tf.Variable], values: Mapping) -> None:
-    for name, variable in variables.items():
-        fed = tf.placeholder(tf.float32, variable.shape)
-        session.run(variable.assign(fed, read_value=False), {fed: values[name]})
 
 
 def newest(train_dir: Path) -> Path | None:
@@ -128,24 +124,23 @@ def restore(session: tf.Session, checkpoint: Checkpoint, variables: Sequence[tf.
     Those of several replicas are set in the scope of their strategy.
 
     Raises:
-        InputError: a variable is missing there or has another shape (they are named), or the file
-            is damaged.
+        InputError: variables missing or of another shape (they are named), or a damaged file.
     """
-    prefix, shapes = checkpoint.prefix, stored_shapes(checkpoint.prefix)
+    prefix = checkpoint.prefix
+    shapes = stored_shapes(prefix)
     stored = {checkpoint.name_of(replicas.name_of(v)): v for v in variables}
     missing = [name for name in stored if name not in shapes]
     if missing:
-        raise InputError(
-            f"{prefix}: {len(missing)} variables missing, such as {', '.join(missing[:5])}"
-        )
-    pairs = {name: (shapes[name], v.shape.as_list()) for name, v in stored.items()}
-    wrong = [
-        f"{name} {got} instead of {want}" for name, (got, want) in pairs.items() if got != want
-    ]
+        named = ", ".join(missing[:5])
+        raise InputError(f"{prefix}: {len(missing)} variables missing, such as {named}")
+    wrong = []
+    for name, variable in stored.items():
+        wanted = variable.shape.as_list()
+        if shapes[name] != wanted:
+            wrong.append(f"{name} {shapes[name]} instead of {wanted}")
     if wrong:
-        raise InputError(
-            f"{prefix}: {len(wrong)} variables of another shape: {', '.join(wrong[:3])}"
-        )
+        named = ", ".join(wrong[:3])
+        raise InputError(f"{prefix}: {len(wrong)} variables of another shape: {named}")
     try:
         with session.graph.as_default():
             if not checkpoint.averaged:
@@ -158,9 +153,16 @@ def restore(session: tf.Session, checkpoint: Checkpoint, variables: Sequence[tf.
         raise InputError(f"{prefix}: damaged checkpoint ({first_line(error)})") from None
 
 
+def _assign(session: tf.Session, variables: Mapping[str, tf.Variable], values: Mapping) -> None:
+    for name, variable in variables.items():
+        fed = tf.placeholder(tf.float32, variable.shape)
+        session.run(variable.assign(fed, read_value=False), {fed: values[name]})
+
+
 def sha256(path: Path) -> str:
     """Hash of a file, or of a checkpoint's weights where `path` is its prefix."""
-    return sha256_of(file_of(path, DATA) if file_of(path, DATA).is_file() else Path(path))
+    weights = file_of(path, DATA)
+    return sha256_of(weights if weights.is_file() else Path(path))
 
 
 def file_of(prefix: Path, suffix: str) -> Path:
@@ -178,9 +180,8 @@ def stored_shapes(prefix: Path) -> dict[str, list[int]]:
     try:
         return tf.train.load_checkpoint(str(prefix)).get_variable_to_shape_map()
     except TENSORFLOW_ERRORS as error:
-        raise InputError(
-            f"{prefix}: not a readable TensorFlow checkpoint ({first_line(error)})"
-        ) from None
+        problem = f"{prefix}: not a readable TensorFlow checkpoint ({first_line(error)})"
+        raise InputError(problem) from None
 
 
 def read(prefix: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
@@ -195,9 +196,8 @@ def read(prefix: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
 def _options_without_json(prefix: Path, given: Mapping) -> NetworkOptions:
     told = _told_by_weights(prefix)
     if "pool" not in given:
-        raise InputError(
-            f"{prefix} has no .json beside it, and weights do not tell the pooling: add --pool"
-        )
+        problem = f"{prefix} has no .json beside it, and weights do not tell the pooling"
+        raise InputError(f"{problem}: add --pool")
     options = NetworkOptions(**told, **given)
     check_network_options(options.height, options.width, options.pool, options.reduction)
     return options

@@ -32,12 +32,13 @@ class Coverage(NamedTuple):
 
     def check(self) -> None:
         """Raise `CheckError` unless every weight is mapped and none is left over; all are named."""
-        told = []
-        for what, keys in (("missing", self.missing), ("left over", self.extra)):
-            if keys:
-                told.append(f"{len(keys)} {what} ({', '.join(keys)})")
-        if told:
-            raise CheckError(f"not a whole {self.family.name} checkpoint: {'; '.join(told)}")
+        problems = []
+        if self.missing:
+            problems.append(f"{len(self.missing)} missing ({', '.join(self.missing)})")
+        if self.extra:
+            problems.append(f"{len(self.extra)} left over ({', '.join(self.extra)})")
+        if problems:
+            raise CheckError(f"not a whole {self.family.name} checkpoint: {'; '.join(problems)}")
         if self.wrong:
             problem = f"{len(self.wrong)} weights of another shape or type than the network's"
             raise CheckError(f"{problem}: {', '.join(self.wrong[:10])}")
@@ -50,20 +51,23 @@ def options_in(state_dict: Mapping[str, np.ndarray], family: Family) -> dict:
     `num_classes` is 0 where there is no classifier, or none that fits.
     """
     slopes = family.key(f"{HEADS[0].reduction}/2/weight", family.order)
-    biases = [family.key_of(f"{head.classifier}/bias") for head in HEADS]
-    counts = [len(state_dict[key]) for key in biases if np.ndim(state_dict.get(key, 0)) == 1]
-    usable = family.kind == "mgn" and counts and not _is_wide(state_dict, family)
-    return {
-        "reduction": "prelu" if slopes in state_dict else "relu",
-        "num_classes": counts[0] if usable else 0,
-    }
+    reduction = "prelu" if slopes in state_dict else "relu"
+    num_classes = 0
+    if family.kind == "mgn" and not _is_wide(state_dict, family):
+        biases = [family.key_of(f"{head.classifier}/bias") for head in HEADS]
+        counts = [len(state_dict[key]) for key in biases if np.ndim(state_dict.get(key, 0)) == 1]
+        num_classes = counts[0] if counts else 0
+    return {"reduction": reduction, "num_classes": num_classes}
 
 
 def _is_wide(state_dict: Mapping[str, np.ndarray], family: Family) -> bool:
     """All classifiers of whole maps take 2048 numbers, and those of stripes, all there, 256."""
-    shapes = [np.shape(state_dict.get(family.key_of(f"{h.classifier}/weight"), ())) for h in HEADS]
-    taken = [shape[1] if len(shape) == 2 else 0 for shape in shapes]
-    return taken == [2048 if h.stripe is None else 256 for h in HEADS]
+    for head in HEADS:
+        weight = state_dict.get(family.key_of(f"{head.classifier}/weight"))
+        inputs = 2048 if head.stripe is None else 256
+        if np.ndim(weight) != 2 or weight.shape[1] != inputs:
+            return False
+    return True
 
 
 def cover(
@@ -87,11 +91,7 @@ def cover(
     order = (order or family.order) if family.order else None
 
     # Which key each variable takes its value from.
-    wanted = {}
-    for name in variables:
-        key = family.key(name, order)
-        if key:
-            wanted[name] = key
+    wanted = {name: key for name in variables if (key := family.key(name, order))}
     keys = {name: key for name, key in wanted.items() if key in state_dict}
     missing = {key for key in wanted.values() if key not in state_dict}
 
@@ -132,9 +132,8 @@ def cover(
 
 
 def _classifier_keys(family: Family) -> set[str]:
-    names = [head.classifier for head in HEADS]
-    weights = {family.key_of(f"{name}/weight") for name in names}
-    return weights | {family.key_of(f"{name}/bias") for name in names}
+    weights = {family.key_of(f"{head.classifier}/weight") for head in HEADS}
+    return weights | {family.key_of(f"{head.classifier}/bias") for head in HEADS}
 
 
 def not_finite(arrays: Mapping[str, np.ndarray]) -> list[str]:
@@ -162,18 +161,21 @@ def _matches(key: str, patterns: Sequence[str]) -> bool:
 def _why_unused(key: str, family: Family, allow_extra: Sequence[str]) -> str | None:
     if key.endswith("num_batches_tracked"):
         return "counters of batches"
-    named = (what for pattern, what in family.unused if re.match(pattern, key))
-    return next(named, "left over, as allowed" if _matches(key, allow_extra) else None)
+    for pattern, what in family.unused:
+        if re.match(pattern, key):
+            return what
+    return "left over, as allowed" if _matches(key, allow_extra) else None
 
 
 def _wrong_shapes(state_dict: Mapping, keys: Mapping[str, str], variables: Mapping) -> list[str]:
     shapes, types = [], []
     for name, key in keys.items():
-        got, wanted = state_dict[key], torch_shape(variables[name])
-        if got.shape != wanted:
-            shapes.append(f"{key} {got.shape} instead of {wanted}")
-        if got.dtype.kind != "f":
-            types.append(f"{key} {got.dtype} instead of float")
+        value = state_dict[key]
+        wanted = torch_shape(variables[name])
+        if value.shape != wanted:
+            shapes.append(f"{key} {value.shape} instead of {wanted}")
+        if value.dtype.kind != "f":
+            types.append(f"{key} {value.dtype} instead of float")
     return list(dict.fromkeys([*shapes, *types]))  # a ResNet's key is in three branches
 
 
@@ -184,8 +186,8 @@ def from_pytorch(
 
     Args:
         state_dict: {key: array}, of one of `families.FAMILIES`; a ResNet-50's layers go into all
-            three branches. Counters `num_batches_tracked` are passed over.
-        coverage: of `cover` with other options than the strict ones; checked by the caller.
+            three branches.
+        coverage: of `cover`, checked by the caller; None: recognised and covered strictly here.
 
     Raises:
         InputError: another network's weights.

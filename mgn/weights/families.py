@@ -11,8 +11,7 @@ from mgn.network.architecture import BODIES
 from mgn.system.errors import InputError
 from mgn.weights.foreign import described, differences, guess_network
 
-# how MGN-pytorch renumbered the pieces when it cut ResNet; applied in turn, then "/" to "."
-_CUT = (
+_CUT = (  # how MGN-pytorch renumbered ResNet's pieces; applied in turn, then "/" to "."
     (r"^backbone/conv1/", "backone.0."),
     (r"^backbone/bn1/", "backone.1."),
     (r"^backbone/layer1/", "backone.4."),
@@ -68,7 +67,7 @@ def spelled_key(name: str) -> str:
     return re.sub(r"^backone\.", "backbone.", mgn_pytorch_key(name))
 
 
-def shared_reduction_key(name: str) -> str:
+def shared_key(name: str) -> str:
     """The same with one reduction for all heads."""
     return re.sub(r"^reduction_\d\.", "reduction.", spelled_key(name))
 
@@ -85,22 +84,18 @@ def base_key(name: str) -> str | None:
     return key and f"base.{key}"
 
 
-# of MGN-ReId's graph; slim built block1, its own code the rest under automatic names
-_GRAPH_BLOCKS = (
-    (
-        r"^backbone/layer1/(\d)/",
-        lambda m: f"resnet_v1_50/block1/unit_{int(m[1]) + 1}/bottleneck_v1/",
-    ),
-    (
-        r"^backbone/layer(\d)/(\d)/",
-        lambda m: f"resnet_v1_50/sd_block{m[1]}/unit_{int(m[2]) + 1}/bottleneck_v1/",
-    ),
+_GRAPH_BRANCHES = ("p1", *["p2"] * 3, *["p3"] * 4)  # where MGN-ReId's reductions 0 to 7 are
+_CLASSIFIER_BRANCHES = {head.classifier: head.branch for head in HEADS}
+_GRAPH = (  # of MGN-ReId; slim built block1, its own code the rest under automatic names
+    (r"^backbone/layer1/", "resnet_v1_50/block1/"),
+    (r"^backbone/layer(\d)/", r"resnet_v1_50/sd_block\1/"),
+    (r"(block\d)/(\d)/", lambda m: f"{m[1]}/unit_{int(m[2]) + 1}/bottleneck_v1/"),
     (r"^backbone/", "resnet_v1_50/"),
     (r"^(p\d)/layer3/(\d)/", lambda m: f"{m[1]}/block_0/bottleneck_v{int(m[2]) - 1}/"),
     (r"^(p\d)/layer4/", r"\1/block_1/bottleneck_v"),
     (r"^reduction_(\d)/", lambda m: f"{_GRAPH_BRANCHES[int(m[1])]}/reduction_{m[1]}/"),
     (r"^(fc_id_\w+)/weight$", r"\1/kernel"),
-    (r"^(fc_id_\w+)/", lambda m: f"{_CLASSIFIER_BRANCH[m[1]]}/{m[1]}/"),
+    (r"^(fc_id_\w+)/", lambda m: f"{_CLASSIFIER_BRANCHES[m[1]]}/{m[1]}/"),
     (r"(reduction_\d)/2/weight$", r"\1/Prelu_alpha"),
     (r"(reduction_\d)/0/", r"\1/Conv/"),
     (r"(reduction_\d)/1/", r"\1/Conv/BatchNorm/"),
@@ -117,32 +112,23 @@ _GRAPH_BLOCKS = (
     (r"/running_var$", "/moving_variance"),
     (r"/weight$", "/weights"),
 )
-_GRAPH_BRANCHES = ("p1", *["p2"] * 3, *["p3"] * 4)  # where its reductions 0 to 7 are
-_CLASSIFIER_BRANCH = {head.classifier: head.branch for head in HEADS}
 
 
 def mgn_reid_key(name: str) -> str:
     """`p2/layer4/0/conv1/weight` -> `p2/block_1/bottleneck_v0/Conv/weights`, of MGN-ReId."""
-    for pattern, replacement in _GRAPH_BLOCKS:
+    for pattern, replacement in _GRAPH:
         name = re.sub(pattern, replacement, name)
     return name
 
 
-_CLASSIFIERS = (
-    (r"fc\.|classifier\.", "a classifier of other classes"),
-    (r"bottleneck\.", "a neck"),
-)
+_RESNET = ("conv1.", "layer1.0.conv3.", "layer4.0.conv3.")  # marks of a ResNet-50
+_BASE = tuple(f"base.{mark}" for mark in _RESNET)
+_NOT_BODY = ((r"fc\.|classifier\.", "a classifier of other classes"), (r"bottleneck\.", "a neck"))
+_BODY = {"order": None, "unused": _NOT_BODY}  # of a ResNet-50, which has no reductions
 FAMILIES = (
     Family("MGN-pytorch", "mgn", mgn_pytorch_key, ("backone.", "reduction_")),
     Family("MGN in levyfan's layout", "mgn", spelled_key, ("backbone.", "reduction_"), "max"),
-    Family(
-        "GNAYUOHZ's ReID-MGN",
-        "mgn",
-        shared_reduction_key,
-        ("backbone.", "reduction."),
-        "max",
-        order=None,
-    ),
+    Family("GNAYUOHZ's ReID-MGN", "mgn", shared_key, ("backbone.", "reduction."), "max", None),
     Family(
         "MGN-ReId's TensorFlow checkpoint",
         "mgn",
@@ -151,22 +137,8 @@ FAMILIES = (
         order="mgn-reid",
         unused=((r"resnet_v1_50/block[234]/", "slim's blocks that its graph never used"),),
     ),
-    Family(
-        "ResNet-50 of torchvision or torchreid",
-        "backbone",
-        imagenet_key,
-        ("conv1.", "layer1.0.conv3.", "layer4.0.conv3."),
-        order=None,
-        unused=_CLASSIFIERS,
-    ),
-    Family(
-        "ResNet-50 of reid-strong-baseline",
-        "backbone",
-        base_key,
-        ("base.conv1.", "base.layer1.0.conv3.", "base.layer4.0.conv3."),
-        order=None,
-        unused=_CLASSIFIERS,
-    ),
+    Family("ResNet-50 of torchvision or torchreid", "backbone", imagenet_key, _RESNET, **_BODY),
+    Family("ResNet-50 of reid-strong-baseline", "backbone", base_key, _BASE, **_BODY),
 )
 
 
@@ -174,30 +146,24 @@ def recognise(state_dict: Mapping[str, np.ndarray]) -> Family:
     """Tell the family of a bare state dict from its keys.
 
     Raises:
-        InputError: a network that is not this one, with the differences; two families mixed; or
-            something that this project does not know, with what it looks like. All are in its
-            `details`, too.
+        InputError: another network, with what differs; two families mixed; or nothing known, with
+            what it looks like. `details` has the same.
     """
-    if found := differences(state_dict):
-        raise InputError(
-            f"another network than this MGN; {described(found)}",
-            other_network=[d._asdict() for d in found],
-        )
+    different = differences(state_dict)
+    if different:
+        problem = f"another network than this MGN; {described(different)}"
+        raise InputError(problem, other_network=[found._asdict() for found in different])
     known = [family for family in FAMILIES if family.is_of(state_dict)]
     if len(known) > 1:
         mixed = " and ".join(f"{family.name} ({family.marks[0]}...)" for family in known)
-        problem = f"keys of two families mixed, {mixed}"
-        names = [family.name for family in known]
-        raise InputError(f"{problem}: save the one network that you mean by itself", families=names)
+        problem = f"keys of two families mixed, {mixed}: save the one that you mean by itself"
+        raise InputError(problem, families=[family.name for family in known])
     if not known:
         kind = guess_network(state_dict)
         begin = ", ".join(sorted(state_dict)[:3])
         names = ", ".join(family.name for family in FAMILIES)
-        raise InputError(
-            f"no MGN or ResNet-50 that is known here; it looks like {kind}: keys begin {begin};"
-            f" known are {names}",
-            looks_like=kind,
-        )
+        told = f"it looks like {kind}: keys begin {begin}; known are {names}"
+        raise InputError(f"no MGN or ResNet-50 that is known here; {told}", looks_like=kind)
     return known[0]
 
 

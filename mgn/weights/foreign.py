@@ -30,11 +30,9 @@ _FAST_REID = (  # known of fast-reid's MGN and LUPerson's
     "stem pooling without padding",
     "stride 1 in layer4 of p1",
 )
+_TRANSFORMER = "a vision transformer (TransReID's, CLIP's, Swin's or SOLIDER's, for example)"
 _STRANGERS = (  # what has such keys, below whatever prefix; the first that fits is named
-    (
-        r"blocks\.\d+\.attn|cls_token|resblocks\.\d+\.|encoder\.layers?\.\d+\.",
-        "a vision transformer (TransReID's, CLIP's, Swin's or SOLIDER's, for example)",
-    ),
+    (r"blocks\.\d+\.attn|cls_token|resblocks\.\d+\.|encoder\.layers?\.\d+\.", _TRANSFORMER),
     (r"conv2\.0\.(0\.)?(conv1\.conv|conv2a|layers)|conv1\.conv\.weight", "an OSNet"),
     (r"features\.\d+\.weight", "a VGG or AlexNet"),
     (r"layer4\.0\.conv3\.weight", "a ResNet with other keys around it"),
@@ -63,9 +61,10 @@ def _of_other_width(state_dict: Mapping[str, np.ndarray]) -> list[Difference]:
     """Networks with ResNet-50's keys and grouped or wider blocks; one wrong shape is damage."""
     inner = {key: np.shape(v) for key, v in state_dict.items() if key.endswith(".conv2.weight")}
     shapes = [shape for shape in inner.values() if len(shape) == 4]
-    first = _first(r"layer1\.0\.conv2\.weight$", inner)
-    if len(shapes) > 1 and all(shape[1] < shape[0] for shape in shapes):
+    grouped = [shape for shape in shapes if shape[1] < shape[0]]
+    if len(shapes) > 1 and grouped == shapes:
         return [Difference("grouped convolutions (ResNeXt)", min(inner))]
+    first = _first(r"layer1\.0\.conv2\.weight$", inner)
     if first and inner[first] == (128, 128, 3, 3):
         return [Difference("blocks twice as wide (Wide ResNet)", first)]
     return []
@@ -75,8 +74,9 @@ def _of_fast_reid(state_dict: Mapping[str, np.ndarray]) -> list[Difference]:
     """What else differs in fast-reid's MGN and LUPerson's, whose heads are b1_head and so on."""
     weight = _first(r"^b1_head\.(classifier\.)?weight$", state_dict)
     bias = _first(r"^b1_head\.(classifier\.)?bias$", state_dict)
-    found = [Difference("classifiers without bias", weight)] if weight and not bias else []
-    found += [Difference(term, None) for term in _FAST_REID]
+    found = [Difference(term, None) for term in _FAST_REID]
+    if weight and not bias:
+        found.insert(0, Difference("classifiers without bias", weight))
     if "b1_head.bottleneck.0.weight" in state_dict:  # the generations after v0.1.1
         found.append(Difference("no ReLU after the reduction", None))
     if "pixel_mean" not in state_dict:
@@ -92,10 +92,8 @@ def described(found: Sequence[Difference]) -> str:
     if read:
         parts.append(f"read from this file: {'; '.join(read)}")
     if known:
-        parts.append(
-            "known of fast-reid's MGN, which has such heads (b1_head.*), and not to be read from"
-            f" weights: {'; '.join(known)}"
-        )
+        program = "known of fast-reid's MGN, which has such heads (b1_head.*)"
+        parts.append(f"{program}, and not to be read from weights: {'; '.join(known)}")
     return "; ".join(parts)
 
 

@@ -39,13 +39,13 @@ def save(
     refuse_existing_checkpoint(prefix, overwrite)
     prefix.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{prefix.name}.", dir=prefix.parent) as folder:
-        made, aside = Path(folder) / "made", Path(folder) / "aside"
+        made = Path(folder) / "made"
+        aside = Path(folder) / "aside"
+        text = json.dumps(description, indent=2) + "\n"
         try:
             with session.graph.as_default():
                 saver.save(session, str(made), write_meta_graph=False, write_state=False)
-            file_of(made, ".json").write_text(
-                json.dumps(description, indent=2) + "\n", encoding="utf-8"
-            )
+            file_of(made, ".json").write_text(text, encoding="utf-8")
         except (*TENSORFLOW_ERRORS, OSError) as error:
             raise not_written(prefix, error) from None
         try:
@@ -71,19 +71,15 @@ def _rename(old: Path, new: Path) -> None:
 
 def refuse_existing_checkpoint(prefix: Path, overwrite: bool) -> None:
     """Raise `InputError` if a file of it exists, or if its name could not be read back."""
-    if Path(prefix).exists():
-        what = (
-            "folder"
-            if Path(prefix).is_dir()
-            else "file, which a checkpoint of that name would hide"
-        )
-        raise InputError(
-            f"{prefix}: is a {what}; name another, such as {Path(prefix).with_suffix('') / 'mgn'}"
-        )
-    if set("*?[]") & set(str(Path(prefix).resolve())):
-        raise InputError(
-            f"{prefix}: TensorFlow cannot read checkpoints from a path with any of * ? [ ] in it"
-        )
+    prefix = Path(prefix)
+    if prefix.exists():
+        hidden = "file, which a checkpoint of that name would hide"
+        what = "folder" if prefix.is_dir() else hidden
+        other = prefix.with_suffix("") / "mgn"
+        raise InputError(f"{prefix}: is a {what}; name another, such as {other}")
+    if set("*?[]") & set(str(prefix.resolve())):
+        problem = "TensorFlow cannot read checkpoints from a path with any of * ? [ ] in it"
+        raise InputError(f"{prefix}: {problem}")
     for suffix in (".index", ".json", DATA):
         path = file_of(prefix, suffix)
         refuse_existing(path, overwrite and not path.is_dir())
