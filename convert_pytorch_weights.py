@@ -75,7 +75,7 @@ def from_pytorch(flags: argparse.Namespace) -> int:
             print(report.failure_json(flags.pt_model_path, source, error))
         raise
     if flags.json:
-        print(report.as_json(done.source, done, written=prefix))
+        print(report.as_json(done, prefix))
     else:
         print(report.proof_text(done, "pool" in options))
         print(report.use_text(done.source, prefix))

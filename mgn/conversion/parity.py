@@ -93,10 +93,8 @@ def _relative_difference(own: np.ndarray, other: np.ndarray) -> float:
 def _what_is_wrong(difference: float) -> str:
     if np.isfinite(difference):
         return f"differs from PyTorch's by {difference:.1e} of its largest value"
-    return (
-        "is NaN or infinite for an image, though no weight is: values overflow on the way"
-        " (a negative running_var, or weights that are far too large)"
-    )
+    reason = "values overflow on the way (a negative running_var, or far too large weights)"
+    return f"is NaN or infinite for an image, though no weight is: {reason}"
 
 
 def _torch_network(state_dict: Mapping[str, np.ndarray], options: NetworkOptions) -> TorchMGN:
@@ -125,8 +123,10 @@ def record(differences: Mapping[str, Difference]) -> dict:
     """The same as JSON values, which know no NaN."""
     made = {}
     for name, found in differences.items():
-        values = found._asdict().items()
-        made[name] = {kind: v if v is not None and np.isfinite(v) else None for kind, v in values}
+        made[name] = {}
+        for kind, value in found._asdict().items():
+            known = value is not None and np.isfinite(value)
+            made[name][kind] = value if known else None
     return made
 
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -11,15 +11,15 @@ from mgn.config.options import POOLS, REDUCTION_ORDERS
 from mgn.conversion import parity
 from mgn.conversion.to_pytorch import Written
 from mgn.conversion.to_tensorflow import Conversion, Source
-from mgn.network import HEADS
-from mgn.network.architecture import BODIES
+from mgn.network import BRANCHES, HEADS
 from mgn.system.errors import MgnError
 from mgn.weights.coverage import Coverage
 
 _AMBIGUOUS = {  # what a family's name leaves open
     "ResNet-50 of torchvision or torchreid": "torchvision's v1 and v2 have the same keys and shapes"
 }
-_PARTS = {body: (body,) for body in BODIES}  # of the network: the scopes of each
+_PARTS = {"stem": ("backbone",)}  # of the network: the scopes of each
+_PARTS |= {branch.name: (branch.name,) for branch in BRANCHES}
 _PARTS |= {head.name: (head.reduction, head.classifier) for head in HEADS}
 _SHOWN = 4  # names in a note
 
@@ -36,45 +36,41 @@ def proof_text(done: Conversion, pool_given: bool) -> str:
     lines = []
     if done.source.coverage.family.kind == "mgn":
         lines.append(_options_line(done.source, pool_given))
+    if done.source.coverage.order:
         lines.append(_order_line(done))
     lines.append("largest difference between PyTorch and TensorFlow, over the largest value:")
     lines.append(parity.table(done.differences))
     lines.append(f"all heads: {parity.largest(done.differences):.1e} at most")
-    return "\n".join(line for line in lines if line)
+    return "\n".join(lines)
 
 
 def _options_line(source: Source, pool_given: bool) -> str:
     options = source.options
     other = next(pool for pool in POOLS if pool != options.pool)
-    origin = f"the authors', as the file does not tell; else --pool {other}"
-    if pool_given:
-        origin = "as given"
-    classes = "no classifiers"
-    if options.num_classes:
-        classes = f"{options.num_classes} classes (sorted ids)"
+    chosen = f"the authors', as the file does not tell; else --pool {other}"
+    origin = "as given" if pool_given else chosen
+    count = options.num_classes
+    classes = f"{count} classes (sorted ids)" if count else "no classifiers"
     return f"{classes}, {options.reduction} heads, {options.pool} pooling ({origin})"
 
 
-def _order_line(done: Conversion) -> str | None:
+def _order_line(done: Conversion) -> str:
     order = done.source.coverage.order
-    evidence = done.evidence
-    if not order:
-        return None
     line = f"reduction order: {order}"
+    evidence = done.evidence
     if not evidence:
         return f"{line} (not verified; --verify IMAGES judges it by images)"
     other = next(name for name in REDUCTION_ORDERS if name != order)
     near, far = evidence.distances[order], evidence.distances[other]
     if evidence.order:
-        return (
-            f"{line}, judged by {evidence.basis}: {near:.3f} deviations off, {other} {far:.3f},"
-            f" {evidence.margin:.1f} times as far"
-        )
-    taken = done.source.options
+        judged = f"judged by {evidence.basis}: {near:.3f} deviations off, {other} {far:.3f}"
+        return f"{line}, {judged}, {evidence.margin:.1f} times as far"
+    distances = f"deviations off: {order} {near:.3f}, {other} {far:.3f}"
+    options = done.source.options
+    flags = f"--height {options.height} --width {options.width} --pool {options.pool}"
     return (
-        f"{line}, not verified: {evidence.basis} cannot tell (deviations off: {order} {near:.3f},"
-        f" {other} {far:.3f}). Images like those of the training tell more; or the training was"
-        f" other than --height {taken.height} --width {taken.width} --pool {taken.pool}, taken here"
+        f"{line}, not verified: {evidence.basis} cannot tell ({distances}). Images like those of"
+        f" the training tell more; or the training was other than {flags}, taken here"
     )
 
 
@@ -90,38 +86,41 @@ def use_text(source: Source, prefix: object) -> str:
 
 def way_back_text(done: Written, pt_path: object) -> str:
     """What `to_pytorch.convert` wrote, and its proof."""
-    options = done.checkpoint.options
-    named = f"{done.tensors} tensors as MGN-pytorch names them, equal bit for bit"
+    prefix, options = done.checkpoint.prefix, done.checkpoint.options
     size = f"{options.height}×{options.width}"
-    return "\n".join(
-        [
-            f"{done.checkpoint.prefix}: {named}",
-            "largest difference between TensorFlow and PyTorch, over the largest value:",
-            parity.table(done.differences),
-            f"{pt_path}: for {size} images, {options.pool} pooling and {options.reduction} heads,"
-            " which it does not tell",
-        ]
+    needed = f"{size} images, {options.pool} pooling and {options.reduction} heads"
+    lines = (
+        f"{prefix}: {done.tensors} tensors as MGN-pytorch names them, equal bit for bit",
+        "largest difference between TensorFlow and PyTorch, over the largest value:",
+        parity.table(done.differences),
+        f"{pt_path}: for {needed}, which it does not tell",
     )
+    return "\n".join(lines)
 
 
-def as_json(source: Source, done: Conversion | None = None, **more: object) -> str:
-    """A `record` as text; `more` is added."""
-    return json.dumps({**record(source, done), **more}, indent=2)
+def as_json(done: Conversion, written: object) -> str:
+    """All that is known of a conversion; `written` is its prefix, None after a dry run."""
+    made = _record(done.source)
+    if done.evidence:
+        made["evidence"] = done.evidence.record()
+    made["differences"] = parity.record(done.differences)
+    made["written"] = written
+    return json.dumps(made, indent=2)
 
 
 def failure_json(path: object, source: Source | None, error: MgnError) -> str:
     """What is known of a conversion that failed: its file, what was found in it, the reason."""
-    known = record(source) if source else {"file": str(path)}
+    known = _record(source) if source else {"file": str(path)}
     return json.dumps({**known, **error.details, "error": str(error), "written": None}, indent=2)
 
 
-def record(source: Source, done: Conversion | None = None) -> dict:
-    """All of it as JSON values."""
+def _record(source: Source) -> dict:
+    """What a file holds, as JSON values."""
     coverage = source.coverage
     tensors = {}
     for name, key in coverage.keys.items():
-        tensors[name] = {"key": key, "shape": list(coverage.shapes[key])}
-    made = {
+        tensors[name] = {"key": key, "shape": coverage.shapes[key]}
+    return {
         "file": str(source.path),
         "family": coverage.family.name,
         "kind": coverage.family.kind,
@@ -132,11 +131,6 @@ def record(source: Source, done: Conversion | None = None) -> dict:
         "tensors": tensors,
         "notes": notes(coverage),
     }
-    if done and done.evidence:
-        made["evidence"] = done.evidence.record()
-    if done:
-        made["differences"] = parity.record(done.differences)
-    return made
 
 
 class Group(NamedTuple):
@@ -156,18 +150,16 @@ def groups(coverage: Coverage) -> list[Group]:
 
 
 def _group(part: str, scopes: Sequence[str], coverage: Coverage) -> Group:
-    tensors, values = 0, 0
-    largest, sources = [], []
+    shapes, largest, sources = [], [], []
     for scope in scopes:
         keys = [key for name, key in coverage.keys.items() if name.split("/")[0] == scope]
-        if not keys:
-            continue
-        shapes = [coverage.shapes[key] for key in keys]
-        tensors += len(keys)
-        values += sum(int(np.prod(shape)) for shape in shapes)
-        largest.append(max(shapes, key=np.prod))
-        sources += dict.fromkeys(_beginning(key) for key in keys)
-    return Group("stem" if part == "backbone" else part, tensors, values, largest, sources)
+        found = [coverage.shapes[key] for key in keys]
+        if found:
+            largest.append(max(found, key=np.prod))
+        shapes += found
+        sources += dict.fromkeys(map(_beginning, keys))  # each once
+    values = sum(int(np.prod(shape)) for shape in shapes)
+    return Group(part, len(shapes), values, largest, sources)
 
 
 def _beginning(key: str) -> str:
@@ -192,23 +184,17 @@ def table(coverage: Coverage) -> str:
     """All groups and their total, then what is missing, left over or passed over."""
     rows = [("part", "tensors", "values", "largest", "from")]
     for group in groups(coverage):
-        shapes = ", ".join(_shape_text(shape) for shape in group.shapes)
-        counts = str(group.tensors), f"{group.values:,}"
-        rows.append((group.name, *counts, shapes, " ".join(group.sources)))
+        shapes = ", ".join("×".join(map(str, shape)) for shape in group.shapes)
+        sources = " ".join(group.sources)
+        rows.append((group.name, str(group.tensors), f"{group.values:,}", shapes, sources))
     tensors, values, in_file = totals(coverage).values()
     rows.append(("total", str(tensors), f"{values:,}", "", f"{in_file} tensors of the file"))
-    a, b, c, d = (_width(column) for column in list(zip(*rows, strict=True))[:4])
+    a, b, c, d, _ = (max(map(len, column)) for column in zip(*rows, strict=True))
     lines = [f"{r[0]:<{a}}  {r[1]:>{b}}  {r[2]:>{c}}  {r[3]:<{d}}  {r[4]}" for r in rows]
-    lines += [f"{what}: {_shortened(names)}" for what, names in notes(coverage).items()]
+    for what, names in notes(coverage).items():
+        more = ", ..." if len(names) > _SHOWN else ""
+        lines.append(f"{what}: {len(names)} ({', '.join(names[:_SHOWN])}{more})")
     return "\n".join(lines)
-
-
-def _shape_text(shape: Sequence[int]) -> str:
-    return "×".join(map(str, shape))
-
-
-def _width(column: Iterable[str]) -> int:
-    return max(map(len, column))
 
 
 def notes(coverage: Coverage) -> Mapping[str, list[str]]:
@@ -222,8 +208,3 @@ def notes(coverage: Coverage) -> Mapping[str, list[str]]:
     }
     found |= {f"passed over, {why}": keys for why, keys in coverage.passed_over.items()}
     return {what: names for what, names in found.items() if names}
-
-
-def _shortened(names: Sequence[str]) -> str:
-    more = ", ..." if len(names) > _SHOWN else ""
-    return f"{len(names)} ({', '.join(names[:_SHOWN])}{more})"

@@ -54,18 +54,18 @@ def convert(path: Path, pt_path: Path, overwrite: bool = False, **options: objec
         values = checkpoints.read(found.prefix, list(names))
         check_finite(not_finite(values))
         # Popped, so that 280 MB are there once, not twice.
-        state_dict = {
-            mgn_pytorch_key(names[n]): to_torch_layout(values.pop(n)) for n in list(values)
-        }
+        state_dict = {}
+        for name in list(values):
+            state_dict[mgn_pytorch_key(names[name])] = to_torch_layout(values.pop(name))
         torchfiles.write(temporary, _with_counters(state_dict))
         back = torchfiles.read(temporary)
-        changed = [
-            key for key in list(state_dict) if _bits(back[key]) != _bits(state_dict.pop(key))
-        ]
+        changed = []
+        for key in list(state_dict):
+            if _bits(back[key]) != _bits(state_dict.pop(key)):
+                changed.append(key)
         if changed:
-            raise CheckError(
-                f"{len(changed)} weights read back otherwise: {', '.join(changed[:5])}; not kept"
-            )
+            named = ", ".join(changed[:5])
+            raise CheckError(f"{len(changed)} weights read back otherwise: {named}; not kept")
         return Written(found, len(back), parity.compare(session, back, found.options))
 
 

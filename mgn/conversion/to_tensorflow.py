@@ -1,5 +1,6 @@
 """A checkpoint of another program to one of this toolkit's, proven by images through both."""
 
+import math
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
@@ -38,8 +39,8 @@ class Source(NamedTuple):
 
     def in_order(self, order: str) -> "Source":
         """The same with its reductions taken to be numbered in another order."""
-        family = self.coverage.family
         shapes = _shapes(self.variables)
+        family = self.coverage.family
         return self._replace(coverage=cover(self.state_dict, family, shapes, order, *self.allowed))
 
 
@@ -65,8 +66,7 @@ def read(
     Args:
         path: see `torchfiles.read`.
         pool: "avg" or "max"; weights do not tell. None: what the family's authors trained with.
-        order: "pytorch" or "mgn-reid", how the file numbers its reductions; None: as its family
-            does.
+        order: "pytorch" or "mgn-reid", how the file numbers its reductions; None: its family's.
         allow_missing: patterns (as of a shell) of keys that may be missing; they keep initial
             values, or, if all classifiers are missing, there will be none.
         allow_extra: patterns of keys that may be left over.
@@ -74,8 +74,7 @@ def read(
         width: the same.
 
     Raises:
-        InputError: not such a file, an order for a file that has none, or a size that no network
-            can have.
+        InputError: not such a file, no order in it, or a size that no network can have.
     """
     state_dict = torchfiles.read(path)
     family = recognise(state_dict)
@@ -111,9 +110,8 @@ def convert(
         source: what `read` found.
         prefix: of the checkpoint to make, with its `.json`; None: prove only.
         overwrite: replace what is at `prefix`.
-        verify: folder of images like those it was trained with, by which to judge the order of
-            the reductions. The order that fits is taken; where none is clearly nearer, that of
-            `source` stays.
+        verify: folder of images like those of the training, to judge the order of the reductions
+            by. The order that fits is taken; where none clearly does, that of `source` stays.
         given_order: the user named the order, so another one is an error.
 
     Raises:
@@ -132,43 +130,38 @@ def convert(
         evidence = _judge(session, source, verify) if verify else None
         if evidence and evidence.order and evidence.order != source.coverage.order:
             if given_order:
-                raise CheckError(
-                    f"--reduction_order {source.coverage.order} does not fit {source.path}, judged"
-                    f" by {evidence.basis}: {evidence.order} is {evidence.margin:.1f} times nearer;"
-                    " not kept",
-                    evidence=evidence.record(),
-                )
+                given = f"--reduction_order {source.coverage.order} does not fit {source.path}"
+                nearer = f"{evidence.order} is {evidence.margin:.1f} times nearer"
+                problem = f"{given}, judged by {evidence.basis}: {nearer}; not kept"
+                raise CheckError(problem, evidence=evidence.record())
             source = source.in_order(evidence.order)
             _assign(session, source)
         differences = parity.compare(session, _for_pytorch(session, source), source.options)
+        done = Conversion(source, evidence, differences)
         if prefix is not None:
-            _save(session, source, evidence, prefix, overwrite)
-    return Conversion(source, evidence, differences)
+            _save(session, done, prefix, overwrite)
+    return done
 
 
 def _assign(session: tf.Session, source: Source) -> None:
-    """Set every variable: from the file, to its initial value, or to a stand-in."""
+    """Set every variable: from the file, or to its initial value where it may be missing.
+
+    The heads that a backbone lacks get stand-ins, so that its proof goes through all of it.
+    """
     arrays = weights.from_pytorch(source.state_dict, coverage=source.coverage)
     initial = set(source.coverage.initial)
-    mapped, fresh, others = [], [], []
+    rng = np.random.default_rng(0)
+    fresh, fed = [], []
     for variable in source.variables:
         name = variable.op.name
-        kind = mapped if name in arrays else fresh if name in initial else others
-        kind.append(variable)
-    assign_some(session, mapped, arrays)
+        if name in initial:
+            fresh.append(variable)
+            continue
+        fed.append(variable)
+        if name not in arrays:
+            arrays[name] = rng.uniform(0.01, 0.03, variable.shape.as_list()).astype(np.float32)
+    assign_some(session, fed, arrays)
     session.run([variable.initializer for variable in fresh])
-    assign_some(session, others, _stand_ins(others))
-
-
-def _stand_ins(variables: list[tf.Variable]) -> dict[str, np.ndarray]:
-    """Values for the heads that a backbone lacks, so that its proof goes through all of it."""
-    rng = np.random.default_rng(0)
-    made = {}
-    for variable in variables:
-        made[variable.op.name] = rng.uniform(0.01, 0.03, variable.shape.as_list()).astype(
-            np.float32
-        )
-    return made
 
 
 def _judge(session: tf.Session, source: Source, verify: Path) -> headorder.Evidence:
@@ -179,13 +172,13 @@ def _judge(session: tf.Session, source: Source, verify: Path) -> headorder.Evide
         raise InputError("--verify: some of the weights are missing; judge a whole file")
     images = _normalised(session, image_files(verify).paths)
     inputs = headorder.inputs_from_images(session, images)
-    basis = f"{len(images)} image{'s' if len(images) > 1 else ''}"
+    basis = f"{len(images)} images" if len(images) > 1 else "1 image"
     return headorder.judge(inputs, source.state_dict, family, basis)
 
 
 def _normalised(session: tf.Session, paths: Sequence[str]) -> np.ndarray:
     """Images evenly chosen among `paths`: float32 [N, height, width, 3]."""
-    chosen = paths[:: max(1, -(-len(paths) // _IMAGES))]
+    chosen = paths[:: math.ceil(len(paths) / _IMAGES)]
     output = f"{parity.IMAGES}:0"
     with closing(ImageReader()) as read_image:
         images = [read_image(path)[None] for path in chosen]
@@ -196,18 +189,16 @@ def _for_pytorch(session: tf.Session, source: Source) -> dict[str, np.ndarray]:
     """A state dict for `TorchMGN`: the file's own arrays, which never went through TensorFlow."""
     keys = source.coverage.keys
     absent = {v.op.name: v for v in source.variables if v.op.name not in keys}
-    given = {name: to_torch_layout(value) for name, value in session.run(absent).items()}
-    given |= {name: source.state_dict[key] for name, key in keys.items()}
-    return {mgn_pytorch_key(name): value for name, value in given.items()}
+    state_dict = {}
+    for name, value in session.run(absent).items():
+        state_dict[mgn_pytorch_key(name)] = to_torch_layout(value)
+    for name, key in keys.items():
+        state_dict[mgn_pytorch_key(name)] = source.state_dict[key]
+    return state_dict
 
 
-def _save(
-    session: tf.Session,
-    source: Source,
-    evidence: headorder.Evidence | None,
-    prefix: Path,
-    overwrite: bool,
-) -> None:
+def _save(session: tf.Session, done: Conversion, prefix: Path, overwrite: bool) -> None:
+    source = done.source
     coverage = source.coverage
     kept = source.variables
     if coverage.family.kind != "mgn":
@@ -219,7 +210,7 @@ def _save(
         "sha256": checkpoints.sha256(torchfiles.checkpoint_at(source.path) or source.path),
         "family": coverage.family.name,
         "reduction_order": coverage.order,
-        "order_evidence": evidence._asdict() if evidence else None,
+        "order_evidence": done.evidence._asdict() if done.evidence else None,
         "initial": coverage.initial,
     }
     description = {**checkpoints.describe(source.options, coverage.family.kind), "source": origin}

@@ -11,10 +11,12 @@ class Bottleneck(nn.Module):
 
     def __init__(self, inputs: int, width: int, stride: int):
         super().__init__()
-        self.conv1, self.bn1 = nn.Conv2d(inputs, width, 1, bias=False), nn.BatchNorm2d(width)
+        self.conv1 = nn.Conv2d(inputs, width, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
         self.conv2 = nn.Conv2d(width, width, 3, stride, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(width)
-        self.conv3, self.bn3 = nn.Conv2d(width, 4 * width, 1, bias=False), nn.BatchNorm2d(4 * width)
+        self.conv3 = nn.Conv2d(width, 4 * width, 1, bias=False)
+        self.bn3 = nn.BatchNorm2d(4 * width)
         self.downsample = None
         if stride != 1 or inputs != 4 * width:
             convolution = nn.Conv2d(inputs, 4 * width, 1, stride, bias=False)
@@ -42,24 +44,19 @@ class TorchMGN(nn.Module):
     def __init__(self, num_classes: int, pool: str = "avg", reduction: str = "relu"):
         super().__init__()
         self.pool = pool
-        stem = [
-            nn.Conv2d(3, 64, 7, 2, 3, bias=False),
-            nn.BatchNorm2d(64),
-            nn.ReLU(),
-            nn.MaxPool2d(3, 2, 1),
-        ]
+        convolution = nn.Conv2d(3, 64, 7, 2, 3, bias=False)
+        stem = [convolution, nn.BatchNorm2d(64), nn.ReLU(), nn.MaxPool2d(3, 2, 1)]
         trunk = [_layer(64, 64, 3, 1), _layer(256, 128, 4, 2), Bottleneck(512, 256, 2)]
         self.backone = nn.Sequential(*stem, *trunk)  # MGN-pytorch's spelling
         for branch in BRANCHES:
-            layers = (
-                _layer(1024, 256, 5, 1),
-                _layer(1024, 512, 3, branch.stride),
-            )  # layer3.1-5, layer4
-            setattr(self, branch.name, nn.Sequential(*layers))
+            layer3 = _layer(1024, 256, 5, 1)  # without its first block, which is the trunk's
+            layer4 = _layer(1024, 512, 3, branch.stride)
+            setattr(self, branch.name, nn.Sequential(layer3, layer4))
         for head in HEADS:
-            parts = [nn.Conv2d(2048, 256, 1, bias=False), nn.BatchNorm2d(256)]
+            convolution = nn.Conv2d(2048, 256, 1, bias=False)
             activation = nn.PReLU(256) if reduction == "prelu" else nn.ReLU()
-            setattr(self, head.reduction, nn.Sequential(*parts, activation))
+            parts = nn.Sequential(convolution, nn.BatchNorm2d(256), activation)
+            setattr(self, head.reduction, parts)
             if num_classes:
                 setattr(self, head.classifier, nn.Linear(256, num_classes))
 
@@ -74,7 +71,8 @@ class TorchMGN(nn.Module):
             x = maps[head.branch]
             if head.stripe is not None:
                 x = x.chunk(stripes[head.branch], dim=2)[head.stripe]
-            feature = getattr(self, head.reduction)(pool(x, dim=(2, 3), keepdim=True)).flatten(1)
+            pooled = pool(x, dim=(2, 3), keepdim=True)
+            feature = getattr(self, head.reduction)(pooled).flatten(1)
             features.append(feature)
             if hasattr(self, head.classifier):
                 logits.append(getattr(self, head.classifier)(feature))

@@ -1,7 +1,7 @@
 """Files of weights, in and out: PyTorch's, safetensors, TensorFlow checkpoints; runs no code."""
 
 import argparse
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -17,31 +17,25 @@ from mgn.weights.families import to_torch_layout
 
 _CONTAINERS = ("state_dict", "model", "net", "model_state_dict")
 _DEPTH = 4  # of containers in containers
-_NEARLY = 0.9
-# of a network's tensors: with these beside it, a second network is there, such as an average
-_FULL = 0.5
+_FULL = 0.5  # of a network's tensors: so many beside it are a second network, such as an average
+_PREFIXES = ("module.", "model.", "net.", "backbone.")
+_NEARLY = 0.9  # of all keys; beside a wrapped network there may be a counter, or a loss's centres
 _SCALAR = np._core.multiarray.scalar
 _HARMLESS = [  # what training programs leave beside weights, torchreid for one: data, no code
     (_SCALAR, "numpy.core.multiarray.scalar"),  # its name before numpy 2
     _SCALAR,
     np.dtype,
-    *{type(np.dtype(kind)) for kind in (np.float64, np.float32, np.int64, np.int32, np.bool_)},
+    *(type(np.dtype(kind)) for kind in (np.float64, np.float32, np.int64, np.int32, np.bool_)),
     argparse.Namespace,
 ]
-_PREFIXES = (
-    "module.",
-    "model.",
-    "net.",
-    "backbone.",
-)  # taken off while nearly all keys begin with one
 
 
 def read(path: Path) -> dict[str, np.ndarray]:
     """Read weights to a bare {key: array}, in PyTorch's layout.
 
-    State dicts may lie under `state_dict`, `model`, `net` or `model_state_dict`, and keys may all
-    carry `module.`, `model.`, `net.` or `backbone.` before them, in any nesting. float16 and
-    bfloat16 become float32.
+    State dicts may lie under `state_dict`, `model`, `net` or `model_state_dict`, and all keys may
+    begin with `module.`, `model.`, `net.` or `backbone.`, in any nesting. float16 and bfloat16
+    become float32.
 
     Args:
         path: of a PyTorch file in either of its formats, a safetensors file, or a TensorFlow
@@ -58,34 +52,35 @@ def read(path: Path) -> dict[str, np.ndarray]:
     loaded = _load(Path(path))
     for _ in range(_DEPTH):
         loaded = _inner(path, loaded)
-    items = loaded.items() if isinstance(loaded, Mapping) else ()
-    tensors = {k: v for k, v in items if isinstance(k, str) and isinstance(v, torch.Tensor)}
+    held = loaded if isinstance(loaded, Mapping) else {}
+    tensors = {}
+    for key, value in held.items():
+        if isinstance(key, str) and isinstance(value, torch.Tensor):
+            tensors[key] = value
     if not tensors:
-        there = ", ".join(str(name) for name, _ in list(items)[:5]) or "nothing"
+        there = ", ".join(map(str, list(held)[:5])) or "nothing"
         wanted = ", ".join(_CONTAINERS)
         raise InputError(f"{path}: no weights in it, bare or in {wanted}; it has {there}")
-    while prefix := next((p for p in _PREFIXES if _wraps(p, tensors)), None):
-        tensors = {key.removeprefix(prefix): value for key, value in tensors.items()}
-    return {key: _to_numpy(f"{path}: {key}", value) for key, value in tensors.items()}
+    bare = _without_prefixes(tensors)
+    return {key: _to_numpy(f"{path}: {key}", value) for key, value in bare.items()}
 
 
 def _inner(path: Path, loaded: object) -> object:
     """The container that holds the weights, one level down; `loaded` itself if there is none."""
     if not isinstance(loaded, Mapping):
         return loaded
-    mappings = {name: value for name, value in loaded.items() if isinstance(value, Mapping)}
-    counts = {name: _tensors_in(value) for name, value in mappings.items()}
+    counts = {name: _tensors_in(v) for name, v in loaded.items() if isinstance(v, Mapping)}
     taken = next((name for name in _CONTAINERS if counts.get(name)), None)
     if taken is None or loaded[taken] is loaded:
         return loaded
+
+    # With a second network beside it, the file does not say which one is meant.
     counts["the file itself"] = sum(isinstance(value, torch.Tensor) for value in loaded.values())
     full = [str(name) for name, count in counts.items() if count >= _FULL * counts[taken]]
     if len(full) > 1:
         problem = f"{path}: holds more than one network, in {' and '.join(full)}"
-        advice = "torch.save(torch.load(FILE, weights_only=True)[NAME], ...)"
-        raise InputError(
-            f"{problem}; save the one that you mean by itself: {advice}", networks=full
-        )
+        advice = "by itself: torch.save(torch.load(FILE, weights_only=True)[NAME], ...)"
+        raise InputError(f"{problem}; save the one that you mean {advice}", networks=full)
     return loaded[taken]
 
 
@@ -97,9 +92,13 @@ def _tensors_in(value: object, depth: int = _DEPTH) -> int:
     return sum(_tensors_in(inner, depth - 1) for key, inner in named if isinstance(key, str))
 
 
-def _wraps(prefix: str, keys: Collection[str]) -> bool:
-    """Nearly all: beside a wrapped network there may be a counter, or the centres of a loss."""
-    return sum(key.startswith(prefix) for key in keys) > _NEARLY * len(keys)
+def _without_prefixes(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    for prefix in _PREFIXES:
+        wrapped = sum(key.startswith(prefix) for key in tensors)
+        if wrapped > _NEARLY * len(tensors):
+            bare = {key.removeprefix(prefix): value for key, value in tensors.items()}
+            return _without_prefixes(bare)
+    return tensors
 
 
 def _load(path: Path) -> object:
@@ -108,25 +107,24 @@ def _load(path: Path) -> object:
             start = stream.read(9)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
-    pickled = start.startswith(
-        (b"PK", b"\x80")
-    )  # the two formats of torch.save: a zip of pickles, a pickle
+    pickled = start.startswith((b"PK", b"\x80"))  # of torch.save: a zip of pickles, or a pickle
+    safe = start[8:] == b"{" and not pickled  # a safetensors header, after its length
     unreadable = f"{path}: not a readable PyTorch checkpoint"
     try:
-        if start[8:] == b"{" and not pickled:  # a safetensors header, after its length
+        if safe:
             return safetensors.torch.load_file(path)
         with torch.serialization.safe_globals(_HARMLESS):
             return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # pickle, zip, runtime and safetensors errors alike
-        if kind := file_kind(path):
+        kind = file_kind(path)
+        if kind:
             raise InputError(f"{unreadable}; it looks like {kind}", looks_like=kind) from None
         if pickled and ("weights_only" in str(error) or "Unsupported" in str(error)):
-            raise InputError(
-                f"{path}: holds more than weights (a pickled module?), which could run code; at its"
-                " origin, save it again with torch.save(model.state_dict(), ...)"
-            ) from None
-        begun = pickled or start[8:] == b"{"
-        why = ": truncated or damaged" if begun else ", nor anything else that is known"
+            problem = "holds more than weights (a pickled module?), which could run code"
+            advice = "at its origin, save it again with torch.save(model.state_dict(), ...)"
+            raise InputError(f"{path}: {problem}; {advice}") from None
+        damaged = pickled or safe
+        why = ": truncated or damaged" if damaged else ", nor anything else that is known"
         raise InputError(f"{unreadable}{why} ({type(error).__name__})") from None
 
 
@@ -138,9 +136,8 @@ def _to_numpy(where: str, value: torch.Tensor) -> np.ndarray:
         return value.float().numpy() if value.is_floating_point() else value.numpy()
     except (RuntimeError, TypeError, NotImplementedError, AttributeError):
         kind = f"{value.dtype}, {value.layout}, on {value.device}"
-        raise InputError(
-            f"{where}: a tensor that is no plain array of real numbers ({kind})"
-        ) from None
+        problem = f"a tensor that is no plain array of real numbers ({kind})"
+        raise InputError(f"{where}: {problem}") from None
 
 
 def checkpoint_at(path: Path) -> Path | None:
@@ -155,11 +152,9 @@ def checkpoint_at(path: Path) -> Path | None:
         latest = tf.train.latest_checkpoint(str(path))
         if latest is None:
             kind = folder_kind(Path(path))
-            raise InputError(
-                f"{path}: a folder without a TensorFlow checkpoint; "
-                + (f"it looks like {kind}" if kind else "name a file"),
-                looks_like=kind,
-            )
+            advice = f"it looks like {kind}" if kind else "name a file"
+            problem = f"{path}: a folder without a TensorFlow checkpoint; {advice}"
+            raise InputError(problem, looks_like=kind)
         return Path(latest)
     prefix = checkpoints.prefix_of(path)
     if prefix == Path(path) and prefix.is_file():  # its own, whatever checkpoint has the same name
@@ -170,22 +165,19 @@ def checkpoint_at(path: Path) -> Path | None:
 def _read_checkpoint(prefix: Path) -> dict[str, np.ndarray]:
     shapes = checkpoints.stored_shapes(prefix)
     if "backbone/conv1/weight" in shapes:
-        raise InputError(
-            f"{prefix}: is a checkpoint of this toolkit; --to_pytorch makes a PyTorch file of it"
-        )
-    weights = [
-        name for name, shape in shapes.items() if shape and name.rpartition("/")[0] not in shapes
-    ]
-    values = checkpoints.read(prefix, weights).items()
-    return {name: _of_tensorflow(value) for name, value in values if _is_real(value)}
-
-
-def _is_real(value: np.ndarray) -> bool:
-    return value.dtype.kind == "f" or value.dtype == tf.bfloat16.as_numpy_dtype
-
-
-def _of_tensorflow(value: np.ndarray) -> np.ndarray:
-    return to_torch_layout(value) if value.ndim in (1, 2, 4) else value.astype(np.float32)
+        problem = f"{prefix}: is a checkpoint of this toolkit"
+        raise InputError(f"{problem}; --to_pytorch makes a PyTorch file of it")
+    weights = []
+    for name, shape in shapes.items():
+        is_slot = name.rpartition("/")[0] in shapes  # of the optimiser, for a variable
+        if shape and not is_slot:
+            weights.append(name)
+    state_dict = {}
+    for name, value in checkpoints.read(prefix, weights).items():
+        if value.dtype.kind == "f" or value.dtype == tf.bfloat16.as_numpy_dtype:
+            ranked = value.ndim in (1, 2, 4)
+            state_dict[name] = to_torch_layout(value) if ranked else value.astype(np.float32)
+    return state_dict
 
 
 def write(path: Path, state_dict: Mapping[str, torch.Tensor]) -> None:
