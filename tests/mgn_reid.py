@@ -1,5 +1,4 @@
-"""The variables of the reproduced repository's TensorFlow checkpoints: names and shapes, in graph
-order.
+"""Names and shapes of the variables in the reproduced repository's checkpoints, in graph order.
 
 Written down from the names that MGN-ReId publishes (its `tensor_name` file lists 579 of them), by
 loops of our own that know nothing of `mgn/weights/families.py`.
@@ -100,9 +99,8 @@ def seeded(shapes):
         if len(shape) == 4:
             value = rng.standard_normal(shape, np.float32) * np.sqrt(2 / np.prod(shape[:3]))
         elif name.endswith(("gamma", "moving_variance")):
-            value = (
-                rng.uniform(0.2, 0.4, shape) if "Conv_2" in name else rng.uniform(0.5, 1.5, shape)
-            )
+            low, high = (0.2, 0.4) if "Conv_2" in name else (0.5, 1.5)
+            value = rng.uniform(low, high, shape)
         else:
             value = rng.standard_normal(shape) * 0.1
         values[name] = np.asarray(value, np.float32)

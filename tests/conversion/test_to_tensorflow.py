@@ -54,12 +54,8 @@ def test_our_pytorch_network_is_mgn_pytorchs(state_dict):
 def test_there_and_back_is_bit_exact(tmp_path, keys, reduction):
     arrays = dict(seeded(keys, 10))
     odd = arrays["p2.1.0.bn1.bias"].copy()
-    odd[:4] = (
-        -0.0,
-        1e-42,
-        np.float32(1) + np.float32(2**-23),
-        3e38,
-    )  # a signed zero, a denormal, a last bit
+    last_bit = np.float32(1) + np.float32(2**-23)
+    odd[:4] = -0.0, 1e-42, last_bit, 3e38  # a signed zero, a denormal
     arrays["p2.1.0.bn1.bias"] = odd * np.float32([1, 1, 1, 0, *[1] * 508])
     save_torch(tmp_path / "x.pt", arrays)
     done = converted(tmp_path / "x.pt", tmp_path / "made", pool="max")
@@ -86,14 +82,10 @@ def test_there_and_back_is_bit_exact(tmp_path, keys, reduction):
     assert parity.largest(written.differences) <= 1e-5
     back = torch.load(tmp_path / "back.pt", weights_only=True)
     assert sorted(back) == sorted(key for key, _ in read_keys(REFERENCE / f"keys_{keys}.txt"))
+    read = {key: tensor.numpy() for key, tensor in back.items()}
     for key, value in arrays.items():
-        assert (
-            back[key].numpy().dtype == value.dtype
-            and back[key].numpy().tobytes() == value.tobytes()
-        ), key
-    torch_network(
-        {k: v.numpy() for k, v in back.items()}, 10, "max", reduction
-    )  # takes every one, strictly
+        assert read[key].dtype == value.dtype and read[key].tobytes() == value.tobytes(), key
+    torch_network(read, 10, "max", reduction)  # takes every one, strictly
 
 
 def test_one_shared_reduction_reaches_all_heads(tmp_path):
@@ -214,17 +206,14 @@ def test_allowed_gaps_keep_initial_values_and_are_stored(tmp_path):
 def trained(tmp_path_factory):
     """A folder of images, and a network at 96x32 whose batch norms remember them."""
     folder = tmp_path_factory.mktemp("trained")
-    rng, (mean, std) = (
-        np.random.default_rng(3),
-        np.float32([[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]]),
-    )
+    rng = np.random.default_rng(3)
+    mean, std = np.float32([[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]])
     images = rng.integers(0, 256, (16, 96, 32, 3), np.uint8)
     (folder / "images").mkdir()
     for i, image in enumerate(images):
         assert cv2.imwrite(str(folder / "images" / f"{i}.png"), image[:, :, ::-1])
-    return folder / "images", remembering(
-        ((images / np.float32(255) - mean) / std).transpose(0, 3, 1, 2)
-    )
+    normalised = (images / np.float32(255) - mean) / std
+    return folder / "images", remembering(normalised.transpose(0, 3, 1, 2))
 
 
 def test_images_decide_the_order_and_a_wrong_one_is_refused(trained, tmp_path):
@@ -323,7 +312,7 @@ def test_conversion_assigns_what_from_pytorch_returns(tmp_path, monkeypatch):
         arrays["fc_id_2048_0/bias"] = 2 * arrays["fc_id_2048_0/bias"]
         return arrays
 
-    monkeypatch.setattr(weights, "from_pytorch", doubled, raising=False)
+    monkeypatch.setattr(weights, "from_pytorch", doubled)
     with pytest.raises(CheckError, match="logits_fg_p1 differs from PyTorch's"):
         to_tensorflow.convert(source, None)
 

@@ -46,9 +46,7 @@ def test_the_newest_complete_checkpoint_of_a_folder(tiny, tmp_path):
     for step in (9, 100, 20):
         tiny(f"model.ckpt-{step}", step)
     assert checkpoints.newest(tmp_path).name == "model.ckpt-100"
-    (
-        tmp_path / f"model.ckpt-100{DATA}"
-    ).unlink()  # a save that was killed, or a copy that was cut off
+    (tmp_path / f"model.ckpt-100{DATA}").unlink()  # a save was killed, or a copy cut off
     assert checkpoints.newest(tmp_path).name == "model.ckpt-20"
     for stranger in ("model.ckpt-best.index", "model.ckpt-500-old.index"):
         (tmp_path / stranger).touch()
@@ -90,11 +88,8 @@ def test_a_failed_rename_leaves_what_was_there(tiny, tmp_path, monkeypatch, mome
     monkeypatch.undo()
     kept = json.loads((tmp_path / "x.json").read_text())["value"]
     tiny.session.run(tiny.variable.initializer)
-    checkpoints.restore(
-        tiny.session,
-        checkpoints.Checkpoint(tmp_path / "x", "mgn", NetworkOptions(2)),
-        [tiny.variable],
-    )
+    found = checkpoints.Checkpoint(tmp_path / "x", "mgn", NetworkOptions(2))
+    checkpoints.restore(tiny.session, found, [tiny.variable])
     assert tiny.session.run(tiny.variable) == kept == 1.0
     assert sorted(p.name for p in tmp_path.iterdir()) == [f"x{DATA}", "x.index", "x.json"]
 

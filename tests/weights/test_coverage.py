@@ -30,16 +30,7 @@ def test_all_parts_of_a_whole_network():
 def test_the_table_ends_with_its_total():
     lines = report.table(covered(shaped("gnayuohz"))).splitlines()
     assert lines[0].split() == ["part", "tensors", "values", "largest", "from"]
-    assert lines[13].split() == [
-        "total",
-        "571",
-        "70,484,792",
-        "536",
-        "tensors",
-        "of",
-        "the",
-        "file",
-    ]
+    assert " ".join(lines[13].split()) == "total 571 70,484,792 536 tensors of the file"
     assert lines[14].startswith("passed over, counters of batches: 104 (")
 
 
@@ -135,10 +126,8 @@ def test_shapes_are_told_with_the_networks():
 
 def test_nan_and_infinity_are_named_by_key():
     whole = shaped("seathiefwang")
-    broken = {
-        key: whole[key].copy()
-        for key in ("reduction_2.1.bias", "p1.1.2.bn3.weight", "fc_id_2048_0.bias")
-    }
+    keys = "reduction_2.1.bias", "p1.1.2.bn3.weight", "fc_id_2048_0.bias"
+    broken = {key: whole[key].copy() for key in keys}
     broken["reduction_2.1.bias"][:] = np.nan
     broken["p1.1.2.bn3.weight"][7] = -np.inf
     counter = {"p1.1.2.bn3.num_batches_tracked": np.array(np.nan)}  # has no place, so does no harm
