@@ -140,10 +140,17 @@ def test_what_a_comparison_says():
     assert (found.difference, found.distance_change) == (0, 0) and found.cosine == pytest.approx(1)
     found = compare(same, Given(lambda rows: rows * np.float32(1.001)), "x", exact=False)
     assert found.difference == pytest.approx(1e-3, rel=1e-2) and found.distance_change < 1e-6
-    for change in (lambda rows: rows * np.float32(1.001), lambda rows: rows * np.float32(np.nan)):
+
+    def spoilt_in_batches(rows):
+        return rows * np.float32(np.nan if len(rows) > 1 else 1)
+
+    def spoilt(rows):
+        return rows * np.float32(np.nan)
+
+    for change in (lambda rows: rows * np.float32(1.001), spoilt, spoilt_in_batches):
         with pytest.raises(CheckError, match="differs by"):
             compare(same, Given(change), "x")
-    for change in (lambda rows: rows[:, ::-1], lambda rows: rows * np.float32(np.nan)):
+    for change in (lambda rows: rows[:, ::-1], spoilt, spoilt_in_batches):
         with pytest.raises(CheckError, match="have cosine"):
             compare(same, Given(change), "x", exact=False)
 
