@@ -19,8 +19,6 @@ DISTRACTORS, JUNK = 40, 6  # images, in the gallery only
 MARKER = "demo.txt"  # its text says which drawing and seed a finished folder holds
 _DRAWING = 1  # raise it when a pixel changes, so that an older set is not taken for this one
 _MARGIN = 6  # pixels of a place beyond the image: each view looks at another part of it
-_STRANGER = TRAIN_IDENTITIES + TEST_IDENTITIES + 1  # the first distractor's number
-_PASSER = _STRANGER + DISTRACTORS  # the first junk image's
 
 
 # A channel becomes gain * channel ** gamma + offset, 0 to 1. A person's size is in image heights.
@@ -45,12 +43,18 @@ def checked_dataset(dataset: Path | None, *splits: str) -> Path:
     return dataset
 
 
-def make(directory: Path, seed: int = 0) -> Path:
-    """Draw the set into `directory` unless it is there; `InputError` if anything else is there."""
+def make(directory: Path, seed: int = 0, train_identities: int = TRAIN_IDENTITIES) -> Path:
+    """Draw the set into `directory` unless it is there; `InputError` if anything else is there.
+
+    Query and gallery show `TEST_IDENTITIES` others, whatever the number of training identities.
+    """
     directory = Path(directory)
-    plan = _plan()
+    plan = _plan(train_identities)
     # The text names this file as it was called when the first sets were drawn; they stay valid.
-    marker = f"pedestrians drawn by mgn/demo.py, drawing {_DRAWING}, seed {seed}\n".encode()
+    marker = f"pedestrians drawn by mgn/demo.py, drawing {_DRAWING}, seed {seed}\n"
+    if train_identities != TRAIN_IDENTITIES:
+        marker += f"{train_identities} training identities\n"
+    marker = marker.encode()
     if directory.exists():
         marked = (directory / MARKER).is_file() and (directory / MARKER).read_bytes() == marker
         if marked and all((directory / name).is_file() for name in plan):
@@ -58,42 +62,51 @@ def make(directory: Path, seed: int = 0) -> Path:
         problem = f"not a finished demo set of seed {seed}; remove it or name another"
         raise InputError(f"{directory}: {problem}")
     with atomic_write(directory) as folder:
-        for name, (person, camera, view) in plan.items():
+        for name, (person, camera, view, cut_off) in plan.items():
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
-            pixels = cv2.cvtColor(draw_image(seed, person, camera, view), cv2.COLOR_RGB2BGR)
+            image = draw_image(seed, person, camera, view, cut_off)
+            pixels = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
             if not cv2.imwrite(str(path), pixels, [cv2.IMWRITE_JPEG_QUALITY, 95]):
                 raise OSError(f"{path}: could not be written")
         (folder / MARKER).write_bytes(marker)
     return directory
 
 
-def _plan() -> dict[str, tuple[int, int, int]]:
-    """Every file's name, with the (person, camera, view) that its drawing is keyed by."""
+def _plan(train_identities: int) -> dict[str, tuple[int, int, int, bool]]:
+    """Every file's name, with the (person, camera, view, cut_off) that it is drawn from."""
+    stranger = train_identities + TEST_IDENTITIES + 1  # the first distractor's number
+    passer = stranger + DISTRACTORS  # the first junk image's
     plan = {}
 
     def add(folder: str, label: str, person: int, camera: int, view: int) -> None:
-        plan[f"{folder}/{label}_c{camera}s1_{person:04d}{view:02d}_00.jpg"] = person, camera, view
+        name = f"{folder}/{label}_c{camera}s1_{person:04d}{view:02d}_00.jpg"
+        plan[name] = person, camera, view, person >= passer
 
     train = ["bounding_box_train"] * TRAIN_IMAGES
     test = ["query"] * QUERY_IMAGES + ["bounding_box_test"] * GALLERY_IMAGES
-    for person, camera in itertools.product(range(1, _STRANGER), range(1, len(CAMERAS) + 1)):
-        for view, folder in enumerate(train if person <= TRAIN_IDENTITIES else test):
+    for person, camera in itertools.product(range(1, stranger), range(1, len(CAMERAS) + 1)):
+        for view, folder in enumerate(train if person <= train_identities else test):
             add(folder, f"{person:04d}", person, camera, view)
-    for label, first, count in (("0000", _STRANGER, DISTRACTORS), ("-1", _PASSER, JUNK)):
+    for label, first, count in (("0000", stranger, DISTRACTORS), ("-1", passer, JUNK)):
         for i in range(count):
             person = first + i * 2 // 3  # of three images two show one person
             add("bounding_box_test", label, person, i % len(CAMERAS) + 1, i)
     return plan
 
 
-def draw_image(seed: int, person: int, camera: int, view: int) -> np.ndarray:
-    """One image, uint8 [128, 64, 3] RGB, a function of its arguments; cameras count from 1."""
+def draw_image(
+    seed: int, person: int, camera: int, view: int, cut_off: bool = False
+) -> np.ndarray:
+    """One image, uint8 [128, 64, 3] RGB, a function of its arguments; cameras count from 1.
+
+    With `cut_off` it shows a part of the person only, as a detector's bad boxes do.
+    """
     rng = np.random.default_rng((seed, person, camera, view))
     optics = CAMERAS[camera - 1]
     x, y = rng.integers(0, 2 * _MARGIN + 1, 2)
     scene = _place(*optics.place)[y : y + HEIGHT, x : x + WIDTH].copy()
-    body = Body(rng, optics.size, cut_off=person >= _PASSER)
+    body = Body(rng, optics.size, cut_off=cut_off)
     draw_person(body, make_look(seed, person))
     body.put_into(scene, rng)
     if rng.random() < 0.2:  # a post, or a bin before the legs
