@@ -27,6 +27,8 @@ _WITHOUT_EFFECT = (
     ("warmup_factor", "--warmup_steps", lambda c: c.warmup_steps > 0),
     ("margin", "--triplet_weight", lambda c: c.triplet_weight > 0),
     ("triplet_start_step", "--triplet_weight", lambda c: c.triplet_weight > 0),
+    ("triplet_start_loss", "--triplet_weight", lambda c: c.triplet_weight > 0),
+    ("triplet_start_loss", "--triplet_start_step", lambda c: c.triplet_start_step > 0),
 )
 
 

@@ -13,6 +13,7 @@ from mgn.data.demo import draw_image
 from mgn.data.images import normalise, resize
 from mgn.network.architecture import HEADS, inference_network
 from mgn.system.errors import CheckError
+from mgn.system.session import new_graph
 
 _TINY = 1e-30  # for a head that is 0 everywhere
 _TOLERANCE = 1e-4  # largest difference over largest value
@@ -28,7 +29,7 @@ class Difference(NamedTuple):
 
 def build_graph(options: NetworkOptions) -> tuple[tf.Graph, list[tf.Variable]]:
     """The network for inference, with names for `compare`; and its variables."""
-    with tf.Graph().as_default() as graph:
+    with new_graph().as_default() as graph:
         raw_images = tf.placeholder(tf.uint8, [None, None, None, 3], name="raw_images")
         images = tf.identity(normalise(resize(raw_images, options.height, options.width)), IMAGES)
         images.set_shape([None, options.height, options.width, 3])

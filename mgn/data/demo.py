@@ -95,9 +95,7 @@ def _plan(train_identities: int) -> dict[str, tuple[int, int, int, bool]]:
     return plan
 
 
-def draw_image(
-    seed: int, person: int, camera: int, view: int, cut_off: bool = False
-) -> np.ndarray:
+def draw_image(seed: int, person: int, camera: int, view: int, cut_off: bool = False) -> np.ndarray:
     """One image, uint8 [128, 64, 3] RGB, a function of its arguments; cameras count from 1.
 
     With `cut_off` it shows a part of the person only, as a detector's bad boxes do.

@@ -13,7 +13,7 @@ from mgn.data.images import augment, decode, resize
 from mgn.data.sampling import Share, shared_batches
 from mgn.system.errors import InputError
 from mgn.system.progress import Progress
-from mgn.system.session import new_session
+from mgn.system.session import new_graph, new_session
 
 READERS = 4  # threads that decode
 _READ_AT_ONCE = 64  # images, when all are read ahead
@@ -77,7 +77,7 @@ def read_all(config: TrainConfig, paths: Sequence[str]) -> np.ndarray:
         InputError: one cannot be read; it is named.
     """
     images = np.empty((len(paths), config.height, config.width, 3), np.uint8)
-    with tf.Graph().as_default() as graph:
+    with new_graph().as_default() as graph:
         dataset = tf.data.Dataset.from_tensor_slices(list(paths))
         dataset = dataset.map(lambda path: _read(path, config), num_parallel_calls=_PARALLEL)
         dataset = dataset.batch(_READ_AT_ONCE).prefetch(1)
@@ -104,7 +104,7 @@ class ImageReader:
     """Reads image files outside of any graph; safe to call from several threads."""
 
     def __init__(self):
-        with tf.Graph().as_default() as graph:
+        with new_graph().as_default() as graph:
             self._contents = tf.placeholder(tf.string, [])
             self._image = decode(self._contents)
         self._session = new_session(graph)

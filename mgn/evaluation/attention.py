@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from mgn.data.images import normalise, resize
 from mgn.network import BRANCHES, HEADS
 from mgn.network.architecture import Mode, head, head_inputs
-from mgn.system.session import new_session
+from mgn.system.session import new_graph, new_session
 from mgn.weights import checkpoints
 
 _STRIPES = {branch.name: branch.stripes for branch in BRANCHES}
@@ -40,7 +40,7 @@ def head_maps(checkpoint: checkpoints.Checkpoint, images: Sequence[np.ndarray]) 
         stripe.
     """
     options = checkpoint.options
-    with tf.Graph().as_default() as graph:
+    with new_graph().as_default() as graph:
         image = tf.placeholder(tf.uint8, [None, None, 3])
         prepared = normalise(resize(image[None], options.height, options.width))
         prepared.set_shape([1, options.height, options.width, 3])

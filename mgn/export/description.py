@@ -13,6 +13,7 @@ from mgn.inference.embedder import open_exported
 from mgn.inference.exported import METADATA, metadata_of, saved_model_folder
 from mgn.inference.graph import INPUT_IMAGE, REID_EMBEDDING, RESIZED
 from mgn.system.errors import InputError
+from mgn.system.session import new_graph
 
 
 class Artefact(NamedTuple):
@@ -90,7 +91,7 @@ def _gigaflops(graph_def: tf.GraphDef, given: tf.Tensor, result: tf.Tensor) -> f
         except KeyError:  # of another program
             return None
     height, width = given.shape[1:3].as_list()
-    with tf.Graph().as_default() as graph:
+    with new_graph().as_default() as graph:
         one = tf.placeholder(given.dtype, [1, height or HEIGHT, width or WIDTH, 3])
         tf.import_graph_def(graph_def, {given.name: one}, [result.name], name="one")
         builder = tf.profiler.ProfileOptionBuilder

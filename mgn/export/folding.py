@@ -7,6 +7,7 @@ from tensorflow.python.framework import tensor_util
 from mgn.inference.graph import IMAGE_TENSOR, NETWORK_INPUT, NETWORK_OUTPUT, OUTPUTS, PLAIN
 from mgn.network.architecture import DTYPES
 from mgn.network.winograd import CHANNELS, convolve_transformed, transform
+from mgn.system.session import new_graph
 
 _BATCH_NORM = "FusedBatchNormV3"
 _FLOAT32 = tf.float32.as_datatype_enum
@@ -96,7 +97,7 @@ def _constant(name: str, value: np.ndarray, dtype: tf.DType = tf.float32) -> tf.
 def with_winograd(graph_def: tf.GraphDef) -> tf.GraphDef:
     """Replace a folded network's 3×3 convolutions of many channels; see `network.winograd`."""
     replaced = {}  # name of a convolution -> of what computes the same
-    with tf.Graph().as_default() as graph:
+    with new_graph().as_default() as graph:
         tf.import_graph_def(graph_def, name="")
         for convolution in graph.get_operations():
             kernel = _kernel_to_replace(convolution)

@@ -17,6 +17,7 @@ from mgn.inference.embedder import Embedder, load_embedder, open_exported
 from mgn.inference.exported import METADATA
 from mgn.inference.graph import NETWORK_INPUT, NETWORK_OUTPUT, OUTPUTS, build
 from mgn.system.files import atomic_write, refuse_existing
+from mgn.system.session import new_graph
 from mgn.weights import checkpoints
 
 
@@ -86,7 +87,7 @@ def freeze(
         (embedding,) = tf.import_graph_def(frozen, given, [f"{NETWORK_OUTPUT}:0"], name="network")
         return embedding
 
-    with tf.Graph().as_default() as graph:
+    with new_graph().as_default() as graph:
         build(form, checkpoint.options, input_type, network)
         tf.constant(json.dumps(description, sort_keys=True), name=METADATA)
     made = tf.graph_util.extract_sub_graph(graph.as_graph_def(), [OUTPUTS[form], METADATA])

@@ -13,7 +13,7 @@ from mgn.inference.exported import load_saved_model, read_graph_def, saved_model
 from mgn.inference.graph import IMAGE_TENSOR, ORIGINAL, OUTPUTS, PLAIN, PRE_POST, build
 from mgn.network.architecture import inference_network
 from mgn.system.errors import ImageError, InputError
-from mgn.system.session import new_session
+from mgn.system.session import new_graph, new_session
 from mgn.weights import checkpoints
 
 _BATCH = 32  # images a forward, when a caller gives many
@@ -164,7 +164,7 @@ def session_of_checkpoint(checkpoint: checkpoints.Checkpoint) -> tf.Session:
     """A session on a fresh plain graph, with the checkpoint's weights."""
     checkpoint.check_whole()
     options = checkpoint.options
-    with tf.Graph().as_default() as graph:
+    with new_graph().as_default() as graph:
         build(PLAIN, options, "float32", lambda x: inference_network(x, options).embedding)
         variables = tf.global_variables()
     session = new_session(graph)

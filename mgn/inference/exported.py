@@ -7,7 +7,7 @@ import tensorflow.compat.v1 as tf
 
 from mgn.inference.graph import INPUT_IMAGE, REID_EMBEDDING, SERVING_SIGNATURE
 from mgn.system.errors import InputError, first_line
-from mgn.system.session import new_session
+from mgn.system.session import new_graph, new_session
 
 METADATA = "mgn_metadata"  # name of the string constant in which a graph describes itself
 
@@ -29,7 +29,7 @@ def read_graph_def(path: Path) -> tf.GraphDef:
 
 def session_of(graph_def: tf.GraphDef, where: object, rewrite: bool = True) -> tf.Session:
     """A session on a frozen graph; `where` names its file in the error."""
-    with tf.Graph().as_default() as graph:
+    with new_graph().as_default() as graph:
         try:
             tf.import_graph_def(graph_def, name="")
         except ValueError as error:
@@ -55,7 +55,7 @@ def saved_model_folder(path: Path) -> Path | None:
 
 def load_saved_model(folder: Path, rewrite: bool) -> tuple[tf.Session, Path, tuple[str, str]]:
     """A session, the folder, and the names of the two tensors that its signature maps."""
-    session = new_session(tf.Graph(), rewrite)
+    session = new_session(new_graph(), rewrite)
     tags = [tf.saved_model.tag_constants.SERVING]
     try:
         with session.graph.as_default():

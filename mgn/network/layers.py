@@ -105,8 +105,8 @@ def batch_norm(
         zeros, ones = tf.zeros_initializer(), tf.ones_initializer()
         weight = tf.get_variable("weight", shape, tf.float32, zeros if zero_scale else ones)
         bias = tf.get_variable("bias", shape, tf.float32, zeros)
-        mean = _averaged("running_mean", shape, zeros)
-        variance = _averaged("running_var", shape, ones)
+        mean = replica_variable("running_mean", shape, zeros)
+        variance = replica_variable("running_var", shape, ones)
         fused = functools.partial(tf.nn.fused_batch_norm, x, weight, bias, epsilon=_EPSILON)
         if not training:
             return fused(mean=mean, variance=variance, is_training=False)[0]
@@ -120,7 +120,7 @@ def batch_norm(
         return y
 
 
-def _averaged(name: str, shape: Sequence[int], initializer: Callable) -> tf.Variable:
+def replica_variable(name: str, shape: Sequence[int], initializer: Callable) -> tf.Variable:
     """A variable of which replicas keep their own, and a checkpoint has the mean."""
     return tf.get_variable(
         name,
@@ -173,5 +173,5 @@ def moving_average(variable: tf.Variable, share: tf.Tensor) -> tf.Operation:
     Each replica keeps its own: weights are the same in all of them, and nothing has to be sent.
     """
     name = f"{replicas.name_of(variable)}/average"
-    average = _averaged(name, variable.shape, tf.zeros_initializer())
+    average = replica_variable(name, variable.shape, tf.zeros_initializer())
     return average.assign_sub(share * (average - variable.read_value()), read_value=False)

@@ -17,7 +17,7 @@ from mgn.data.images import mirror, normalise, resize
 from mgn.data.reading import ImageReader
 from mgn.inference.graph import INPUT_IMAGE, REID_EMBEDDING, SERVING_SIGNATURE
 from mgn.system.errors import CheckError, InputError
-from mgn.system.session import new_session
+from mgn.system.session import new_graph, new_session
 
 _INPUT, _OUTPUT = INPUT_IMAGE, REID_EMBEDDING
 _BAD_REQUEST = grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND
@@ -158,7 +158,7 @@ class RemoteEmbedder:
         self._read = ImageReader()
         self._plain = shape.rank == 4 and None not in shape[1:3].as_list()
         if self._plain:
-            with tf.Graph().as_default() as graph:
+            with new_graph().as_default() as graph:
                 self._image = tf.placeholder(tf.uint8, [None, None, 3])
                 prepared = normalise(resize(self._image, *shape[1:3].as_list()))
                 self._both = tf.stack([prepared, mirror(prepared)])

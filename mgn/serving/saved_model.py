@@ -23,7 +23,7 @@ from mgn.inference.graph import (
 )
 from mgn.system.errors import InputError
 from mgn.system.files import atomic_write, refuse_existing
-from mgn.system.session import new_session
+from mgn.system.session import new_graph, new_session
 
 SERVING_SCRIPTS = {
     PLAIN: "export_tf_serving_model.py",
@@ -81,7 +81,7 @@ def _write_saved_model(graph_def: tf.GraphDef, folder: Path, form: str) -> None:
             given = node
         else:
             others.node.append(node)
-    with tf.Graph().as_default() as graph:
+    with new_graph().as_default() as graph:
         shape = tf.TensorShape(given.attr["shape"].shape if "shape" in given.attr else None)
         images = tf.placeholder(given.attr["dtype"].type, shape, IMAGE_TENSOR)
         # A server checks the type alone, and images of another rank would end its process.

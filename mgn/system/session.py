@@ -5,6 +5,18 @@ import tensorflow.compat.v1 as tf
 _NO_GPU = 'no GPU found; for NVIDIA GPUs: pip install "tensorflow[and-cuda]==2.21.0"'
 
 
+def new_graph(seed: int = 0) -> tf.Graph:
+    """An empty graph, and the seed of what is drawn in it.
+
+    No other code makes a graph: one without a seed cannot be built once `--deterministic` has
+    switched the whole process, even if nothing is ever drawn in it.
+    """
+    graph = tf.Graph()
+    with graph.as_default():
+        tf.set_random_seed(seed)
+    return graph
+
+
 def new_session(graph: tf.Graph, rewrite: bool = True) -> tf.Session:
     """A session on `graph` that takes GPU memory as it needs it, not all at once.
 

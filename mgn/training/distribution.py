@@ -1,8 +1,6 @@
 """Where the replicas of a step run: on one device, on all GPUs of a machine, or on a cluster."""
 
-import json
 import logging
-import os
 from typing import NamedTuple
 
 import tensorflow.compat.v1 as tf
@@ -10,10 +8,10 @@ import tensorflow.compat.v1 as tf
 from mgn.config.settings import RunSettings
 from mgn.data.sampling import Share
 from mgn.system.errors import InputError
-from mgn.system.session import has_gpu, session_config
+from mgn.system.session import has_gpu, new_graph, session_config
+from mgn.training.cluster import Cluster, from_environment
 
 log = logging.getLogger(__name__)
-_KINDS = "chief", "worker"  # of tasks in TF_CONFIG, in the order of their replicas
 
 
 class Placement(NamedTuple):
@@ -49,7 +47,8 @@ def place(replicas: int | None = None, xla: bool = False) -> Placement:
     Raises:
         InputError: TF_CONFIG cannot be used, or there are fewer GPUs than `replicas`.
     """
-    config, cluster = _config(xla), _cluster()
+    config = _config(xla)
+    cluster = from_environment()
     if cluster:
         if replicas:
             raise InputError("--replicas: not with TF_CONFIG, where each worker uses all its GPUs")
@@ -64,7 +63,7 @@ def place(replicas: int | None = None, xla: bool = False) -> Placement:
         config.device_count["CPU"] = count
     kind = "gpu" if gpus else "cpu"
     devices = [f"/{kind}:{i}" for i in range(count)]
-    with tf.Graph().as_default():  # or it would be one for eager execution
+    with new_graph().as_default():  # or it would be one for eager execution
         return Placement(tf.distribute.MirroredStrategy(devices), config)
 
 
@@ -92,41 +91,23 @@ def _config(xla: bool) -> tf.ConfigProto:
     return session_config(rewrite=has_gpu(), xla=xla)
 
 
-def _cluster() -> dict | None:
-    """TF_CONFIG, if it names more workers than this one."""
-    text = os.environ.get("TF_CONFIG", "").strip()
-    try:
-        found = json.loads(text) if text else {}
-        addresses = _addresses(found.get("cluster", {}))
-        task = found.get("task", {})
-        mine = task and found["cluster"][task["type"]][int(task["index"])]
-    except (ValueError, AttributeError, TypeError, LookupError) as error:
-        why = f"{type(error).__name__}: {error}"
-        raise InputError(f"TF_CONFIG: cannot be used ({why}); see the README") from None
-    if len(addresses) > 1 and mine not in addresses:
-        raise InputError("TF_CONFIG: its task must be one of the cluster's workers; see the README")
-    return found if len(addresses) > 1 else None
-
-
-def _worker(found: dict, config: tf.ConfigProto) -> Placement:
-    cluster = {kind: found["cluster"][kind] for kind in _KINDS if kind in found["cluster"]}
-    kind = found["task"]["type"]
-    index = int(found["task"]["index"])
-    addresses = tuple(_addresses(cluster))
-    mine = cluster[kind][index]
+def _worker(cluster: Cluster, config: tf.ConfigProto) -> Placement:
+    addresses = cluster.addresses
+    mine = addresses[cluster.worker]
     log.info(f"worker {mine} of {', '.join(addresses)}: waiting until all are there")
+    spec = tf.train.ClusterSpec(cluster.tasks)
+    resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
+        spec, task_type=cluster.kind, task_id=cluster.index, rpc_layer="grpc"
+    )
     try:
-        with tf.Graph().as_default():  # or it would be one for eager execution
-            strategy = tf.distribute.experimental.MultiWorkerMirroredStrategy()
+        with new_graph().as_default():  # or it would be one for eager execution
+            strategy = tf.distribute.experimental.MultiWorkerMirroredStrategy(
+                cluster_resolver=resolver
+            )
         config = strategy.update_config_proto(config)
-        server = tf.train.Server(cluster, kind, index, config=config)
+        server = tf.train.Server(spec, cluster.kind, cluster.index, config=config)
     except (tf.errors.OpError, ValueError, RuntimeError) as error:
         why = str(error).splitlines()[0]
         advice = f"{mine} must be this machine, and the port free"
         raise InputError(f"TF_CONFIG: {why}; {advice}") from None
-    return Placement(strategy, config, server.target, addresses.index(mine), addresses)
-
-
-def _addresses(cluster: dict) -> list[str]:
-    """Of every task, in the order of their replicas."""
-    return [address for kind in _KINDS for address in cluster.get(kind, ())]
+    return Placement(strategy, config, server.target, cluster.worker, addresses)

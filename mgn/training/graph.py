@@ -11,6 +11,7 @@ from mgn.losses import Mining, total_loss
 from mgn.network import mgn, replicas
 from mgn.network.architecture import TRIPLET_HEADS
 from mgn.network.layers import moving_average
+from mgn.training.onset import Onset
 from mgn.training.optimizers import apply, make_optimizer
 from mgn.weights.variables import model_variables
 
@@ -27,6 +28,7 @@ class TrainOps(NamedTuple):
     train_op: tf.Operation
     mining: Mining
     loss_scale: tf.Tensor  # 1 but for float16
+    triplet_weight: tf.Tensor  # 0 before the triplet loss joins
 
 
 def learning_rate_at(step: tf.Tensor, config: TrainConfig, per_epoch: int) -> tf.Tensor:
@@ -71,15 +73,18 @@ def build_train_graph(
     names = "pool", "reduction", "zero_init_residual", "precision", "sync_batch_norm", "winograd"
     outputs = mgn(images, num_classes, True, **{name: getattr(config, name) for name in names})
     step = tf.train.get_or_create_global_step()
+    onset = Onset(config, num_classes)
+    triplet_weight = onset.weight(step)
     losses = total_loss(
         outputs.features[:TRIPLET_HEADS],
         outputs.logits,
         labels,
         config.margin,
-        config.triplet_weight * tf.cast(step >= config.triplet_start_step, tf.float32),
+        triplet_weight,
         config.label_smoothing,
         config.cross_entropy_weight,
     )
+    onset.update(losses.cross_entropy)
     variables = tf.trainable_variables()
     scaling = tf.mixed_precision.DynamicLossScale() if config.precision == "float16" else None
     scale = scaling() if scaling else tf.constant(1.0)
@@ -92,11 +97,17 @@ def build_train_graph(
     decayed = [g + decay * v for g, v in zip(gradients, variables, strict=True)]
     figures = [*losses[:3], norm, rate]
     # The figures are read before the updates, so that a step reports the state it started from.
-    before = [*figures, *losses.mining, scale, *tf.get_collection(tf.GraphKeys.UPDATE_OPS)]
+    before = [
+        *figures,
+        *losses.mining,
+        scale,
+        triplet_weight,
+        *tf.get_collection(tf.GraphKeys.UPDATE_OPS),
+    ]
     # As one, or each operation below would wait for every one of these: 700,000 edges.
     with tf.control_dependencies([tf.group(*before)]):
         train_op = averaged(apply(optimizer, decayed, variables, step, scaling), config, step)
-    return TrainOps(*figures, step, train_op, losses.mining, scale)
+    return TrainOps(*figures, step, train_op, losses.mining, scale, triplet_weight)
 
 
 def averaged(train_op: tf.Operation, config: TrainConfig, step: tf.Variable) -> tf.Operation:

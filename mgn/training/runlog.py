@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from mgn.data.images import denormalise
 from mgn.system.files import atomic_write
 from mgn.system.progress import Progress
+from mgn.system.session import new_graph
 from mgn.training.stepper import Step
 
 METRICS = "metrics.jsonl"
@@ -34,7 +35,7 @@ class RunLog:
         with atomic_write(path, overwrite=True) as temporary:
             temporary.write_text("".join(kept), encoding="utf-8")
         self._lines = path.open("a", encoding="utf-8")
-        with tf.Graph().as_default():  # the writer looks for a default graph
+        with new_graph().as_default():  # the writer looks for a default graph
             self._events = tf.summary.FileWriter(str(folder))
         restart = tf.SessionLog(status=tf.SessionLog.START)
         self._events.add_session_log(restart, step + 1)  # TensorBoard forgets what came after

@@ -10,6 +10,7 @@ import tensorflow.compat.v1 as tf
 from mgn.config import TrainConfig
 from mgn.data.reading import training_dataset
 from mgn.network import replicas
+from mgn.system.session import new_graph
 from mgn.training.distribution import Placement
 from mgn.training.graph import build_train_graph
 from mgn.weights import checkpoints, saving
@@ -23,6 +24,7 @@ _RECORDED = (
     "grad_norm",
     "learning_rate",
     "loss_scale",
+    "triplet_weight",
 )  # of TrainOps
 
 
@@ -66,7 +68,7 @@ class Stepper:
             told = {"figures": figures, "asked": asked, "batch_size": batch_size}
             return {"told": told, "images": images, "indices": indices, "train": ops.train_op}
 
-        with tf.Graph().as_default() as graph, placement.strategy.scope():
+        with new_graph().as_default() as graph, placement.strategy.scope():
             tf.set_random_seed(config.seed)
             batch, first_input = _input(placement, dataset)
             self._asked = tf.placeholder(tf.float32, [2])

@@ -17,6 +17,7 @@ from mgn.system.errors import CheckError, InputError, Stopped
 from mgn.system.progress import Progress
 from mgn.system.signals import StopRequest, stop_request
 from mgn.training import start
+from mgn.training.collapse import Collapse
 from mgn.training.distribution import Placement, one_device
 from mgn.training.runlog import Journal, RunLog
 from mgn.training.saver import PeriodicSaves, Saver
@@ -74,7 +75,7 @@ class Trainer:
         worker = self._placement.worker
         resume_command = start.command_to_go_on(self._train_dir)
         self._workers = Workers(self._placement.addresses, worker, resume_command)
-        self._health = Health(config, self._train_dir, worker, self._paths)
+        self._health = Health(self._train_dir, worker, self._paths)
         cached = read_all(config, self._paths) if config.cache else None
         steps = range(step, self.total_steps)
         with self._workers.waiting():
@@ -215,7 +216,8 @@ class Trainer:
         """
         journal = Journal(runlog, progress, self._per_epoch, self._config.batch_images)
         saves = PeriodicSaves(self._config, runlog, self.save, self.meet)
-        return [self._health, journal, saves, self._workers, validation]
+        collapse = Collapse(self._config, self.num_classes, self._per_epoch)
+        return [self._health, journal, collapse, saves, self._workers, validation]
 
     def _take_step(self, asked: StopRequest, over: bool, with_images: bool) -> Step:
         """One step; what it says of stopping holds for all workers."""

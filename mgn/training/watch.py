@@ -18,8 +18,6 @@ from mgn.weights import checkpoints, saving
 BEST = "best"  # folder in a train_dir
 BAD_BATCH = "bad_batch.txt"  # in a train_dir; bad_batch-N.txt of the N-th other worker of a cluster
 Score = Callable[[Path], dict[str, float]]  # of a checkpoint's prefix; with mAP among the names
-_SITS = 0.01  # of the margin: nearer than that, the loss sits at it
-_STEPS = 100  # in a row, until that is reported
 _SHOWN = 3  # images named in a message
 log = logging.getLogger(__name__)
 
@@ -34,18 +32,12 @@ class Watch(Protocol):
 class Health:
     """Looks at the figures of each step."""
 
-    def __init__(
-        self, config: TrainConfig, train_dir: Path, worker: int = 0, paths: Sequence[str] = ()
-    ):
+    def __init__(self, train_dir: Path, worker: int = 0, paths: Sequence[str] = ()):
         """Take the paths of the training images, which a message is to name."""
-        self._config = config
         self._paths = paths
         self._train_dir = Path(train_dir)
         name = BAD_BATCH.replace(".", f"-{worker}.") if worker else BAD_BATCH
         self._bad_batch = self._train_dir / name
-        self._margin = math.log(2.0) if config.margin is None else config.margin  # softplus(0)
-        self._sitting = 0
-        self._warned = False
 
     def after_step(self, step: int, taken: Step, _last: bool) -> None:
         """See `Watch`."""
@@ -59,7 +51,6 @@ class Health:
             figures: of `Stepper.take`.
             images: the batch's files.
         """
-        self._watch_triplet(step, figures)
         for part in ("cross_entropy", "triplet", "grad_norm"):
             # An infinite gradient of float16 is skipped, and halves the loss scale.
             scaled = part == "grad_norm" and figures["loss_scale"] > 1.0
@@ -86,19 +77,6 @@ class Health:
         if step in steps:
             advice += f"; {checkpoints.NAME}-{step} has the weights that gave this"
         return advice
-
-    def _watch_triplet(self, step: int, figures: Mapping[str, float]) -> None:
-        used = self._config.triplet_weight and step >= self._config.triplet_start_step
-        sits = used and abs(figures["triplet"] - self._margin) <= _SITS * self._margin
-        self._sitting = self._sitting + 1 if sits else 0
-        if self._sitting == _STEPS and not self._warned:
-            self._warned = True
-            soft = "" if self._config.margin is None else ", or --margin none"
-            log.warning(
-                f"warning: for {_STEPS} steps the triplet loss has sat at its margin,"
-                f" {self._margin:.2f}: embeddings may all be alike. Try a lower --learning_rate,"
-                f" --warmup_steps, a later --triplet_start_step{soft}"
-            )
 
 
 @dataclass

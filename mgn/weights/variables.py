@@ -10,6 +10,7 @@ from mgn.network import HEADS, mgn
 from mgn.network.architecture import BODIES
 from mgn.network.replicas import name_of
 from mgn.system.errors import CheckError
+from mgn.system.session import new_graph
 
 _LEAVES = ("weight", "bias", "running_mean", "running_var")  # last part of a variable's name
 _AT_ONCE = 50  # variables a run: what is fed is copied, and a whole network is 280 MB
@@ -18,7 +19,7 @@ _AT_ONCE = 50  # variables a run: what is fed is copied, and a whole network is 
 @functools.cache  # a graph takes a second
 def variable_shapes(num_classes: int, reduction: str) -> dict[str, tuple[int, ...]]:
     """Name and shape of every variable of the network, from its own code; not to be changed."""
-    with tf.Graph().as_default():
+    with new_graph().as_default():
         images = tf.placeholder(tf.float32, [None, 96, 32, 3])
         mgn(images, num_classes, training=False, reduction=reduction)
         return {v.op.name: tuple(v.shape.as_list()) for v in tf.global_variables()}

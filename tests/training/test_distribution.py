@@ -87,8 +87,11 @@ def check_resumes(folder, ports, steps):
 
 
 def start(arguments, folder, ports, index):
-    cluster = {"worker": [f"localhost:{port}" for port in ports]}
-    task = json.dumps({"cluster": cluster, "task": {"type": "worker", "index": index}})
+    """The first worker under the older name of a chief."""
+    addresses = [f"localhost:{port}" for port in ports]
+    cluster = {"master": addresses[:1], "worker": addresses[1:]}
+    mine = {"type": "worker", "index": index - 1} if index else {"type": "master", "index": 0}
+    task = json.dumps({"cluster": cluster, "task": mine})
     command = [sys.executable, "train.py", *arguments, "--train_dir", folder]
     return subprocess.Popen(
         [str(part) for part in command],

@@ -26,6 +26,7 @@ OPTIONS = [
     *("--recipe", "scratch", "--batch_ids", 3, "--batch_images", 2, "--triplet_start_step", 0),
     *("--optimizer", "amsgrad", "--average_decay", 0.9, "--crop_padding", 3, "--warmup_steps", 4),
     *("--schedule", "cosine", "--epochs", 4, "--max_steps", STEPS, "--deterministic"),
+    *("--eval_every", 5, "--cache"),
 ]
 
 
@@ -45,10 +46,10 @@ def train_set(dataset, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def whole(train_set, tmp_path_factory):
-    """A run that was not interrupted."""
+def whole(dataset, tmp_path_factory):
+    """A run that was not interrupted, scored on the way and at its end."""
     folder = tmp_path_factory.mktemp("whole") / "run"
-    assert run(train, "--dataset", train_set, "--train_dir", folder, *OPTIONS) == 0
+    assert run(train, "--dataset", dataset, "--train_dir", folder, *OPTIONS) == 0
     yield folder
     shutil.rmtree(folder)
 
@@ -69,12 +70,15 @@ def interrupted_after(train_dir, step, number):
     watcher.join()
 
 
-def test_stopped_three_times_and_resumed_the_bits_are_the_same(train_set, whole, tmp_path):
-    """Weights, moments, averages, step: all of a checkpoint; and each step's line but its speed."""
+def test_stopped_three_times_and_resumed_the_bits_are_the_same(dataset, whole, tmp_path):
+    """Weights, moments, averages, step: all of a checkpoint; each line but its speed; all scores.
+
+    `--deterministic` with what builds other graphs: the cache, validations and the last scores.
+    """
     rng, folder = random.Random(), tmp_path / "run"
     stops = [rng.choice((1, 2)), rng.choice((4, 5)), 7]  # after a signal one more step may be taken
     print("signals after steps", stops)
-    arguments = ["--dataset", train_set, "--train_dir", folder, *OPTIONS]
+    arguments = ["--dataset", dataset, "--train_dir", folder, *OPTIONS]
     for step, number in zip(stops, (signal.SIGINT, signal.SIGTERM, signal.SIGINT), strict=True):
         with interrupted_after(folder, step, number):
             assert run(train, *arguments) == 128 + number
@@ -83,6 +87,12 @@ def test_stopped_three_times_and_resumed_the_bits_are_the_same(train_set, whole,
     assert soak_kills.weights_of(folder) == soak_kills.weights_of(whole)
     for ours, theirs in zip(lines(folder), lines(whole), strict=True):
         assert {**ours, "images_per_second": 0} == {**theirs, "images_per_second": 0}
+    assert [line["step"] for line in lines(folder) if "mAP" in line] == [5]
+    assert checkpoints.newest(folder / "best").name == checkpoints.newest(whole / "best").name
+    trained = [
+        (run_dir / "results.txt").read_text().splitlines()[-1] for run_dir in (folder, whole)
+    ]
+    assert trained[0] == trained[1] and trained[0].startswith("trained: mAP ")
 
 
 def lines(folder):

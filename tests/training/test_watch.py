@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import logging
 import shutil
 
 import pytest
@@ -21,7 +20,7 @@ CONFIG = dataclasses.replace(TrainConfig(), eval_every=10, early_stop=2)
 
 @pytest.mark.parametrize("part", ["cross_entropy", "triplet", "grad_norm"])
 def test_a_figure_that_is_not_finite_names_part_step_and_batch(tmp_path, part):
-    health = Health(TrainConfig(), tmp_path)
+    health = Health(tmp_path)
     health.check(3, FINE, ["a.jpg"])
     images = [f"{i}.jpg" for i in range(8)]
     with pytest.raises(
@@ -49,45 +48,20 @@ def test_the_checkpoint_to_go_on_from_is_one_of_before(tmp_path, saved, told):
     for step in saved:
         (tmp_path / f"model.ckpt-{step}.index").write_text("")
     with pytest.raises(CheckError, match=told):
-        Health(TrainConfig(), tmp_path).check(4, {**FINE, "triplet": float("nan")}, ["a"])
+        Health(tmp_path).check(4, {**FINE, "triplet": float("nan")}, ["a"])
 
 
 def test_an_infinite_gradient_of_a_scaled_loss_is_left_to_the_scale(tmp_path):
-    health = Health(TrainConfig(precision="float16"), tmp_path)
+    health = Health(tmp_path)
     health.check(0, {**FINE, "grad_norm": float("inf"), "loss_scale": 2.0}, ["a"])
     for figures in ({"grad_norm": float("inf")}, {"triplet": float("nan"), "loss_scale": 2.0}):
         with pytest.raises(CheckError):
             health.check(0, {**FINE, **figures}, ["a"])
 
 
-@pytest.mark.parametrize(("margin", "value"), [(1.2, 1.205), (None, 0.6931), (0.3, 0.298)])
-def test_a_triplet_loss_that_sits_at_its_margin_is_told_once(tmp_path, caplog, margin, value):
-    caplog.set_level(logging.WARNING)
-    health = Health(TrainConfig(margin=margin, triplet_start_step=50), tmp_path)
-
-    def told(first, last, triplet):
-        for step in range(first, last):
-            health.check(step, {**FINE, "triplet": triplet}, ["a"])
-        return len(caplog.records)
-
-    assert told(0, 149, value) == 0  # 99 steps with the triplet loss in use
-    assert told(149, 150, value * 1.1) == 0  # it moves: counting starts again
-    assert told(150, 249, value) == 0
-    assert told(249, 600, value) == 1
-    assert "has sat at its margin" in caplog.text and "--learning_rate" in caplog.text
-    assert ("--margin none" in caplog.text) == (margin is not None)
-
-
-def test_without_a_triplet_loss_nothing_sits(tmp_path, caplog):
-    health = Health(TrainConfig(triplet_weight=0.0), tmp_path)
-    for step in range(300):
-        health.check(step, {**FINE, "triplet": 1.2}, ["a"])
-    assert not caplog.records
-
-
 def test_each_worker_of_a_cluster_lists_its_own_part_of_a_bad_batch(tmp_path):
     for worker in (0, 1):
-        health = Health(TrainConfig(), tmp_path, worker)
+        health = Health(tmp_path, worker)
         with pytest.raises(CheckError, match=r"bad_batch-1\.txt" if worker else r"bad_batch\.txt"):
             health.check(4, {**FINE, "triplet": float("inf")}, [f"{worker}.jpg"])
     written = {p.name: p.read_text() for p in tmp_path.iterdir()}
