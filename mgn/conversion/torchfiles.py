@@ -19,6 +19,7 @@ _CONTAINERS = ("state_dict", "model", "net", "model_state_dict")
 _DEPTH = 4  # of containers in containers
 _FULL = 0.5  # of a network's tensors: so many beside it are a second network, such as an average
 _PREFIXES = ("module.", "model.", "net.", "backbone.")
+_QUERY_ENCODER = "encoder_q."  # the network that MoCo trains (arXiv:1911.05722)
 _NEARLY = 0.9  # of all keys; beside a wrapped network there may be a counter, or a loss's centres
 _SCALAR = np._core.multiarray.scalar
 _HARMLESS = [  # what training programs leave beside weights, torchreid for one: data, no code
@@ -34,8 +35,9 @@ def read(path: Path) -> dict[str, np.ndarray]:
     """Read weights to a bare {key: array}, in PyTorch's layout.
 
     State dicts may lie under `state_dict`, `model`, `net` or `model_state_dict`, and all keys may
-    begin with `module.`, `model.`, `net.` or `backbone.`, in any nesting. float16 and bfloat16
-    become float32.
+    begin with `module.`, `model.`, `net.` or `backbone.`, in any nesting. Of MoCo's two encoders
+    the one of queries is bare then, beside the keys of the other. float16 and bfloat16 become
+    float32.
 
     Args:
         path: of a PyTorch file in either of its formats, a safetensors file, or a TensorFlow
@@ -98,7 +100,7 @@ def _without_prefixes(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tenso
         if wrapped > _NEARLY * len(tensors):
             bare = {key.removeprefix(prefix): value for key, value in tensors.items()}
             return _without_prefixes(bare)
-    return tensors
+    return {key.removeprefix(_QUERY_ENCODER): value for key, value in tensors.items()}
 
 
 def _load(path: Path) -> object:

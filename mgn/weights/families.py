@@ -123,7 +123,11 @@ def mgn_reid_key(name: str) -> str:
 
 _RESNET = ("conv1.", "layer1.0.conv3.", "layer4.0.conv3.")  # marks of a ResNet-50
 _BASE = tuple(f"base.{mark}" for mark in _RESNET)
-_NOT_BODY = ((r"fc\.|classifier\.", "a classifier of other classes"), (r"bottleneck\.", "a neck"))
+_NOT_BODY = (
+    (r"fc\.|classifier\.", "a classifier of other classes"),
+    (r"bottleneck\.", "a neck"),
+    (r"encoder_k\.|queue", "MoCo's encoder of keys and its queue"),
+)
 _BODY = {"order": None, "unused": _NOT_BODY}  # of a ResNet-50, which has no reductions
 FAMILIES = (
     Family("MGN-pytorch", "mgn", mgn_pytorch_key, ("backone.", "reduction_")),

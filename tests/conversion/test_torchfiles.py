@@ -66,6 +66,22 @@ def test_wrappings(tmp_path, wrapping):
         )
 
 
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_mocos_encoder_of_queries_is_taken(tmp_path, prefix):
+    """As MoCo and LUPerson save it: two encoders, and a queue of keys."""
+    tensors = {"queue": torch.zeros(8, 16), "queue_ptr": torch.zeros(1, dtype=torch.long)}
+    for key, value in ARRAYS.items():
+        tensors[f"encoder_q.{key}"] = torch.from_numpy(value.copy())
+        tensors[f"encoder_k.{key}"] = torch.from_numpy(value + 1)
+    tensors = {f"{prefix}{key}": value for key, value in tensors.items()}
+    torch.save({"epoch": 200, "arch": "resnet50", "state_dict": tensors}, tmp_path / "x")
+    got = torchfiles.read(tmp_path / "x")
+    beside = {"queue", "queue_ptr", *(f"encoder_k.{key}" for key in ARRAYS)}
+    assert set(got) == {*ARRAYS, *beside}
+    for key, value in ARRAYS.items():
+        np.testing.assert_array_equal(got[key], value)
+
+
 def test_what_training_programs_leave_beside_weights(tmp_path):
     """torchreid's `.pth.tar` has scores as numpy scalars, others their flags."""
     scores = {

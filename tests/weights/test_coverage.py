@@ -45,6 +45,18 @@ def test_a_resnet_says_what_is_passed_over():
     assert [group.name for group in report.groups(found)] == ["stem", "p1", "p2", "p3"]
 
 
+def test_a_moco_backbone_says_what_is_passed_over():
+    """With the projection of MoCo v2, which stands in place of the classifier."""
+    bare = {k: v for k, v in shaped("torchvision_resnet50").items() if not k.startswith("fc.")}
+    projection = {"fc.0.weight": np.ones((2048, 2048), "f"), "fc.2.bias": np.ones(128, "f")}
+    keys = {f"encoder_k.{key}": value for key, value in {**bare, **projection}.items()}
+    found = covered({**bare, **projection, **keys, "queue": np.ones((128, 9), "f")})
+    found.check()
+    assert found.passed_over["a classifier of other classes"] == ["fc.0.weight", "fc.2.bias"]
+    named = {key for key in keys if not key.endswith("num_batches_tracked")}
+    assert set(found.passed_over["MoCo's encoder of keys and its queue"]) == {*named, "queue"}
+
+
 def test_what_may_be_missing_and_left_over():
     broken = {
         key: v for key, v in shaped("seathiefwang").items() if not key.startswith("reduction_7.1.")
