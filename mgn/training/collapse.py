@@ -41,13 +41,13 @@ class Collapse:
             self._cross_entropies.append(figures["cross_entropy"])
         nearest = _mean(self._negatives)
         if nearest is not None and nearest < _ALIKE * self._margin:
-            soft = ", or --margin none" if self._has_margin else ""
+            smaller = ", a smaller --margin, or --margin none" if self._has_margin else ""
             self._warn(
                 "alike",
                 f"step {step}: embeddings have become alike, and training will not recover: for"
-                f" {_WINDOW} steps the hardest negative was {nearest:.3f} away on average, with a"
-                f" margin of {self._margin:.2f}. Start again with a lower --learning_rate, more"
-                f" --warmup_steps, a later --triplet_start_step, a smaller --margin{soft}",
+                f" {_WINDOW} steps the hardest negative was {nearest:.3f} away on average, and the"
+                f" loss of equal embeddings is {self._margin:.2f}. Start again with a lower"
+                f" --learning_rate, more --warmup_steps, a later --triplet_start_step{smaller}",
             )
         loss = _mean(self._cross_entropies)
         if loss is not None and loss > _GUESSING * self._guessing:
