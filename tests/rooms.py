@@ -197,6 +197,15 @@ def rule_only_layers_makes_variables(house):
             yield f"{file} calls get_variable"
 
 
+def rule_only_session_makes_graphs(house):
+    """One made elsewhere has no seed, and cannot be built in a process with `--deterministic`."""
+    for file, tree in house.trees.items():
+        made = (node.func for node in ast.walk(tree) if isinstance(node, ast.Call))
+        names = {func.attr for func in made if isinstance(func, ast.Attribute)}
+        if "Graph" in names and file != "system/session":
+            yield f"{file} makes a graph"
+
+
 def rule_no_comprehension_inside_another(house):
     for file, tree in house.trees.items():
         for node in ast.walk(tree):

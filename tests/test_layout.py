@@ -77,6 +77,7 @@ BROKEN = {
         "metrics/ranking imports tensorflow",
     ),
     "only_layers_makes_variables": ("mgn/losses.py", add("tf.get_variable('a')"), "get_variable"),
+    "only_session_makes_graphs": ("mgn/losses.py", add("tf.Graph()"), "losses makes a graph"),
     "no_comprehension_inside_another": (
         "mgn/losses.py",
         add("sum(x for x in [y for y in ()])"),

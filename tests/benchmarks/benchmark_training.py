@@ -48,43 +48,47 @@ CLASSES = 751
 FORWARD_GFLOP = 23.8  # an image of 384x128, `python -m mgn.export`; backward is twice that
 
 
-def tensorflow_step(flags, precision, rewriter=False, winograd=False):
-    """A function that takes one step of the recipe `seathiefwang`."""
-    options = one_device().config
+def tensorflow_step(flags, precision, rewriter=False, winograd=False, xla=False):
+    """A function that takes one step of the recipe `seathiefwang`; its images are on the device."""
+    options = one_device(xla).config
     if rewriter:
         options.graph_options.rewrite_options.disable_meta_optimizer = False
         options.graph_options.rewrite_options.auto_mixed_precision_onednn_bfloat16 = 1
     images, labels = batch(flags)
     with tf.Graph().as_default() as graph:
         tf.set_random_seed(0)
-        fed = tf.placeholder(tf.float32, [None, flags.height, flags.width, 3])
+        held = tf.placeholder(tf.float32, images.shape)
+        kept = tf.get_variable("images", initializer=held, trainable=False, use_resource=True)
         kind = {"batch_ids": flags.identities, "batch_images": flags.images}
         kind |= {"precision": precision, "winograd": winograd}
         config = dataclasses.replace(RECIPES["seathiefwang"], **kind)
-        ops = build_train_graph(config, fed, tf.constant(labels), CLASSES)
+        ops = build_train_graph(config, kept.read_value(), tf.constant(labels), CLASSES)
         starts = [v.initializer for v in tf.global_variables()]
     session = tf.Session(graph=graph, config=options)
-    session.run(starts)
+    session.run(starts, {held: images})
     with graph.as_default():
         weights.assign(
             session, weights.from_pytorch({k: v.numpy() for k, v in first_weights().items()})
         )
 
     def step(**more):
-        return float(session.run([ops.total, ops.train_op], {fed: images}, **more)[0])
+        return float(session.run([ops.total, ops.train_op], **more)[0])
 
     return step
 
 
-def torch_step(flags, precision):
-    """The same step in PyTorch, channels last."""
+def torch_step(flags, precision, device="cpu"):
+    """The same step in PyTorch, channels last; float16 with its loss scaling."""
     images, labels = batch(flags)
     network = TorchMGN(CLASSES)
     network.load_state_dict(first_weights())
-    network = network.train().to(memory_format=torch.channels_last)
+    network = network.train().to(device, memory_format=torch.channels_last)
+    kinds = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+    scaler = torch.amp.GradScaler(device, enabled=precision == "float16")
     optimizer = torch.optim.Adam(network.parameters(), 2e-4, weight_decay=5e-4, amsgrad=True)
-    batched = torch.from_numpy(images).permute(0, 3, 1, 2)  # channels last in memory already
-    labels = torch.from_numpy(labels)
+    # channels last in memory already
+    batched = torch.from_numpy(images).to(device).permute(0, 3, 1, 2)
+    labels = torch.from_numpy(labels).to(device)
     same = labels[:, None] == labels[None]
 
     def triplet(x):
@@ -97,12 +101,13 @@ def torch_step(flags, precision):
 
     def step():
         optimizer.zero_grad()
-        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
+        with torch.autocast(device, kinds.get(precision), enabled=precision in kinds):
             _, features, logits = network(batched)
         softmax = sum(torch.nn.functional.cross_entropy(x.float(), labels) for x in logits) / 8
         loss = softmax + 2 * sum(triplet(x.float()) for x in features[:3]) / 3
-        loss.backward()
-        optimizer.step()
+        scaler.scale(loss).backward()
+        scaler.step(optimizer)
+        scaler.update()
         return loss.item()
 
     return step
