@@ -21,6 +21,7 @@ from mgn.data.reading import ImageReader
 from mgn.inference import load_embedder
 
 QUICK = ["--recipe", "scratch", "--batch_ids", "4", "--batch_images", "2"]
+QUICK += ["--optimizer", "adam", "--average_decay", "0"]  # of which a checkpoint holds less
 
 
 def test_evaluate_and_all_four_exports_agree(small_checkpoint, dataset, tmp_path, capsys):

@@ -23,6 +23,7 @@ from mgn.weights import checkpoints, saving
 
 ROOT = Path(__file__).parent.parent
 QUICK = ["--recipe", "scratch", "--batch_ids", "4", "--batch_images", "2"]
+QUICK += ["--optimizer", "adam", "--average_decay", "0"]  # of which a checkpoint holds less
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +53,7 @@ def test_what_a_run_leaves_behind(trained, dataset):
         "learning_rate",
         "images_per_second",
         "loss_scale",
+        "triplet_weight",
         "active",
         "hardest_positive",
         "hardest_negative",

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import logging
+import math
 from pathlib import Path
 
 import tensorflow.compat.v2 as tf
@@ -140,6 +141,7 @@ def describe(config: TrainConfig, split: Split, replicas: int) -> str:
         f" {config.batch_images} images{spread}; an epoch, every person once, is {per_epoch} steps;"
         f" {seen:,.0f} images in all, {seen / records:.1f} passes over the set;"
         f" {_rates(config, per_epoch)}\n"
+        f"{_onset(config, num_classes)}"
         f"options: {options(config)}"
     )
 
@@ -156,6 +158,18 @@ def _flag(value: object) -> str:
     if isinstance(value, tuple):
         return ",".join(map(str, value))
     return str(value).lower() if value is None or isinstance(value, bool) else str(value)
+
+
+def _onset(config: TrainConfig, num_classes: int) -> str:
+    """When the triplet loss joins, as a line; nothing if there is none, or from the first step."""
+    if not (config.triplet_weight and config.triplet_start_step):
+        return ""
+    line = f"triplet loss: joins after {config.triplet_start_step} steps"
+    if config.triplet_start_loss:
+        share = config.triplet_start_loss
+        least = share * math.log(num_classes)
+        line += f", or once the cross-entropy is below {least:.2f} ({share:g} of guessing's)"
+    return f"{line}\n"
 
 
 def _rates(config: TrainConfig, per_epoch: int) -> str:

@@ -1,6 +1,7 @@
 """What a run leaves to read: `metrics.jsonl`, TensorBoard events, curves."""
 
 import json
+import logging
 import math
 import time
 from collections.abc import Mapping, Sequence
@@ -21,6 +22,7 @@ from mgn.training.stepper import Step
 
 METRICS = "metrics.jsonl"
 CURVES = "curves.png"
+log = logging.getLogger(__name__)
 
 
 class RunLog:
@@ -99,9 +101,14 @@ class Journal:
     progress: Progress
     steps_per_epoch: int
     batch_images: int  # K
+    waiting: bool = False  # for the triplet loss, which joins later
 
     def after_step(self, step: int, taken: Step, _last: bool) -> None:
         """Log a step, and its images if it has any."""
+        joined = taken.figures["triplet_weight"] > 0
+        if joined and self.waiting:
+            log.info(f"step {step}: the triplet loss joins")
+        self.waiting = not joined
         epoch = (step - 1) // self.steps_per_epoch
         line = {"step": step, "epoch": epoch, **taken.figures}
         speed = self.runlog.write(line, taken.batch_size)

@@ -27,7 +27,7 @@ from mgn.data.records import FOLDERS
 from mgn.weights import checkpoints
 
 OPTIONS = ["--recipe", "scratch", "--batch_ids", "4", "--batch_images", "2", "--optimizer", "sgd"]
-OPTIONS += ["--save_every", "1", "--deterministic"]
+OPTIONS += ["--save_every", "1", "--deterministic", "--average_decay", "0"]
 
 
 def command(train_dir, dataset, *more):

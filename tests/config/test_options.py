@@ -39,6 +39,8 @@ from mgn.system.errors import InputError
         ("average_decay", 1.0),
         ("warmup_factor", -0.5),
         ("crop_padding", -1),
+        ("triplet_start_loss", -0.1),
+        ("triplet_start_loss", 1.5),
         ("early_stop", 3),  # without --eval_every
     ],
 )

@@ -39,7 +39,7 @@ def graphless(monkeypatch):
 
 def test_the_plan_counts_steps_images_and_passes(dataset):
     config = dataclasses.replace(
-        RECIPES["scratch"], batch_ids=3, batch_images=2, epochs=10, milestones=(6,)
+        RECIPES["scratch"], batch_ids=3, batch_images=2, epochs=10, milestones=(6,), warmup_steps=7
     )
     split = read_split(dataset, "train")
     plan = describe(config, split, 1)
@@ -47,8 +47,13 @@ def test_the_plan_counts_steps_images_and_passes(dataset):
     # 8 identities, 3 at a time, are 3 steps; 10 epochs of 8 x 2 images are 160, of 48
     assert "30 steps of 3 identities x 2 images" in plan and "every person once, is 3 steps" in plan
     assert (
-        "160 images in all, 3.3 passes over the set; learning rate: x0.1 after steps 18\n" in plan
+        "160 images in all, 3.3 passes over the set;"
+        " learning rate: 7 steps of warm-up, x0.1 after steps 18\n" in plan
     )
+    # 0.75 ln 8
+    joins = "joins after 300 steps, or once the cross-entropy is below 1.56 (0.75 of guessing's)\n"
+    assert joins in plan
+    assert "joins" not in describe(dataclasses.replace(config, triplet_start_step=0), split, 1)
 
 
 def test_one_person_is_refused(dataset, tmp_path):

@@ -1,0 +1,63 @@
+"""Options with each other, through the scripts: a sample of `benchmarks/options.py`.
+
+The rows cover 19 of 20 pairs of values there are; the benchmark covers all.
+"""
+
+import shutil
+
+import pytest
+from benchmarks import options
+
+ROWS = options.covering(options.TRAIN)[:8]
+
+
+@pytest.fixture(scope="module")
+def tiny_set(tmp_path_factory):
+    return options.tiny_set(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="module")
+def models(tiny_set, tmp_path_factory):
+    """Files of one run, by kind."""
+    folder = tmp_path_factory.mktemp("models")
+    row = {**ROWS[0], "average_decay": 0.9}
+    assert not options.train_row(row, tiny_set, folder / "run")
+    found = {"run": folder / "run", "checkpoint": folder / "run" / f"model.ckpt-{options.STEPS}"}
+    for form in options.FREEZE["form"]:
+        frozen = {"form": form, "precision": "float32", "winograd": False, "input": "uint8"}
+        found[form] = folder / f"{form}.pb"
+        assert not options.freeze_row({**frozen, "checkpoint": "run"}, found["run"], found[form])
+    yield found
+    shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize("row", ROWS, ids=range(len(ROWS)))
+def test_train(row, tiny_set, tmp_path):
+    assert not options.train_row(row, tiny_set, tmp_path / "run")
+    shutil.rmtree(tmp_path / "run")
+
+
+@pytest.mark.parametrize("row", options.covering(options.FREEZE)[1:4], ids=range(3))
+def test_freeze(row, models, tmp_path):
+    assert not options.freeze_row(row, models["run"], tmp_path / "made.pb")
+
+
+@pytest.mark.parametrize("row", options.covering(options.EVALUATE)[:6], ids=range(6))
+def test_evaluate(row, tiny_set, models, tmp_path):
+    assert not options.evaluate_row(row, tiny_set, models, tmp_path)
+
+
+def test_a_covering_set_has_every_pair():
+    """Counted by brute force; and with two values for each of seven options it stays small."""
+    letters = dict.fromkeys("abcdefg", ("x", "y"))
+    rows = options.covering(letters)
+    for one in letters:
+        for other in letters:
+            if one < other:
+                assert len({(row[one], row[other]) for row in rows}) == 4
+    assert len(rows) <= 9
+
+
+def test_a_row_that_fails_says_why(tiny_set, tmp_path):
+    wrong = {**ROWS[0], "learning_rate": "nan"}
+    assert options.train_row(wrong, tiny_set, tmp_path / "run").startswith("exit status 2: error: ")
