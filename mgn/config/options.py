@@ -117,6 +117,9 @@ class TrainConfig:
     batch_images: int = _batch(4, "K: images of each identity in a batch", (2, _MANY))
     random_erasing: float = _batch(0.5, "probability of erasing a part of an image, 0 to 1", (0, 1))
     crop_padding: int = _batch(0, "black pixels around an image before a random crop", (0, 1000))
+    color_jitter: float = _batch(
+        0.0, "change brightness, contrast and saturation by up to this share, 0 to 1", (0, 1)
+    )
     seed: int = _batch(0, "seed of weights, batches and augmentation", (0, 2**31 - 1))
     cache: bool = _batch(False, "keep the resized images in memory: height x width x 3 bytes each")
 

@@ -9,7 +9,8 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from mgn.config import TrainConfig
-from mgn.data.images import augment, decode, resize
+from mgn.data.augmentation import augment
+from mgn.data.images import decode, resize
 from mgn.data.sampling import Share, shared_batches
 from mgn.system.errors import InputError
 from mgn.system.progress import Progress
@@ -55,7 +56,8 @@ def training_dataset(
         if cached is None:
             image = _read(tf.gather(all_paths, index), config)
         image = tf.ensure_shape(image, size)
-        return augment(image, seed, config.random_erasing, config.crop_padding)
+        erasing, padding = config.random_erasing, config.crop_padding
+        return augment(image, seed, erasing, padding, config.color_jitter)
 
     def load_batch(indices: tf.Tensor, seeds: tf.Tensor, kept: tf.Tensor) -> tuple:
         images = tf.map_fn(load, (indices, seeds, kept), fn_output_signature=tf.float32)

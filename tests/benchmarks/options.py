@@ -43,6 +43,7 @@ TRAIN = {
     "label_smoothing": (0, 0.1),
     "random_erasing": (0, 1),
     "crop_padding": (0, 4),
+    "color_jitter": (0, 0.5),
     "pool": ("avg", "max"),
     "reduction": ("relu", "prelu"),
     "zero_init_residual": ("true", "false"),

@@ -41,6 +41,7 @@ from mgn.system.errors import InputError
         ("crop_padding", -1),
         ("triplet_start_loss", -0.1),
         ("triplet_start_loss", 1.5),
+        ("color_jitter", 1.5),
         ("early_stop", 3),  # without --eval_every
     ],
 )
