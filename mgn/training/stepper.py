@@ -68,8 +68,7 @@ class Stepper:
             told = {"figures": figures, "asked": asked, "batch_size": batch_size}
             return {"told": told, "images": images, "indices": indices, "train": ops.train_op}
 
-        with new_graph().as_default() as graph, placement.strategy.scope():
-            tf.set_random_seed(config.seed)
+        with new_graph(config.seed).as_default() as graph, placement.strategy.scope():
             batch, first_input = _input(placement, dataset)
             self._asked = tf.placeholder(tf.float32, [2])
             results = placement.strategy.run(step, args=batch)
