@@ -39,7 +39,13 @@ def graphless(monkeypatch):
 
 def test_the_plan_counts_steps_images_and_passes(dataset):
     config = dataclasses.replace(
-        RECIPES["scratch"], batch_ids=3, batch_images=2, epochs=10, milestones=(6,), warmup_steps=7
+        RECIPES["scratch"],
+        batch_ids=3,
+        batch_images=2,
+        epochs=10,
+        schedule="step",
+        milestones=(6,),
+        warmup_steps=7,
     )
     split = read_split(dataset, "train")
     plan = describe(config, split, 1)
