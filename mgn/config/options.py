@@ -102,13 +102,11 @@ class TrainConfig:
     )
     cross_entropy_weight: float = _loss(1.0, "weight of the mean cross-entropy", (0, 1e6))
     triplet_weight: float = _loss(2.0, "weight of the mean triplet loss", (0, 1e6))
-    triplet_start_step: int = _loss(
-        0, "cross-entropy alone before this step, at the latest", (0, _MANY)
-    )
+    triplet_start_step: int = _loss(0, "cross-entropy alone before this step", (0, _MANY))
     triplet_start_loss: float = _loss(
         0.0,
-        "the triplet loss joins earlier, once the cross-entropy's moving average is below this"
-        " share of ln(identities), which guessing has; 0: at --triplet_start_step",
+        "and until the cross-entropy's moving average was below this share of ln(identities),"
+        " which guessing has; 0: whatever it is",
         (0, 1),
     )
     label_smoothing: float = _loss(0.0, "label smoothing, 0 to 1", (0, 1))

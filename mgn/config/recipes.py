@@ -34,13 +34,11 @@ RECIPES = {
         schedule="cosine",  # over all epochs, however many they are
         final_learning_rate=1e-6,
         warmup_steps=50,
-        # The triplet loss from the first step, or a higher rate, makes all embeddings alike; how
-        # long the classifier takes depends on the number of identities (doc/results.md).
-        triplet_start_step=300,
-        triplet_start_loss=0.75,
+        # Before the classifier has learnt something, or with a higher rate, the triplet loss makes
+        # all embeddings alike; how long that takes depends on the data (doc/results.md).
+        triplet_start_step=100,
+        triplet_start_loss=0.98,
         average_decay=0.99,  # does what a lower rate at the end does, wherever a run is stopped
-        label_smoothing=0.1,
-        crop_padding=3,
     ),
     "paper": dataclasses.replace(
         _SEATHIEFWANG,

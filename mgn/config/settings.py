@@ -28,7 +28,6 @@ _WITHOUT_EFFECT = (
     ("margin", "--triplet_weight", lambda c: c.triplet_weight > 0),
     ("triplet_start_step", "--triplet_weight", lambda c: c.triplet_weight > 0),
     ("triplet_start_loss", "--triplet_weight", lambda c: c.triplet_weight > 0),
-    ("triplet_start_loss", "--triplet_start_step", lambda c: c.triplet_start_step > 0),
 )
 
 

@@ -1,4 +1,4 @@
-"""When the triplet loss joins the softmax loss: at a step, or once the classifier has learnt."""
+"""When the triplet loss joins the softmax loss: once the classifier has learnt something."""
 
 import math
 
@@ -32,7 +32,7 @@ class Onset:
         """Of the triplet loss in step `step` (int64 [], from 0): float32 [], 0 before it joins."""
         joined = step >= self._config.triplet_start_step
         if self._config.triplet_start_loss:
-            joined |= self._least_before < self._config.triplet_start_loss
+            joined &= self._least_before < self._config.triplet_start_loss
         return self._config.triplet_weight * tf.cast(joined, tf.float32)
 
     def update(self, cross_entropy: tf.Tensor) -> None:

@@ -162,13 +162,13 @@ def _flag(value: object) -> str:
 
 def _onset(config: TrainConfig, num_classes: int) -> str:
     """When the triplet loss joins, as a line; nothing if there is none, or from the first step."""
-    if not (config.triplet_weight and config.triplet_start_step):
+    share = config.triplet_start_loss
+    if not (config.triplet_weight and (config.triplet_start_step or share)):
         return ""
     line = f"triplet loss: joins after {config.triplet_start_step} steps"
-    if config.triplet_start_loss:
-        share = config.triplet_start_loss
+    if share:
         least = share * math.log(num_classes)
-        line += f", or once the cross-entropy is below {least:.2f} ({share:g} of guessing's)"
+        line += f", once the cross-entropy is below {least:.2f} ({share:g} of guessing's)"
     return f"{line}\n"
 
 
