@@ -11,7 +11,7 @@ _SHARE = 0.05  # of a step in the moving average: it looks back some 20 steps
 
 
 class Onset:
-    """The weight of the triplet loss, from the steps before; see `TrainConfig.triplet_start_loss`.
+    """The weight of the triplet loss: none before a step, and while the classifier only guesses.
 
     What is averaged is the cross-entropy over that of guessing, ln(identities). The least average
     so far decides: the triplet loss makes the cross-entropy rise again, and goes on nevertheless.

@@ -58,7 +58,7 @@ TRAIN = {
     "replicas": (1, 2),
     "triplet_weight": (1, 0),
     "triplet_start_step": (0, 1),
-    "triplet_start_loss": (0, 1),
+    "triplet_start_loss": (0, 0.9),
     "margin": (0.3, "none"),
     "keep_checkpoints": (1, 3),
     "save_every": (1, 500),

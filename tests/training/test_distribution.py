@@ -18,6 +18,7 @@ from mgn.weights import checkpoints
 ROOT = Path(__file__).parents[2]
 OPTIONS = [
     *("--recipe", "scratch", "--batch_ids", 4, "--batch_images", 2, "--triplet_start_step", 0),
+    *("--triplet_start_loss", 0),
     *("--optimizer", "sgd", "--momentum", 0, "--learning_rate", 1e-3, "--random_erasing", 0),
     *("--sync_batch_norm", "--save_every", 1, "--average_decay", 0),
 ]
