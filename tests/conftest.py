@@ -33,6 +33,7 @@ LEFT = [3e9]  # bytes in memory after each collection
 # Minutes each: begun last, one of them would run alone.
 LONGEST = [
     "training.test_run",
+    "test_options_together",
     "test_scripts",
     "training.test_graph",
     "export.test_freezing",
