@@ -122,12 +122,24 @@ def test_a_file_and_an_empty_folder_are_refused(tmp_path):
 
 
 def test_a_set_that_lacks_an_image_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(demo, "_plan", lambda: {"query/0001_c1s1_000100_00.jpg": (1, 1, 0)})
+    plan = {"query/0001_c1s1_000100_00.jpg": (1, 1, 0, False)}
+    monkeypatch.setattr(demo, "_plan", lambda _: plan)
     made = demo.make(tmp_path / "set")
     assert demo.make(made) == made
     (made / "query" / "0001_c1s1_000100_00.jpg").unlink()
     with pytest.raises(InputError):
         demo.make(made)
+
+
+def test_a_set_of_more_training_identities(dataset, tmp_path):
+    """The first are those of the demo set, image for image; the others are tested on."""
+    larger = demo.make(tmp_path / "set", train_identities=30)
+    assert identities(larger / "bounding_box_train") == set(range(1, 31))
+    assert identities(larger / "query") == set(range(31, 55))
+    for path in (dataset / "bounding_box_train").iterdir():
+        assert path.read_bytes() == (larger / "bounding_box_train" / path.name).read_bytes()
+    with pytest.raises(InputError, match="not a finished demo set"):
+        demo.make(larger)
 
 
 def test_a_set_of_another_seed_is_refused(dataset):
