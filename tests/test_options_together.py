@@ -1,6 +1,7 @@
 """Options with each other, through the scripts: a sample of `benchmarks/options.py`.
 
-The rows cover 19 of 20 pairs of values there are; the benchmark covers all.
+The first two rows are as there. The others, to save minutes, run on one replica and save at the end
+only. The benchmark covers all pairs.
 """
 
 import shutil
@@ -8,7 +9,8 @@ import shutil
 import pytest
 from benchmarks import options
 
-ROWS = options.covering(options.TRAIN)[:8]
+COVERING = options.covering(options.TRAIN)
+ROWS = COVERING[:2] + [{**row, "replicas": 1, "save_every": 500} for row in COVERING[2:8]]
 
 
 @pytest.fixture(scope="module")
