@@ -24,7 +24,8 @@ def main(arguments: list[str]) -> int:
 
     from mgn.data.demo import checked_dataset
 
-    settings = settings._replace(dataset=checked_dataset(settings.dataset, "train"))
+    datasets = [checked_dataset(dataset, "train") for dataset in settings.datasets or (None,)]
+    settings = settings._replace(datasets=tuple(datasets))
 
     from mgn.system.session import describe_devices
     from mgn.training import run
@@ -51,7 +52,12 @@ def parse(arguments: list[str]) -> dict:
     )
     run = parser.add_argument_group("the run")
     run.add_argument(
-        "--dataset", type=cli.existing_path, help="Market-1501 folder; omitted: the demo set"
+        "--dataset",
+        type=cli.existing_path,
+        action="append",
+        default=[],
+        help="Market-1501 folder; given more than once: trained on as one set, scored on each;"
+        " omitted: the demo set",
     )
     run.add_argument(
         "--train_dir", type=Path, help="folder of the run; omitted: the next free runs/RECIPE-N"

@@ -1,7 +1,7 @@
 """Options with each other, through the scripts: a sample of `benchmarks/options.py`.
 
-The first two rows are as there. The others, to save minutes, run on one replica and save at the end
-only. The benchmark covers all pairs.
+To save minutes the network has one block a layer: what options do to each other does not depend on
+its depth. The benchmark has the whole network, and all pairs.
 """
 
 import shutil
@@ -9,21 +9,35 @@ import shutil
 import pytest
 from benchmarks import options
 
-COVERING = options.covering(options.TRAIN)
-ROWS = COVERING[:2] + [{**row, "replicas": 1, "save_every": 500} for row in COVERING[2:8]]
+from mgn.network import architecture
+
+ROWS = options.covering(options.TRAIN)[:10]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def shallow_network():
+    """Each layer has the first of its blocks only."""
+    whole = architecture.layer
+
+    def layer(x, name, blocks, width, stride, mode):
+        return whole(x, name, blocks[:1], width, stride, mode)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(architecture, "layer", layer)
+        yield
 
 
 @pytest.fixture(scope="module")
-def tiny_set(tmp_path_factory):
-    return options.tiny_set(tmp_path_factory.mktemp("tiny"))
+def tiny_sets(tmp_path_factory):
+    return options.tiny_sets(tmp_path_factory.mktemp("tiny"))
 
 
 @pytest.fixture(scope="module")
-def models(tiny_set, tmp_path_factory):
+def models(tiny_sets, tmp_path_factory):
     """Files of one run, by kind."""
     folder = tmp_path_factory.mktemp("models")
     row = {**ROWS[0], "average_decay": 0.9}
-    assert not options.train_row(row, tiny_set, folder / "run")
+    assert not options.train_row(row, tiny_sets, folder / "run")
     found = {"run": folder / "run", "checkpoint": folder / "run" / f"model.ckpt-{options.STEPS}"}
     for form in options.FREEZE["form"]:
         frozen = {"form": form, "precision": "float32", "winograd": False, "input": "uint8"}
@@ -34,8 +48,8 @@ def models(tiny_set, tmp_path_factory):
 
 
 @pytest.mark.parametrize("row", ROWS, ids=range(len(ROWS)))
-def test_train(row, tiny_set, tmp_path):
-    assert not options.train_row(row, tiny_set, tmp_path / "run")
+def test_train(row, tiny_sets, tmp_path):
+    assert not options.train_row(row, tiny_sets, tmp_path / "run")
     shutil.rmtree(tmp_path / "run")
 
 
@@ -45,8 +59,8 @@ def test_freeze(row, models, tmp_path):
 
 
 @pytest.mark.parametrize("row", options.covering(options.EVALUATE)[:6], ids=range(6))
-def test_evaluate(row, tiny_set, models, tmp_path):
-    assert not options.evaluate_row(row, tiny_set, models, tmp_path)
+def test_evaluate(row, tiny_sets, models, tmp_path):
+    assert not options.evaluate_row(row, tiny_sets[0], models, tmp_path)
 
 
 def test_a_covering_set_has_every_pair():
@@ -60,6 +74,8 @@ def test_a_covering_set_has_every_pair():
     assert len(rows) <= 9
 
 
-def test_a_row_that_fails_says_why(tiny_set, tmp_path):
+def test_a_row_that_fails_says_why(tiny_sets, tmp_path):
     wrong = {**ROWS[0], "learning_rate": "nan"}
-    assert options.train_row(wrong, tiny_set, tmp_path / "run").startswith("exit status 2: error: ")
+    assert options.train_row(wrong, tiny_sets, tmp_path / "run").startswith(
+        "exit status 2: error: "
+    )

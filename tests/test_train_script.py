@@ -138,7 +138,7 @@ def test_a_loss_that_is_not_finite_ends_the_run(dataset, tmp_path, capsys):
 def test_killed_before_its_first_checkpoint_a_run_starts_anew(trained, dataset, tmp_path, capsys):
     folder = tmp_path / "run"
     folder.mkdir()
-    write_config(folder, read_config(trained / CONFIG)._replace(dataset=tmp_path / "set"))
+    write_config(folder, read_config(trained / CONFIG)._replace(datasets=(tmp_path / "set",)))
     folder_of_train = "bounding_box_train"  # alone: there is nothing to score
     shutil.copytree(dataset / folder_of_train, tmp_path / "set" / folder_of_train)
     (folder / ".model.ckpt-0.abc").mkdir()

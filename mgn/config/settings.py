@@ -35,7 +35,7 @@ class RunSettings(NamedTuple):
     """What a run is begun with, and what it needs to be resumed or repeated."""
 
     config: TrainConfig
-    dataset: Path | None  # None: the demo set, to be drawn yet
+    datasets: tuple[Path, ...]  # trained on as one; none: the demo set, to be drawn yet
     init_checkpoint: str | None = None
     fresh_classifier: bool = False  # of `init_checkpoint`: left out
     replicas: int | None = None  # in all: others add in another order, on other batch statistics
@@ -44,8 +44,9 @@ class RunSettings(NamedTuple):
 def write_config(train_dir: Path, settings: RunSettings) -> None:
     """Record the settings of a run in its folder; paths become absolute."""
     start = settings.init_checkpoint
+    datasets = [str(Path(dataset).resolve()) for dataset in settings.datasets]
     values = {
-        "dataset": str(Path(settings.dataset).resolve()),
+        "dataset": datasets if len(datasets) > 1 else datasets[0],
         "init_checkpoint": start and str(Path(start).resolve()),
         "fresh_classifier": settings.fresh_classifier,
         "replicas": settings.replicas,
@@ -63,14 +64,17 @@ def read_config(path: Path) -> RunSettings:
     if not path.is_file():
         raise InputError(f"{path}: no such file: there is no run to resume or to repeat")
     values = read_json(path)
-    dataset = values.pop("dataset", None)
-    if not isinstance(dataset, str):
+    datasets = values.pop("dataset", None)
+    if isinstance(datasets, str):
+        datasets = [datasets]
+    if not (isinstance(datasets, list) and datasets and all(isinstance(d, str) for d in datasets)):
         raise InputError(f"{path}: does not say which data set the run is trained on")
     start = values.pop("init_checkpoint", None)
     fresh = bool(values.pop("fresh_classifier", False))
     replicas = values.pop("replicas", None)
+    paths = tuple(map(Path, datasets))
     try:
-        return RunSettings(TrainConfig.from_dict(values), Path(dataset), start, fresh, replicas)
+        return RunSettings(TrainConfig.from_dict(values), paths, start, fresh, replicas)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
 
@@ -91,12 +95,13 @@ def new_run(flags: dict) -> tuple[RunSettings, Path]:
         settings = read_config(flags["config"])
     else:
         name = flags.get("recipe") or ("seathiefwang" if flags["dataset"] else "demo")
-        settings = RunSettings(RECIPES[name], None)
+        settings = RunSettings(RECIPES[name], ())
     config = dataclasses.replace(settings.config, **_options_in(flags))
     # What the run starts from: the same.
-    names = "dataset", "init_checkpoint", "fresh_classifier"
+    names = "init_checkpoint", "fresh_classifier"
     given = {name: flags[name] for name in names if flags[name]}
-    settings = settings._replace(config=config, **given)
+    datasets = tuple(flags["dataset"]) or settings.datasets
+    settings = settings._replace(config=config, datasets=datasets, **given)
     for name, other, has_effect in _WITHOUT_EFFECT:
         if name in flags and not has_effect(config):
             sys.stderr.write(f"note: --{name} has an effect with {other} only\n")
@@ -133,8 +138,8 @@ def resumed_run(flags: dict) -> tuple[RunSettings, Path]:
         named = " and ".join(f"--{n}" for n in conflicts)
         raise InputError(f"{'; '.join(told)}; leave {named} out")
     config = dataclasses.replace(config, **changed)
-    dataset = flags["dataset"] or settings.dataset
-    return settings._replace(config=config, dataset=dataset), flags["train_dir"]
+    datasets = tuple(flags["dataset"]) or settings.datasets
+    return settings._replace(config=config, datasets=datasets), flags["train_dir"]
 
 
 def _options_in(flags: dict) -> dict:

@@ -4,26 +4,28 @@ import contextlib
 import dataclasses
 import logging
 import math
+import statistics
 from pathlib import Path
 
 import tensorflow.compat.v2 as tf
 
 from mgn.config import TrainConfig
 from mgn.config.settings import RunSettings, write_config
-from mgn.data.reading import check_readable
-from mgn.data.records import Split, check_matches, read_split, split_path
 from mgn.data.sampling import planned_steps, steps_per_epoch
 from mgn.evaluation import scoring
 from mgn.inference import load_embedder
-from mgn.system.errors import InputError
 from mgn.system.files import atomic_write
+from mgn.training import datasets
+from mgn.training.datasets import RunData
 from mgn.training.distribution import Placement, one_device
 from mgn.training.start import has_begun
 from mgn.training.trainer import Trainer
-from mgn.training.watch import BEST
+from mgn.training.watch import BEST, Score
 from mgn.weights import checkpoints
 
 _LOGGED = ("mAP", "mAP_official", "mINP", "rank@1", "rank@5", "rank@10")  # of a validation
+_LOGGED_OF_EACH = ("mAP", "rank@1")  # data set, where there are several
+_OF = ", on "
 log = logging.getLogger(__name__)
 Scored = list[tuple[str, scoring.Scores]]  # by name: "untrained", "best, step 500", "trained"
 
@@ -34,15 +36,15 @@ def train(
     """Train, then score the last checkpoint, the best one, and the untrained network if asked.
 
     Args:
-        settings: of the run, its data set among them; when resuming, those that it began with.
+        settings: of the run, its data sets among them; when resuming, those that it began with.
         train_dir: gets `config.json`, `model.ckpt-*`, `metrics.jsonl`, `curves.png`, TensorBoard
             events, `results.txt`, and with `eval_every` the folder `best`.
         resume: from the newest complete checkpoint; from the start where there is none yet.
         placement: where to run; None: on one device of this process.
 
     Returns:
-        what was scored, "trained" last; nothing where the data set has no query or gallery, and
-        in workers other than the first.
+        what was scored, "trained" last; nothing where no data set has query and gallery, and in
+        workers other than the first.
 
     Raises:
         InputError, CheckError, Stopped: as `Trainer`'s methods, or an unusable data set.
@@ -51,95 +53,94 @@ def train(
     train_dir = Path(train_dir)
     placement = placement or one_device(config.xla)
     settings = settings._replace(replicas=placement.share.total)
-    split = _usable_split(settings)  # each worker: none waits for one that refused
-    test_set = settings.dataset if _has_test_set(settings) else None
-    log.info(describe(config, split, settings.replicas))
+    data = datasets.read(settings)  # each worker: none waits for one that refused
+    log.info(describe(config, data, settings.replicas))
     if config.deterministic:
         tf.config.experimental.enable_op_determinism()  # of the whole process: there is no other
 
     resume = resume and has_begun(train_dir)
     begin = Trainer.resumed if resume else Trainer.fresh
-    with contextlib.closing(begin(settings, split, train_dir, placement)) as trainer:
+    with contextlib.closing(begin(settings, data.training, train_dir, placement)) as trainer:
         if placement.is_chief:
             write_config(train_dir, settings)
         scored = []
         if not resume:
             untrained = trainer.save()  # from here on there is something to resume from
-            if config.evaluate_untrained and test_set and placement.is_chief:
-                scored.append(("untrained", _score(untrained, test_set)))
-        last = trainer.run(lambda prefix: _figures(_score(prefix, test_set)))
+            if config.evaluate_untrained and placement.is_chief:
+                scored += _score("untrained", untrained, data)
+        last = trainer.run(_validation(data))
         if not placement.is_chief:
             return []
-        if not test_set:
-            log.info(f"{settings.dataset} has no query and gallery: not evaluated")
-            return scored
-        scored += _final_scores(train_dir, last, test_set)
+        for dataset in data.without_test_set:
+            log.info(f"{dataset} has no query and gallery: not evaluated")
+        scored += _final_scores(train_dir, last, data)
+    if not scored:
+        return []
     with atomic_write(train_dir / "results.txt", overwrite=True) as temporary:
         temporary.write_text(report(scored), encoding="utf-8")
     return scored
 
 
-def _has_test_set(settings: RunSettings) -> bool:
-    return all(split_path(settings.dataset, name).exists() for name in ("query", "gallery"))
+def report(scored: Scored) -> str:
+    """A table for each network that was scored, then a line for each."""
+    tables, lines = [], []
+    for name, scores in scored:
+        which, of, dataset = name.partition(_OF)
+        tables.append(f"{which} network{of}{dataset}\n{scoring.table(scores)}\n\n")
+        lines.append(f"{name}: {scoring.summary_line(scores)}\n")
+    return "".join([*tables, *lines])
 
 
-def _usable_split(settings: RunSettings) -> Split:
-    """The training split; refuses now what would end the run after hours, in the test set too."""
-    dataset = settings.dataset
-    every = settings.config.eval_every
-    split = read_split(dataset, "train")
-    paths = split.paths
-    if _has_test_set(settings):
-        query = read_split(dataset, "query")
-        gallery = read_split(dataset, "gallery")
-        check_matches(query, gallery)
-        paths = [*paths, *query.paths, *gallery.paths]
-    elif every:
-        raise InputError(f"--eval_every {every}: {dataset} has no query and gallery to score on")
-    check_readable(paths)
-    return split
+def _score(name: str, prefix: Path, data: RunData) -> Scored:
+    """Score a checkpoint on each data set that can be."""
+    scored = []
+    if data.test_sets:
+        with contextlib.closing(load_embedder(prefix)) as embed:
+            for dataset, path in data.test_sets.items():
+                told = f"{name}{_OF}{dataset}" if len(data.sources) > 1 else name
+                scored.append((told, scoring.evaluate(embed, path)))
+    return scored
 
 
-def _final_scores(train_dir: Path, last: Path, dataset: Path) -> Scored:
+def _final_scores(train_dir: Path, last: Path, data: RunData) -> Scored:
     """Of the best checkpoint, if it is another, and of the last."""
     scored = []
     best = checkpoints.newest(train_dir / BEST)
     if best and best.name != last.name:
-        scored.append((f"best, step {checkpoints.step_of(best)}", _score(best, dataset)))
-    return [*scored, ("trained", _score(last, dataset))]
+        scored += _score(f"best, step {checkpoints.step_of(best)}", best, data)
+    return [*scored, *_score("trained", last, data)]
 
 
-def report(scored: Scored) -> str:
-    """A table for each network that was scored, then a line for each."""
-    tables = [f"{name} network\n{scoring.table(scores)}\n\n" for name, scores in scored]
-    lines = [f"{name}: {scoring.summary_line(scores)}\n" for name, scores in scored]
-    return "".join([*tables, *lines])
+def _validation(data: RunData) -> Score | None:
+    """What scores a checkpoint on the way: figures, of several data sets their means too."""
+
+    def figures(prefix: Path) -> dict[str, float]:
+        scored = _score("", prefix, data)
+        summaries = [scores.plain.summary() for _, scores in scored]
+        logged = {}
+        for name in _LOGGED:
+            logged[name] = statistics.fmean([summary[name] for summary in summaries])
+        if len(scored) > 1:
+            for dataset, summary in zip(data.test_sets, summaries, strict=True):
+                logged |= {f"{name} {dataset}": summary[name] for name in _LOGGED_OF_EACH}
+        return logged
+
+    return figures if data.test_sets else None
 
 
-def _score(prefix: Path, dataset: Path) -> scoring.Scores:
-    with contextlib.closing(load_embedder(prefix)) as embed:
-        return scoring.evaluate(embed, dataset)
-
-
-def _figures(scores: scoring.Scores) -> dict[str, float]:
-    summary = scores.plain.summary()
-    return {name: summary[name] for name in _LOGGED}
-
-
-def describe(config: TrainConfig, split: Split, replicas: int) -> str:
+def describe(config: TrainConfig, data: RunData, replicas: int) -> str:
     """Say what is ahead, counted in identities, steps, images and passes over the set."""
-    num_classes = len(set(split.persons.tolist()))
-    records = len(split.records)
+    num_classes = len(set(data.training.persons.tolist()))
     per_epoch = steps_per_epoch(num_classes, config.batch_ids)
     steps = planned_steps(config, num_classes)
     seen = steps / per_epoch * num_classes * config.batch_images
+    passes = seen / len(data.training.records)
     spread = f" on {replicas} replicas" if replicas > 1 else ""
     return (
-        f"training set: {num_classes} identities, {records} images"
-        f" ({split.junk} junk and {split.ignored} other files left out)\n"
+        f"{data.describe()}"
         f"recipe {config.recipe}: {steps} steps of {config.batch_ids} identities x"
         f" {config.batch_images} images{spread}; an epoch, every person once, is {per_epoch} steps;"
-        f" {seen:,.0f} images in all, {seen / records:.1f} passes over the set;"
+        f" {seen:,.0f} images in all, {passes:.1f} passes over the set;"
         f" {_rates(config, per_epoch)}\n"
         f"{_onset(config, num_classes)}"
         f"options: {options(config)}"

@@ -34,6 +34,7 @@ from mgn.data import demo
 from mgn.system import cli
 
 TRAIN = {
+    "datasets": (1, 2),
     "precision": ("float32", "bfloat16", "float16"),
     "optimizer": ("sgd", "adam", "amsgrad"),
     "nesterov": ("false", "true"),
@@ -117,6 +118,7 @@ def _pairs(row: dict, options: Mapping) -> set:
 def flags_of(row: dict) -> list:
     """A row as flags of `train.py`; without those that it refuses with the others."""
     row = dict(row)
+    del row["datasets"]
     if not row["eval_every"]:
         row["early_stop"] = 0
     return list(itertools.chain(*((f"--{name}", value) for name, value in row.items())))
@@ -133,18 +135,22 @@ def run(script, arguments: Sequence) -> tuple[int, str]:
     return status, output.getvalue()
 
 
-def train_row(row: dict, dataset: Path, train_dir: Path) -> str:
+def train_row(row: dict, datasets: Sequence[Path], train_dir: Path) -> str:
     """Train a row's run; returns what is wrong with it, or ""."""
     size = ["--batch_ids", 2, "--batch_images", 2, "--max_steps", STEPS, "--epochs", 9]
-    where = ["--dataset", dataset, "--train_dir", train_dir]
+    where = ["--train_dir", train_dir]
+    for dataset in datasets[: row["datasets"]]:
+        where += ["--dataset", dataset]
     try:
         status, output = run(train, [*where, "--recipe", "scratch", *size, *flags_of(row)])
     finally:
         disable_op_determinism()  # or rows without it would have it too
     if status != 0:
         return f"exit status {status}: {output.strip().splitlines()[-1]}"
-    if not (train_dir / "results.txt").is_file():
-        return "no results.txt"
+    results = train_dir / "results.txt"
+    scored = results.read_text(encoding="utf-8").splitlines() if results.is_file() else []
+    if sum(line.startswith("trained") and ": mAP " in line for line in scored) != row["datasets"]:
+        return "not scored on each data set"
     written = (train_dir / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     lines = [line for line in map(json.loads, written) if "total" in line]
     taken = STEPS - (row["eval_every"] == 1 and row["early_stop"] == 1 and len(lines) < STEPS)
@@ -187,9 +193,14 @@ def evaluate_row(row: dict, dataset: Path, models: Mapping[str, Path], folder: P
     return "" if 0 < metrics["mAP"] <= 1 else f"mAP {metrics['mAP']}"
 
 
-def tiny_set(folder: Path) -> Path:
+def tiny_sets(folder: Path) -> list[Path]:
+    """Two of them, of other people."""
+    return [tiny_set(folder / "tiny", 0), tiny_set(folder / "other", 1)]
+
+
+def tiny_set(whole: Path, seed: int) -> Path:
     """A drawn set of 5 training identities, with a few of the images only."""
-    whole = demo.make(folder / "whole", train_identities=5)
+    demo.make(whole, seed, train_identities=5)
     kept = {"bounding_box_train": 5, "query": 6, "bounding_box_test": 9}
     for name, identities in kept.items():
         first = 1 if name == "bounding_box_train" else 6
@@ -205,11 +216,11 @@ def _rows(first: int | None) -> Iterator[tuple[str, dict, str]]:
     """Run everything; yields (script, row, what is wrong)."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        dataset = tiny_set(folder)
+        datasets = tiny_sets(folder)
         kept = folder / "kept"
         for row in covering(TRAIN)[:first]:
             train_dir = folder / "run"
-            yield "train.py", row, train_row(row, dataset, train_dir)
+            yield "train.py", row, train_row(row, datasets, train_dir)
             usable = (train_dir / f"model.ckpt-{STEPS}.index").is_file()
             if usable and not kept.exists():
                 train_dir.rename(kept)
@@ -221,7 +232,7 @@ def _rows(first: int | None) -> Iterator[tuple[str, dict, str]]:
             models.setdefault(row["form"], pb_path)
         for i, row in enumerate(covering(EVALUATE)[:first]):
             (folder / str(i)).mkdir()
-            yield "evaluate.py", row, evaluate_row(row, dataset, models, folder / str(i))
+            yield "evaluate.py", row, evaluate_row(row, datasets[0], models, folder / str(i))
 
 
 def main() -> int:

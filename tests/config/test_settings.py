@@ -13,7 +13,7 @@ from mgn.system.errors import InputError
 @pytest.fixture
 def stored(tmp_path):
     """What a run began with, everything given, and its file."""
-    began = RunSettings(RECIPES["strong"], tmp_path / "set", str(tmp_path / "start"), True, 2)
+    began = RunSettings(RECIPES["strong"], (tmp_path / "set",), str(tmp_path / "start"), True, 2)
     write_config(tmp_path, began)
     return began, tmp_path / CONFIG
 
@@ -25,9 +25,9 @@ def test_what_is_written_is_read(stored):
 
 def test_paths_become_absolute(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    write_config(tmp_path, RunSettings(RECIPES["demo"], "runs/demo_set", "pretrained/resnet50"))
+    write_config(tmp_path, RunSettings(RECIPES["demo"], ("runs/demo_set",), "pretrained/resnet50"))
     read = read_config(tmp_path / CONFIG)
-    assert read.dataset == tmp_path / "runs" / "demo_set"
+    assert read.datasets == (tmp_path / "runs" / "demo_set",)
     assert read.init_checkpoint == str(tmp_path / "pretrained" / "resnet50")
 
 
@@ -50,7 +50,7 @@ def test_flags_go_before_the_file(stored, tmp_path):
     (tmp_path / "other").mkdir()
     arguments = ["--config", path, "--dataset", tmp_path / "other", "--seed", "7"]
     again, folder = new_run(train.parse([str(part) for part in arguments]))
-    assert (again.dataset, again.config.seed) == (tmp_path / "other", 7)
+    assert (again.datasets, again.config.seed) == ((tmp_path / "other",), 7)
     assert again.init_checkpoint == began.init_checkpoint
     assert folder.name.startswith("strong-")  # the recipe that is repeated, not the default one
 

@@ -16,7 +16,7 @@ from mgn.config import RECIPES
 from mgn.config.settings import RunSettings
 from mgn.data.records import read_split
 from mgn.system.errors import CheckError, InputError, Stopped
-from mgn.training import trainer
+from mgn.training import datasets, trainer
 from mgn.training.distribution import one_device
 from mgn.training.run import describe
 from mgn.training.trainer import Trainer
@@ -25,7 +25,7 @@ from mgn.weights.checkpoints import DATA
 
 def begun(dataset, train_dir, step=0, placement=None, **options):
     """A trainer of recipe `scratch` at some step."""
-    settings = RunSettings(dataclasses.replace(RECIPES["scratch"], **options), dataset)
+    settings = RunSettings(dataclasses.replace(RECIPES["scratch"], **options), (dataset,))
     return Trainer(settings, read_split(dataset, "train"), train_dir, placement, step)
 
 
@@ -47,9 +47,10 @@ def test_the_plan_counts_steps_images_and_passes(dataset):
         milestones=(6,),
         warmup_steps=7,
     )
-    split = read_split(dataset, "train")
-    plan = describe(config, split, 1)
-    assert "8 identities, 48 images (0 junk and 1 other files left out)" in plan
+    data = datasets.read(RunSettings(config, (dataset,)))
+    plan = describe(config, data, 1)
+    counted = "8 identities, 48 images by 2 cameras (0 junk and 1 other files left out)"
+    assert plan.startswith(f"training set: {counted}\nrecipe")
     # 8 identities, 3 at a time, are 3 steps; 10 epochs of 8 x 2 images are 160, of 48
     assert "30 steps of 3 identities x 2 images" in plan and "every person once, is 3 steps" in plan
     assert (
@@ -60,14 +61,14 @@ def test_the_plan_counts_steps_images_and_passes(dataset):
     joins = "joins after 100 steps, once the cross-entropy is below 2.04 (0.98 of guessing's)\n"
     assert joins in plan
     always = dataclasses.replace(config, triplet_start_step=0, triplet_start_loss=0.0)
-    assert "joins" not in describe(always, split, 1)
+    assert "joins" not in describe(always, data, 1)
 
 
 def test_one_person_is_refused(dataset, tmp_path):
     split = read_split(dataset, "train")
     split = dataclasses.replace(split, records=tuple(r for r in split.records if r.person == 3))
     with pytest.raises(InputError, match="one person only"):
-        Trainer.fresh(RunSettings(RECIPES["scratch"], dataset), split, tmp_path / "run")
+        Trainer.fresh(RunSettings(RECIPES["scratch"], (dataset,)), split, tmp_path / "run")
 
 
 def test_workers_that_were_started_differently_are_refused(dataset, tmp_path, graphless):

@@ -1,0 +1,82 @@
+"""Several data sets to train on as one: identities and cameras kept apart, no image twice."""
+
+import dataclasses
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from mgn.data.records import Split
+from mgn.system.errors import InputError
+from mgn.system.progress import Progress
+
+
+def names_of(datasets: Sequence[Path]) -> list[str]:
+    """A short name for each data set: its folder's, or its whole path where two have that.
+
+    Raises:
+        InputError: one is given twice.
+    """
+    whole = [Path(dataset).resolve() for dataset in datasets]
+    short = [path.name for path in whole]
+    for dataset, path in zip(datasets, whole, strict=True):
+        if whole.count(path) > 1:
+            raise InputError(f"--dataset {dataset}: given twice")
+    return [
+        name if short.count(name) == 1 else str(path)
+        for name, path in zip(short, whole, strict=True)
+    ]
+
+
+def join(splits: Sequence[Split]) -> Split:
+    """One split of several, in their order.
+
+    Identities and cameras are numbered on from one split to the next: identity 7 of one is not
+    identity 7 of another. Those of the first keep their numbers.
+    """
+    records, identities, cameras = [], 0, 0
+    for split in splits:
+        for record in split.records:
+            shifted = {"person": record.person + identities, "camera": record.camera + cameras}
+            records.append(dataclasses.replace(record, **shifted))
+        identities += int(split.persons.max()) + 1
+        cameras += int(split.cameras.max()) + 1
+    junk = sum(split.junk for split in splits)
+    ignored = sum(split.ignored for split in splits)
+    return Split(tuple(records), junk, ignored)
+
+
+def check_apart(
+    training: Mapping[str, Sequence[str]], scored_on: Mapping[str, Sequence[str]]
+) -> None:
+    """Compare the contents of files: data sets that are trained on together must not overlap.
+
+    Args:
+        training: by data set, its training images.
+        scored_on: by data set, its query and gallery images.
+
+    Raises:
+        InputError: a training image of one is a training image of another, under two identities
+            then, or an image that another is scored on.
+    """
+    total = sum(map(len, training.values())) + sum(map(len, scored_on.values()))
+    seen = {}  # by contents: data set and file of a training image
+    with Progress(total, "comparing", "images") as progress:
+        for dataset, paths in training.items():
+            for path in paths:
+                other, same = seen.setdefault(_contents(path), (dataset, path))
+                if other != dataset:
+                    problem = "the data sets overlap, and it would be two identities"
+                    raise InputError(f"{path} is the same training image as {same}: {problem}")
+                progress.advance()
+        for dataset, paths in scored_on.items():
+            for path in paths:
+                other, same = seen.get(_contents(path), (dataset, path))
+                if other != dataset:
+                    problem = "it would be scored on what it was trained on"
+                    raise InputError(f"{path} is the same image as {same}: {problem}")
+                progress.advance()
+
+
+def _contents(path: str) -> bytes:
+    """A digest of a file."""
+    return hashlib.sha256(Path(path).read_bytes()).digest()

@@ -1,0 +1,70 @@
+"""The data sets of a run: one training set of all of them, and what each is scored on."""
+
+import itertools
+from pathlib import Path
+from typing import NamedTuple
+
+from mgn.config.settings import RunSettings
+from mgn.data.joining import check_apart, join, names_of
+from mgn.data.reading import check_readable
+from mgn.data.records import Split, check_matches, describe, read_split, split_path
+from mgn.system.errors import InputError
+
+
+class RunData(NamedTuple):
+    """What a run trains on and is scored on."""
+
+    training: Split  # of all data sets
+    sources: dict[str, Split]  # by data set, as it numbers its identities and cameras
+    test_sets: dict[str, Path]  # by data set: those that have query and gallery
+
+    @property
+    def without_test_set(self) -> list[str]:
+        """The data sets that nothing is scored on."""
+        return [name for name in self.sources if name not in self.test_sets]
+
+    def describe(self) -> str:
+        """Count identities and images; of several data sets a line each."""
+        training = self.training
+        identities = len(set(training.persons.tolist()))
+        left_out = f"{training.junk} junk and {training.ignored} other files left out"
+        images = len(training.records)
+        cameras = len(set(training.cameras.tolist()))
+        counted = f"{identities} identities, {images} images by {cameras} cameras ({left_out})"
+        lines = [f"training set: {counted}\n"]
+        if len(self.sources) > 1:
+            lines += [f"  {name}: {describe(split)}\n" for name, split in self.sources.items()]
+        return "".join(lines)
+
+
+def read(settings: RunSettings) -> RunData:
+    """List the images of a run's data sets, and look at each once.
+
+    Raises:
+        InputError: what would end the run after hours: an image that cannot be read, in the test
+            sets too, test sets without a match, data sets that overlap, nothing to validate on.
+    """
+    names = names_of(settings.datasets)
+    sources, test_sets, scored_on = {}, {}, {}
+    for name, dataset in zip(names, settings.datasets, strict=True):
+        sources[name] = read_split(dataset, "train")
+        if has_test_set(dataset):
+            query = read_split(dataset, "query")
+            gallery = read_split(dataset, "gallery")
+            check_matches(query, gallery)
+            test_sets[name] = dataset
+            scored_on[name] = [*query.paths, *gallery.paths]
+    every = settings.config.eval_every
+    if every and not test_sets:
+        told = " and ".join(str(dataset) for dataset in settings.datasets)
+        raise InputError(f"--eval_every {every}: {told} has no query and gallery to score on")
+    training = join(list(sources.values()))
+    check_readable([*training.paths, *itertools.chain(*scored_on.values())])
+    if len(sources) > 1:
+        check_apart({name: split.paths for name, split in sources.items()}, scored_on)
+    return RunData(training, sources, test_sets)
+
+
+def has_test_set(dataset: Path) -> bool:
+    """Whether a data set has query and gallery."""
+    return all(split_path(dataset, name).exists() for name in ("query", "gallery"))
