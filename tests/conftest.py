@@ -23,6 +23,7 @@ from mgn.conversion.torch_mgn import TorchMGN
 from mgn.data.records import FOLDERS, read_split
 from mgn.export import freezing
 from mgn.inference.graph import PLAIN
+from mgn.network import architecture
 from mgn.network.architecture import inference_network
 from mgn.system import cli
 from mgn.system.session import new_session
@@ -73,6 +74,19 @@ def resident_bytes():
     """Of this process, where the system says; else infinite."""
     statm = Path("/proc/self/statm")
     return int(statm.read_text().split()[1]) * 4096 if statm.exists() else float("inf")
+
+
+@pytest.fixture(scope="module")
+def shallow_network():
+    """A network each of whose layers has the first of its blocks only: graphs are made sooner."""
+    whole = architecture.layer
+
+    def layer(x, name, blocks, width, stride, mode):
+        return whole(x, name, blocks[:1], width, stride, mode)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(architecture, "layer", layer)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -9,22 +9,8 @@ import shutil
 import pytest
 from benchmarks import options
 
-from mgn.network import architecture
-
-ROWS = options.covering(options.TRAIN)[:10]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def shallow_network():
-    """Each layer has the first of its blocks only."""
-    whole = architecture.layer
-
-    def layer(x, name, blocks, width, stride, mode):
-        return whole(x, name, blocks[:1], width, stride, mode)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(architecture, "layer", layer)
-        yield
+ROWS = options.covering(options.TRAIN)[:8]
+pytestmark = pytest.mark.usefixtures("shallow_network")
 
 
 @pytest.fixture(scope="module")

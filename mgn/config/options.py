@@ -9,6 +9,7 @@ from mgn.system.errors import InputError
 MEAN = (0.485, 0.456, 0.406)  # RGB, of images in 0 to 1: ImageNet's, as every MGN was trained with
 STD = (0.229, 0.224, 0.225)
 EMBEDDING_SIZE = 2048  # eight heads of 256
+BODIES = ("backbone", "p1", "p2", "p3")  # what heads stand on: the backbone and three branches
 HEIGHT, WIDTH = 384, 128  # pixels; arXiv:1804.01438, section 4
 POOLS = ("avg", "max")
 REDUCTIONS = ("relu", "prelu")
@@ -85,6 +86,13 @@ class TrainConfig:
         (0, 0.999999),
     )
 
+    freeze_steps: int = _optimizer(
+        0, "steps at the start in which freeze_layers stand still", (0, _MANY)
+    )
+    freeze_layers: tuple[str, ...] = _optimizer(
+        BODIES, f"what does: some of {', '.join(BODIES)}, the backbone and the three branches"
+    )
+
     epochs: int = _schedule(400, "epochs; one is every person once, with K images", (1, _MANY))
     max_steps: int | None = _schedule(None, "stop after this many steps at most", (1, _MANY))
     schedule: str = _schedule("step", "how the learning rate falls: step or cosine", SCHEDULES)
@@ -151,6 +159,10 @@ class TrainConfig:
         for field in dataclasses.fields(self):
             _check_value(field.name, getattr(self, field.name), field.metadata["allowed"])
         object.__setattr__(self, "milestones", tuple(self.milestones))  # JSON brings a list
+        object.__setattr__(self, "freeze_layers", tuple(self.freeze_layers))
+        for name in self.freeze_layers:
+            if name not in BODIES:
+                raise InputError(f"--freeze_layers {name}: choose of {', '.join(BODIES)}")
         if any(milestone < 1 for milestone in self.milestones):
             raise InputError(f"--milestones {self.milestones}: epochs are counted from 1")
         if self.schedule == "cosine" and self.cosine_start >= self.epochs:

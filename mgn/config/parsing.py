@@ -10,7 +10,13 @@ from mgn.system.cli import Parser, existing_path, model_path, positive_int
 from mgn.system.errors import InputError
 from mgn.system.files import refuse_existing
 
-_METAVARS = {float: "X", float | None: "X", bool: "true|false", tuple[int, ...]: "N,N"}
+_METAVARS = {
+    float: "X",
+    float | None: "X",
+    bool: "true|false",
+    tuple[int, ...]: "N,N",
+    tuple[str, ...]: "NAME,NAME",
+}
 
 
 def add_dataclass_options(
@@ -137,6 +143,10 @@ def _numbers(text: str) -> tuple[int, ...]:
         raise argparse.ArgumentTypeError(f"{text!r} is not a list such as 40,60") from None
 
 
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(","))
+
+
 _TYPES = {  # of a field -> of its flag
     str: str,
     int: int,
@@ -145,4 +155,5 @@ _TYPES = {  # of a field -> of its flag
     float | None: _number_or_none,
     int | None: positive_int,
     tuple[int, ...]: _numbers,
+    tuple[str, ...]: _names,
 }

@@ -25,6 +25,7 @@ _WITHOUT_EFFECT = (
     ("momentum", "--optimizer sgd", lambda c: c.optimizer == "sgd"),
     ("nesterov", "--optimizer sgd", lambda c: c.optimizer == "sgd"),
     ("warmup_factor", "--warmup_steps", lambda c: c.warmup_steps > 0),
+    ("freeze_layers", "--freeze_steps", lambda c: c.freeze_steps > 0),
     ("margin", "--triplet_weight", lambda c: c.triplet_weight > 0),
     ("triplet_start_step", "--triplet_weight", lambda c: c.triplet_weight > 0),
     ("triplet_start_loss", "--triplet_weight", lambda c: c.triplet_weight > 0),

@@ -11,11 +11,10 @@ import tensorflow.compat.v1 as tf
 
 from mgn import weights
 from mgn.config import NetworkOptions
-from mgn.config.options import HEIGHT, WIDTH, check_network_options
+from mgn.config.options import BODIES, HEIGHT, WIDTH, check_network_options
 from mgn.conversion import headorder, parity, torchfiles
 from mgn.data.reading import ImageReader
 from mgn.data.records import image_files
-from mgn.network.architecture import BODIES
 from mgn.system.errors import CheckError, InputError
 from mgn.system.session import new_session
 from mgn.weights import checkpoints, saving

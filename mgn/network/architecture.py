@@ -4,6 +4,7 @@ The tables BRANCHES and HEADS are the architecture. A variable's name is its PyT
 for `.`.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import tensorflow.compat.v1 as tf
@@ -31,7 +32,6 @@ class Head(NamedTuple):
 
 
 BRANCHES = (Branch("p1", 2, 1), Branch("p2", 1, 2), Branch("p3", 1, 3))
-BODIES = ("backbone", *(b.name for b in BRANCHES))  # first parts of variable names, without heads
 # in the order of the embedding, which is PyTorch's; reductions are numbered as in MGN-pytorch
 HEADS = (
     Head("fg_p1", "p1", None, "reduction_0", "fc_id_2048_0"),
@@ -56,6 +56,11 @@ class Mode(NamedTuple):
     zero_init: bool = False  # residual blocks start as the identity
     sync: bool = False  # batch statistics over all replicas
     winograd: bool = False  # 3×3 convolutions by fewer multiplications
+    frozen: Sequence[str] = ()  # of BODIES: with running statistics in training too
+
+    def of(self, body: str) -> "Mode":
+        """How the layers of a body behave."""
+        return self._replace(training=self.training and body not in self.frozen)
 
 
 class Outputs(NamedTuple):
@@ -77,6 +82,7 @@ def mgn(
     precision: str = "float32",
     sync_batch_norm: bool = False,
     winograd: bool = False,
+    frozen: Sequence[str] = (),
 ) -> Outputs:
     """Build the network in the current graph.
 
@@ -91,8 +97,9 @@ def mgn(
             heads and outputs are float32.
         sync_batch_norm: batch statistics over the images of all replicas.
         winograd: 3×3 convolutions by fewer multiplications; see `winograd.convolve`.
+        frozen: of "backbone", "p1", "p2", "p3": running statistics there in training too.
     """
-    mode = Mode(training, zero_init_residual, sync_batch_norm, winograd)
+    mode = Mode(training, zero_init_residual, sync_batch_norm, winograd, frozen)
     inputs = head_inputs(tf.cast(images, DTYPES[precision]), mode)
     features, logits = [], []
     for h in HEADS:
@@ -119,8 +126,8 @@ def inference_network(
 
 def head_inputs(images: tf.Tensor, mode: Mode) -> dict[str, tf.Tensor]:
     """The map, or stripe of a map, that each head pools: {head's name: float32 [N, h, w, 2048]}."""
-    trunk = backbone(images, mode)
-    maps = {b.name: branch(trunk, b, mode) for b in BRANCHES}
+    trunk = backbone(images, mode.of("backbone"))
+    maps = {b.name: branch(trunk, b, mode.of(b.name)) for b in BRANCHES}
     stripes = {b.name: tf.split(maps[b.name], b.stripes, axis=1) for b in BRANCHES if b.stripes > 1}
     inputs = {}
     for h in HEADS:

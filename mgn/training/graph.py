@@ -1,6 +1,7 @@
 """Learning rate as a function of the step, and the train graph."""
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import tensorflow.compat.v1 as tf
@@ -11,6 +12,7 @@ from mgn.losses import Mining, total_loss
 from mgn.network import mgn, replicas
 from mgn.network.architecture import TRIPLET_HEADS
 from mgn.network.layers import moving_average
+from mgn.training import phases
 from mgn.training.onset import Onset
 from mgn.training.optimizers import apply, make_optimizer
 from mgn.weights.variables import model_variables
@@ -55,7 +57,11 @@ def _cosine(epoch: tf.Tensor, config: TrainConfig) -> tf.Tensor:
 
 
 def build_train_graph(
-    config: TrainConfig, images: tf.Tensor, labels: tf.Tensor, num_classes: int
+    config: TrainConfig,
+    images: tf.Tensor,
+    labels: tf.Tensor,
+    num_classes: int,
+    frozen: Sequence[str] = (),
 ) -> TrainOps:
     """Network, losses, gradients and updates in the current graph, of one replica or the only one.
 
@@ -64,6 +70,7 @@ def build_train_graph(
         images: float32 [B, height, width, 3], normalised RGB; K images of each of P identities.
         labels: integer [B], 0 to num_classes - 1.
         num_classes: identities in training; with P it gives the steps of an epoch.
+        frozen: bodies of the network that stand still, as in `mgn`.
 
     Returns:
         the step's figures, over the images of all replicas; `train_op` applies the gradients
@@ -71,7 +78,8 @@ def build_train_graph(
         and `grad_norm` are without L2.
     """
     names = "pool", "reduction", "zero_init_residual", "precision", "sync_batch_norm", "winograd"
-    outputs = mgn(images, num_classes, True, **{name: getattr(config, name) for name in names})
+    options = {name: getattr(config, name) for name in names}
+    outputs = mgn(images, num_classes, True, frozen=frozen, **options)
     step = tf.train.get_or_create_global_step()
     onset = Onset(config, num_classes)
     triplet_weight = onset.weight(step)
@@ -85,7 +93,7 @@ def build_train_graph(
         config.cross_entropy_weight,
     )
     onset.update(losses.cross_entropy)
-    variables = tf.trainable_variables()
+    variables, standing = phases.divide(tf.trainable_variables(), frozen)
     scaling = tf.mixed_precision.DynamicLossScale() if config.precision == "float16" else None
     scale = scaling() if scaling else tf.constant(1.0)
     own = tf.gradients(losses.objective * scale, variables)
@@ -106,7 +114,8 @@ def build_train_graph(
     ]
     # As one, or each operation below would wait for every one of these: 700,000 edges.
     with tf.control_dependencies([tf.group(*before)]):
-        train_op = averaged(apply(optimizer, decayed, variables, step, scaling), config, step)
+        moved = apply(optimizer, decayed, variables, step, scaling, standing)
+        train_op = averaged(moved, config, step)
     return TrainOps(*figures, step, train_op, losses.mining, scale, triplet_weight)
 
 

@@ -15,7 +15,7 @@ from mgn.data.sampling import planned_steps, steps_per_epoch
 from mgn.evaluation import scoring
 from mgn.inference import load_embedder
 from mgn.system.files import atomic_write
-from mgn.training import datasets
+from mgn.training import datasets, phases
 from mgn.training.datasets import RunData
 from mgn.training.distribution import Placement, one_device
 from mgn.training.start import has_begun
@@ -69,11 +69,16 @@ def train(
             if config.evaluate_untrained and placement.is_chief:
                 scored += _score("untrained", untrained, data)
         last = trainer.run(_validation(data))
-        if not placement.is_chief:
-            return []
-        for dataset in data.without_test_set:
-            log.info(f"{dataset} has no query and gallery: not evaluated")
-        scored += _final_scores(train_dir, last, data)
+        more = trainer.step == config.freeze_steps < trainer.total_steps
+    if more:  # what was frozen thaws: another graph
+        resumed = Trainer.resumed(settings, data.training, train_dir, placement)
+        with contextlib.closing(resumed) as trainer:
+            last = trainer.run(_validation(data))
+    if not placement.is_chief:
+        return []
+    for dataset in data.without_test_set:
+        log.info(f"{dataset} has no query and gallery: not evaluated")
+    scored += _final_scores(train_dir, last, data)
     if not scored:
         return []
     with atomic_write(train_dir / "results.txt", overwrite=True) as temporary:
@@ -143,6 +148,7 @@ def describe(config: TrainConfig, data: RunData, replicas: int) -> str:
         f" {seen:,.0f} images in all, {passes:.1f} passes over the set;"
         f" {_rates(config, per_epoch)}\n"
         f"{_onset(config, num_classes)}"
+        f"{phases.describe(config)}"
         f"options: {options(config)}"
     )
 

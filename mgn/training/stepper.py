@@ -11,6 +11,7 @@ from mgn.config import TrainConfig
 from mgn.data.reading import training_dataset
 from mgn.network import replicas
 from mgn.system.session import new_graph
+from mgn.training import phases
 from mgn.training.distribution import Placement
 from mgn.training.graph import build_train_graph
 from mgn.weights import checkpoints, saving
@@ -40,7 +41,7 @@ class Step(NamedTuple):
 
 
 class Stepper:
-    """Some steps of a run, on the replicas of a placement."""
+    """Some steps of a run, all of one phase, on the replicas of a placement."""
 
     def __init__(
         self,
@@ -53,6 +54,7 @@ class Stepper:
     ):
         """Build; see `training_dataset` for the arguments. Then `initialise`, or `restore` all."""
         num_classes = int(labels.max()) + 1
+        frozen = phases.frozen_at(config, steps.start)
         self._strategy = placement.strategy
 
         def dataset() -> tf.data.Dataset:
@@ -61,7 +63,7 @@ class Stepper:
 
         def step(images: tf.Tensor, its_labels: tf.Tensor, indices: tf.Tensor) -> dict:
             images = tf.ensure_shape(images, [None, config.height, config.width, 3])
-            ops = build_train_graph(config, images, its_labels, num_classes)
+            ops = build_train_graph(config, images, its_labels, num_classes, frozen)
             (asked,) = replicas.sums([tf.identity(self._asked)])
             (batch_size,) = replicas.sums([tf.size(indices)])
             figures = {name: getattr(ops, name) for name in _RECORDED} | ops.mining._asdict()

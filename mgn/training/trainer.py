@@ -16,7 +16,7 @@ from mgn.data.sampling import check_divides, labels_of, planned_steps, steps_per
 from mgn.system.errors import CheckError, InputError, Stopped
 from mgn.system.progress import Progress
 from mgn.system.signals import StopRequest, stop_request
-from mgn.training import start
+from mgn.training import phases, start
 from mgn.training.collapse import Collapse
 from mgn.training.distribution import Placement, one_device
 from mgn.training.runlog import Journal, RunLog
@@ -77,7 +77,8 @@ class Trainer:
         self._workers = Workers(self._placement.addresses, worker, resume_command)
         self._health = Health(self._train_dir, worker, self._paths)
         cached = read_all(config, self._paths) if config.cache else None
-        steps = range(step, self.total_steps)
+        steps = phases.steps_of_phase(config, step, self.total_steps)
+        self._end = steps.stop
         with self._workers.waiting():
             self._stepper = Stepper(config, self._paths, labels, steps, self._placement, cached)
         self._opened.callback(self._stepper.close)
@@ -151,7 +152,7 @@ class Trainer:
         return trainer
 
     def run(self, score: Score | None = None) -> Path:
-        """Step to the end of the plan, saving and validating; returns the last checkpoint's prefix.
+        """Step to the end of the phase, saving and validating; returns the last checkpoint's path.
 
         Args:
             score: of a checkpoint's prefix, for validation; None: there is nothing to score on.
@@ -170,7 +171,7 @@ class Trainer:
             score = score if self._placement.is_chief else None
             validation = Validation(self._config, self._train_dir, score, runlog)
             watches = self._watches(runlog, progress, validation)
-            last = self.step >= self.total_steps
+            last = self.step >= self._end
             if last:
                 self._workers.part()
             validation.score_if_due(self.step)  # a run may have been killed before it scored
@@ -178,7 +179,7 @@ class Trainer:
             while not (last or (self._workers.alone and validation.over())):
                 taken = self._take_step(asked, validation.over(), not runlog.has_image)
                 stopped = taken.stop
-                last = stopped or taken.finish or self.step >= self.total_steps
+                last = stopped or taken.finish or self.step >= self._end
                 for watch in watches:
                     watch.after_step(self.step, taken, last)
             self._workers.part()

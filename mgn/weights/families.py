@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from mgn.config.options import BODIES
 from mgn.network import HEADS
-from mgn.network.architecture import BODIES
 from mgn.system.errors import InputError
 from mgn.weights.foreign import described, differences, guess_network
 

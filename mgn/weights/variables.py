@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 import tensorflow.compat.v1 as tf
 
+from mgn.config.options import BODIES
 from mgn.network import HEADS, mgn
-from mgn.network.architecture import BODIES
 from mgn.network.replicas import name_of
 from mgn.system.errors import CheckError
 from mgn.system.session import new_graph

@@ -18,6 +18,7 @@ from mgn.system.session import new_session
 from mgn.training import graph as graph_module
 from mgn.training.graph import learning_rate_at
 from mgn.training.optimizers import apply, make_optimizer
+from mgn.training.phases import divide
 from mgn.weights.variables import assign_some, model_variables
 
 
@@ -110,6 +111,43 @@ def test_optimisers_follow_pytorchs_for_20_steps(options, theirs):
             optimizer.step()
             session.run(ours, {target: value})
             assert relative(session.run(x), parameter.detach().numpy()) <= 1e-6
+
+
+@pytest.mark.parametrize("name", ["sgd", "adam", "amsgrad"])
+def test_what_was_frozen_moves_as_pytorchs_does(name):
+    """Two variables, one of a body that stands still for 5 of 12 steps: no gradient in PyTorch."""
+    kind = {"lr": 0.05, "weight_decay": 0.01}
+    start = np.float32([1.0, -2.0])
+    parameters = [torch.nn.Parameter(torch.from_numpy(start.copy())) for _ in range(2)]
+    if name == "sgd":
+        theirs = torch.optim.SGD(parameters, momentum=0.9, **kind)
+    else:
+        theirs = torch.optim.Adam(parameters, amsgrad=name == "amsgrad", **kind)
+    frozen = {"freeze_steps": 5, "freeze_layers": ("p1",)}
+    config = TrainConfig(optimizer=name, learning_rate=0.05, weight_decay=0.01, **frozen)
+    step = tf.train.get_or_create_global_step()
+    names = "p1/weight", "reduction_0/weight"
+    ours = [tf.get_variable(n, initializer=start, use_resource=True) for n in names]
+    targets = tf.placeholder(tf.float32, [2])
+    updates = []
+    optimizer = make_optimizer(config, tf.constant(0.05), step)
+    for bodies in (config.freeze_layers, ()):
+        moving, standing = divide(ours, bodies)
+        gradients = [2 * (v - targets) + config.weight_decay * v for v in moving]
+        updates.append(apply(optimizer, gradients, moving, step, None, standing))
+    with tf.Session() as session:
+        session.run([v.initializer for v in tf.global_variables()])
+        for done, target in enumerate(np.random.default_rng(1).normal(size=(12, 2)).astype("f")):
+            theirs.zero_grad()
+            parameters[0].requires_grad_(done >= 5)
+            loss = sum(torch.sum((p - torch.from_numpy(target)) ** 2) for p in parameters)
+            loss.backward()
+            theirs.step()
+            session.run(updates[done >= 5], {targets: target})
+            for variable, parameter in zip(ours, parameters, strict=True):
+                expected = parameter.detach().numpy()
+                assert relative(session.run(variable), expected) <= 1e-6, (variable.name, done)
+            assert np.array_equal(session.run(ours[0]), start) == (done < 5)
 
 
 def test_learning_rate_by_hand():
