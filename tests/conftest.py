@@ -13,6 +13,7 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as the scripts do
 import cv2
 import numpy as np
 import pytest
+import shallow
 import tensorflow.compat.v1 as tf
 import torch
 from seeded import seeded_state_dict
@@ -78,14 +79,9 @@ def resident_bytes():
 
 @pytest.fixture(scope="module")
 def shallow_network():
-    """A network each of whose layers has the first of its blocks only: graphs are made sooner."""
-    whole = architecture.layer
-
-    def layer(x, name, blocks, width, stride, mode):
-        return whole(x, name, blocks[:1], width, stride, mode)
-
+    """See `shallow.py`."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(architecture, "layer", layer)
+        patch.setattr(architecture, "layer", shallow.of(architecture.layer))
         yield
 
 

@@ -6,13 +6,13 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+import shallow
 import tensorflow.compat.v1 as tf
 from conftest import refused, run
 
@@ -21,6 +21,7 @@ from mgn.config.settings import CONFIG, read_config, write_config
 from mgn.system.files import locked
 from mgn.weights import checkpoints, saving
 
+pytestmark = pytest.mark.usefixtures("shallow_network")
 ROOT = Path(__file__).parent.parent
 QUICK = ["--recipe", "scratch", "--batch_ids", "4", "--batch_images", "2"]
 QUICK += ["--optimizer", "adam", "--average_decay", "0"]  # of which a checkpoint holds less
@@ -174,15 +175,7 @@ def test_resume_with_another_data_set_is_refused(trained, dataset, tmp_path, cap
 
 def test_a_signal_saves_and_says_how_to_go_on(dataset, tmp_path):
     """In a process of its own; `training/test_run.py` sends both signals within one."""
-    command = [
-        sys.executable,
-        "train.py",
-        "--dataset",
-        dataset,
-        "--train_dir",
-        tmp_path / "run",
-        *QUICK,
-    ]
+    command = [*shallow.COMMAND, "--dataset", dataset, "--train_dir", tmp_path / "run", *QUICK]
     process = subprocess.Popen(
         command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
     )

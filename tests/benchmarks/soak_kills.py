@@ -30,21 +30,15 @@ OPTIONS = ["--recipe", "scratch", "--batch_ids", "4", "--batch_images", "2", "--
 OPTIONS += ["--save_every", "1", "--deterministic", "--average_decay", "0"]
 
 
+SCRIPT = [sys.executable, "train.py"]
+
+
 def command(train_dir, dataset, *more):
-    return [
-        sys.executable,
-        "train.py",
-        "--train_dir",
-        str(train_dir),
-        "--dataset",
-        str(dataset),
-        *OPTIONS,
-        *more,
-    ]
+    return ["--train_dir", str(train_dir), "--dataset", str(dataset), *OPTIONS, *more]
 
 
 def resumed(train_dir):
-    return [sys.executable, "train.py", "--train_dir", str(train_dir), "--resume"]
+    return ["--train_dir", str(train_dir), "--resume"]
 
 
 def steps_logged(train_dir):
@@ -53,8 +47,9 @@ def steps_logged(train_dir):
     return [json.loads(line)["step"] for line in lines if line.endswith("\n")]
 
 
-def start(arguments, log):
-    return subprocess.Popen(arguments, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT)
+def start(arguments, log, script=SCRIPT):
+    command = [*script, *arguments]
+    return subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT)
 
 
 def kill_in_a_save(process, train_dir, rng, timeout=180):
@@ -73,17 +68,17 @@ def kill_in_a_save(process, train_dir, rng, timeout=180):
     return "while saving" if any(train_dir.glob(".model.ckpt-*")) else "between saves"
 
 
-def kill_and_resume(train_dir, dataset, kills, steps, rng, log):
+def kill_and_resume(train_dir, dataset, kills, steps, rng, log, script=SCRIPT):
     """Kill a run of `steps` steps `kills` times; returns (what a kill met, step it goes on from) of
-    each."""
+    each. `script` is what runs train.py."""
     seen, arguments = [], command(train_dir, dataset, "--max_steps", str(steps))
     for _ in range(kills):
-        process = start(arguments, log)
+        process = start(arguments, log, script)
         met = kill_in_a_save(process, train_dir, rng)
         assert weights_of(train_dir), "no complete checkpoint that can be read"
         seen.append((met, checkpoints.step_of(checkpoints.newest(train_dir))))
         arguments = resumed(train_dir)
-    assert start(arguments, log).wait() == 0, "the last resume failed"
+    assert start(arguments, log, script).wait() == 0, "the last resume failed"
     return seen
 
 

@@ -12,6 +12,7 @@ import time
 
 import numpy as np
 import pytest
+import shallow
 import tensorflow.compat.v1 as tf
 from benchmarks import soak_kills
 from conftest import run
@@ -29,6 +30,7 @@ OPTIONS = [
     *("--optimizer", "amsgrad", "--average_decay", 0.9, "--crop_padding", 3, "--warmup_steps", 4),
     *("--schedule", "cosine", "--epochs", 4, "--max_steps", STEPS, "--deterministic"),
     *("--eval_every", 5, "--cache", "--freeze_steps", 4, "--freeze_layers", "backbone,p2"),
+    *("--keep_checkpoints", 4),
 ]
 pytestmark = pytest.mark.usefixtures("shallow_network")
 
@@ -105,7 +107,8 @@ def lines(folder):
 
 def test_killed_three_times_it_goes_on_from_a_complete_checkpoint(train_set, tmp_path):
     with (tmp_path / "log").open("wb") as log:
-        seen = soak_kills.kill_and_resume(tmp_path / "run", train_set, 3, 8, random.Random(), log)
+        where = tmp_path / "run", train_set
+        seen = soak_kills.kill_and_resume(*where, 3, 8, random.Random(), log, shallow.COMMAND)
     print(seen)
     assert soak_kills.steps_logged(tmp_path / "run") == list(range(1, 9))
     assert not list((tmp_path / "run").glob(".model.ckpt-*"))  # what killed saves left is gone
