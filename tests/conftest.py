@@ -24,7 +24,6 @@ from mgn.conversion.torch_mgn import TorchMGN
 from mgn.data.records import FOLDERS, read_split
 from mgn.export import freezing
 from mgn.inference.graph import PLAIN
-from mgn.network import architecture
 from mgn.network.architecture import inference_network
 from mgn.system import cli
 from mgn.system.session import new_session
@@ -80,8 +79,8 @@ def resident_bytes():
 @pytest.fixture(scope="module")
 def shallow_network():
     """See `shallow.py`."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(architecture, "layer", shallow.of(architecture.layer))
+    with pytest.MonkeyPatch.context() as patches:
+        shallow.patch(patches)
         yield
 
 
