@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+import shallow
 import tensorflow.compat.v1 as tf
 import torch
 from conftest import REFERENCE, relative
@@ -217,14 +218,15 @@ def test_loss_scaling_skips_what_overflows_and_goes_on():
     assert [s for _, s in seen] == [8, 4, 4, 8, 4]  # two good ones in a row double it
 
 
-def test_a_step_in_a_smaller_type_is_the_float32_step_but_for_rounding():
-    shallow = {"zero_init_residual": True}  # rounding is magnified by depth and a batch of four
-    exact = one_small_step(**shallow)
+def test_a_step_in_a_smaller_type_is_the_float32_step_but_for_rounding(monkeypatch):
+    shallow.patch(monkeypatch)
+    identity = {"zero_init_residual": True}  # rounding is magnified by depth and a batch of four
+    exact = one_small_step(**identity)
     for precision, scale, bound in (
         ("bfloat16", 1, 0.95),
         ("float16", 2**15, 0.99),
     ):  # 8 and 11 bits
-        rounded = one_small_step(**shallow, precision=precision)
+        rounded = one_small_step(**identity, precision=precision)
         for name in ("cross_entropy", "triplet", "grad_norm"):
             assert getattr(rounded[2], name) == pytest.approx(getattr(exact[2], name), rel=0.03), (
                 name
@@ -238,20 +240,21 @@ def test_a_step_in_a_smaller_type_is_the_float32_step_but_for_rounding():
         assert cosine > bound
 
 
-def test_a_step_with_winograds_convolutions_is_the_same_step():
+def test_a_step_with_winograds_convolutions_is_the_same_step(monkeypatch):
     """From a start at which every convolution counts, unlike above: bfloat16 keeps little of it."""
+    shallow.patch(monkeypatch)
     exact, made = one_small_step(), one_small_step(winograd=True)
     for name in ("cross_entropy", "triplet", "grad_norm"):
         assert getattr(made[2], name) == pytest.approx(getattr(exact[2], name), rel=1e-4), name
     assert not np.array_equal(
-        made[1]["p2/layer4/1/conv2/weight"], exact[1]["p2/layer4/1/conv2/weight"]
+        made[1]["p2/layer4/0/conv2/weight"], exact[1]["p2/layer4/0/conv2/weight"]
     )
     cosine = cosine_of_updates(made, exact)
     print(f"Winograd: the whole update has cosine {cosine:.6f} with the plain one")
     assert cosine > 0.9999
     rounded = cosine_of_updates(one_small_step(winograd=True, precision="bfloat16"), exact)
     print(f"Winograd in bfloat16: cosine {rounded:.3f}")
-    assert rounded > 0.5  # 0.75 without Winograd, by hand
+    assert rounded > 0.85
 
 
 def cosine_of_updates(*steps):
@@ -290,7 +293,8 @@ def one_small_step(**options):
     return before, after, first, second
 
 
-def test_l2_reaches_every_parameter_and_the_triplet_joins_at_its_step():
+def test_l2_reaches_every_parameter_and_the_triplet_joins_at_its_step(monkeypatch):
+    shallow.patch(monkeypatch)
     losses = {"triplet_start_step": 1, "triplet_weight": 3.0, "cross_entropy_weight": 0.5}
     before, plain, *_ = one_small_step(weight_decay=0, **losses)
     same, decayed, first, second = one_small_step(weight_decay=0.01, **losses)
