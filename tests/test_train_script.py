@@ -192,7 +192,7 @@ def test_a_signal_saves_and_says_how_to_go_on(dataset, tmp_path):
     assert "--resume" in error and "Traceback" not in error
 
 
-def test_wrong_flags_to_train(tmp_path, trained, capsys, monkeypatch):
+def test_wrong_flags_to_train(tmp_path, dataset, trained, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()
     for arguments, expected in (
@@ -214,6 +214,8 @@ def test_wrong_flags_to_train(tmp_path, trained, capsys, monkeypatch):
             ["--resume", "--train_dir", trained, "--config", trained / "config.json"],
             "--config: a run that is",
         ),
+        (["--freeze_layers", "p1,layer4"], "--freeze_layers layer4: choose of backbone"),
+        (["--dataset", dataset, "--dataset", dataset / "."], "given twice"),
         (["--early_stop", "3"], "--early_stop 3: goes with --eval_every"),
         (
             ["--schedule", "cosine", "--cosine_start", "500"],

@@ -30,14 +30,17 @@ RECIPES = {
     "scratch": dataclasses.replace(
         _SMALL,
         recipe="scratch",
-        epochs=80,
+        learning_rate=1e-3,
+        epochs=200,
         schedule="cosine",  # over all epochs, however many they are
         final_learning_rate=1e-6,
-        warmup_steps=50,
-        # Before the classifier has learnt something, or with a higher rate, the triplet loss makes
-        # all embeddings alike; how long that takes depends on the data (doc/results.md).
-        triplet_start_step=100,
-        triplet_start_loss=0.98,
+        warmup_steps=200,  # a quarter of it spoilt what hundreds of identities learn first
+        # Before the classifier has learnt something the triplet loss makes all embeddings alike;
+        # how long that takes depends on the data (doc/results.md).
+        triplet_start_step=300,
+        triplet_start_loss=0.75,
+        label_smoothing=0.1,
+        crop_padding=3,
         average_decay=0.99,  # does what a lower rate at the end does, wherever a run is stopped
     ),
     "paper": dataclasses.replace(

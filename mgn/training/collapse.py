@@ -47,7 +47,8 @@ class Collapse:
                 f"step {step}: embeddings have become alike, and training will not recover: for"
                 f" {_WINDOW} steps the hardest negative was {nearest:.3f} away on average, and the"
                 f" loss of equal embeddings is {self._margin:.2f}. Start again with a lower"
-                f" --learning_rate, more --warmup_steps, a later --triplet_start_step{smaller}",
+                f" --learning_rate, more --warmup_steps, a later --triplet_start_step, a lower"
+                f" --triplet_start_loss{smaller}",
             )
         loss = _mean(self._cross_entropies)
         if loss is not None and loss > _GUESSING * self._guessing:

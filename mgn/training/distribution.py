@@ -76,6 +76,8 @@ def notes(settings: RunSettings, placement: Placement) -> list[str]:
         found.append(f"{began}: near the same figures, not the same bits")
     if settings.config.sync_batch_norm and total == 1:
         found.append("--sync_batch_norm has an effect with several replicas only")
+    if settings.config.freeze_steps and not settings.init_checkpoint:
+        found.append("--freeze_steps without --init_checkpoint freezes random weights")
     if settings.config.winograd and has_gpu():
         found.append("--winograd is for CPUs; on GPUs cuDNN chooses such algorithms itself")
     return found

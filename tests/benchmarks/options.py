@@ -57,6 +57,8 @@ TRAIN = {
     "early_stop": (0, 1),
     "evaluate_untrained": ("false", "true"),
     "replicas": (1, 2),
+    "freeze_steps": (0, 1),
+    "freeze_layers": ("backbone,p1,p2,p3", "p2"),
     "triplet_weight": (1, 0),
     "triplet_start_step": (0, 1),
     "triplet_start_loss": (0, 0.9),

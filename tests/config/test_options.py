@@ -42,6 +42,9 @@ from mgn.system.errors import InputError
         ("triplet_start_loss", -0.1),
         ("triplet_start_loss", 1.5),
         ("color_jitter", 1.5),
+        ("freeze_steps", -1),
+        ("freeze_layers", ("p1", "p4")),
+        ("freeze_layers", ("",)),
         ("early_stop", 3),  # without --eval_every
     ],
 )
