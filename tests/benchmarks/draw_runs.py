@@ -27,12 +27,14 @@ def main() -> None:
     """Draw."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("runs", nargs="+", type=Path)
+    parser.add_argument("--dashed", nargs="+", type=Path, default=[], help="runs that went wrong")
     parser.add_argument("--output", type=Path, required=True)
     flags = parser.parse_args()
     figure = Figure(figsize=(10, 9), layout="constrained")
     losses, distances, scores = figure.subplots(3, 1, sharex=True)
-    for number, run in enumerate(flags.runs):
-        draw(run, f"C{number}", losses, distances, scores)
+    for number, run in enumerate([*flags.runs, *flags.dashed]):
+        style = {"color": f"C{number}", "linestyle": "--" if run in flags.dashed else "-"}
+        draw(run, style, losses, distances, scores)
     losses.set_ylabel("cross-entropy / ln(identities)")
     losses.axhline(1.0, color="0.7", linewidth=0.8)
     losses.legend()
@@ -44,7 +46,7 @@ def main() -> None:
     figure.savefig(flags.output, dpi=100)
 
 
-def draw(run: Path, colour: str, losses, distances, scores) -> None:
+def draw(run: Path, style: dict, losses, distances, scores) -> None:
     """One run into the three axes."""
     lines = read(run)
     steps = [line for line in lines if "total" in line]
@@ -53,15 +55,15 @@ def draw(run: Path, colour: str, losses, distances, scores) -> None:
     at = np.array([line["step"] for line in steps])[WINDOW - 1 :]
     shares = smooth([line["cross_entropy"] / guessing for line in steps])
     negatives = smooth([line["hardest_negative"] for line in steps])
-    losses.plot(at, shares, colour, label=run.name)
-    distances.plot(at, negatives, colour)
-    joined = [line["step"] for line in steps if line.get("triplet_weight", 1) > 0]
+    losses.plot(at, shares, label=run.name, **style)
+    distances.plot(at, negatives, **style)
+    joined = [line["step"] for line in steps if line.get("triplet_weight", 0) > 0]
     if joined:
         place = max(joined[0] - WINDOW, 0)
         for axes, values in ((losses, shares), (distances, negatives)):
-            axes.plot(at[place], values[place], "o", color=colour, markerfacecolor="white")
+            axes.plot(at[place], values[place], "o", color=style["color"], markerfacecolor="white")
     scored = [line for line in lines if "mAP" in line]
-    scores.plot([s["step"] for s in scored], [s["mAP"] for s in scored], "o-", color=colour)
+    scores.plot([s["step"] for s in scored], [s["mAP"] for s in scored], marker="o", **style)
 
 
 def smooth(values: list[float]) -> np.ndarray:
