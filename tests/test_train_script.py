@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import shallow
 import tensorflow.compat.v1 as tf
+from benchmarks import options
 from conftest import refused, run
 
 import train
@@ -171,6 +172,31 @@ def test_resume_with_another_data_set_is_refused(trained, dataset, tmp_path, cap
         capsys, train, "--train_dir", trained, "--resume", "--dataset", root, "--max_steps", 9
     )
     assert "8 classes, this data set has 7" in line
+
+
+def test_a_run_on_two_data_sets_is_scored_on_each_and_resumes(dataset, tmp_path, capsys):
+    other = options.tiny_set(tmp_path / "other", 1)
+    folder = tmp_path / "run"
+    both = ["--dataset", dataset, "--dataset", other]
+    begun = [*both, "--train_dir", folder, *QUICK, "--eval_every", 1]
+    assert run(train, *begun, "--max_steps", 1) == 0
+    swapped = ["--dataset", other, "--dataset", dataset]
+    resumed = ["--train_dir", folder, "--resume", "--max_steps", 2]
+    assert "was trained with other images" in refused(capsys, train, *resumed, *swapped)
+    assert "13 classes" in refused(capsys, train, *resumed, "--dataset", dataset)
+    assert run(train, *resumed) == 0
+    scored = [line for line in lines(folder) if "mAP" in line]
+    assert [line["step"] for line in scored] == [1, 2]
+    names = dataset.name, "other"
+    for line in scored:
+        for score in ("mAP", "rank@1"):
+            each = [line[f"{score} {name}"] for name in names]
+            assert line[score] == pytest.approx(sum(each) / 2)
+    written = (folder / "results.txt").read_text().splitlines()
+    for name in names:
+        assert f"trained network, on {name}" in written
+        (told,) = [line for line in written if line.startswith(f"trained, on {name}: ")]
+        assert f"mAP {scored[-1][f'mAP {name}']:.4f} " in told
 
 
 def test_a_signal_saves_and_says_how_to_go_on(dataset, tmp_path):

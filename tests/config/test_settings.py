@@ -23,6 +23,18 @@ def test_what_is_written_is_read(stored):
     assert read_config(path) == began
 
 
+def test_several_data_sets_are_written_as_a_list(tmp_path):
+    began = RunSettings(RECIPES["strong"], (tmp_path / "a", tmp_path / "b"))
+    write_config(tmp_path, began)
+    stored = json.loads((tmp_path / CONFIG).read_text())
+    assert stored["dataset"] == [str(tmp_path / "a"), str(tmp_path / "b")]
+    assert read_config(tmp_path / CONFIG) == began
+    for wrong in ([], [1], None):
+        (tmp_path / CONFIG).write_text(json.dumps({**stored, "dataset": wrong}))
+        with pytest.raises(InputError, match="does not say which data set"):
+            read_config(tmp_path / CONFIG)
+
+
 def test_paths_become_absolute(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_config(tmp_path, RunSettings(RECIPES["demo"], ("runs/demo_set",), "pretrained/resnet50"))

@@ -5,22 +5,24 @@ import os
 import shutil
 import socket
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
+import shallow
 from conftest import run
 
 import train
 from mgn.weights import checkpoints
 
+pytestmark = pytest.mark.usefixtures("shallow_network")
 ROOT = Path(__file__).parents[2]
 OPTIONS = [
     *("--recipe", "scratch", "--batch_ids", 4, "--batch_images", 2, "--triplet_start_step", 0),
     *("--triplet_start_loss", 0),
     *("--optimizer", "sgd", "--momentum", 0, "--learning_rate", 1e-3, "--random_erasing", 0),
     *("--sync_batch_norm", "--save_every", 1, "--average_decay", 0),
+    *("--freeze_steps", 1, "--freeze_layers", "p3"),  # the second step has another graph
 ]
 
 
@@ -93,7 +95,7 @@ def start(arguments, folder, ports, index):
     cluster = {"master": addresses[:1], "worker": addresses[1:]}
     mine = {"type": "worker", "index": index - 1} if index else {"type": "master", "index": 0}
     task = json.dumps({"cluster": cluster, "task": mine})
-    command = [sys.executable, "train.py", *arguments, "--train_dir", folder]
+    command = [*shallow.COMMAND, *arguments, "--train_dir", folder]
     return subprocess.Popen(
         [str(part) for part in command],
         cwd=ROOT,
