@@ -2,7 +2,7 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from mgn.data.records import Split
@@ -61,22 +61,23 @@ def check_apart(
     total = sum(map(len, training.values())) + sum(map(len, scored_on.values()))
     seen = {}  # by contents: data set and file of a training image
     with Progress(total, "comparing", "images") as progress:
-        for dataset, paths in training.items():
-            for path in paths:
-                other, same = seen.setdefault(_contents(path), (dataset, path))
-                if other != dataset:
-                    problem = "the data sets overlap, and it would be two identities"
-                    raise InputError(f"{path} is the same training image as {same}: {problem}")
-                progress.advance()
-        for dataset, paths in scored_on.items():
-            for path in paths:
-                other, same = seen.get(_contents(path), (dataset, path))
-                if other != dataset:
-                    problem = "it would be scored on what it was trained on"
-                    raise InputError(f"{path} is the same image as {same}: {problem}")
-                progress.advance()
+        for dataset, path, contents in _files(training, progress):
+            other, same = seen.setdefault(contents, (dataset, path))
+            if other != dataset:
+                problem = "the data sets overlap, and it would be two identities"
+                raise InputError(f"{path} is the same training image as {same}: {problem}")
+        for dataset, path, contents in _files(scored_on, progress):
+            other, same = seen.get(contents, (dataset, path))
+            if other != dataset:
+                problem = "it would be scored on what it was trained on"
+                raise InputError(f"{path} is the same image as {same}: {problem}")
 
 
-def _contents(path: str) -> bytes:
-    """A digest of a file."""
-    return hashlib.sha256(Path(path).read_bytes()).digest()
+def _files(
+    datasets: Mapping[str, Sequence[str]], progress: Progress
+) -> Iterator[tuple[str, str, bytes]]:
+    """Yield (data set, file, digest of its contents)."""
+    for dataset, paths in datasets.items():
+        for path in paths:
+            yield dataset, path, hashlib.sha256(Path(path).read_bytes()).digest()
+            progress.advance()
