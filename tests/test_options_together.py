@@ -1,7 +1,7 @@
 """Options with each other, through the scripts: a sample of `benchmarks/options.py`.
 
-To save minutes the network has one block a layer: what options do to each other does not depend on
-its depth. The benchmark has the whole network, and all pairs.
+To save minutes the network is small (`shallow.py`): what options do to each other does not depend
+on its size. The benchmark has the whole network, and all pairs.
 """
 
 import shutil

@@ -60,7 +60,9 @@ def train(
 
     resume = resume and has_begun(train_dir)
     begin = Trainer.resumed if resume else Trainer.fresh
-    with contextlib.closing(begin(settings, data.training, train_dir, placement)) as trainer:
+    with contextlib.ExitStack() as opened:
+        trainer = begin(settings, data.training, train_dir, placement)
+        opened.callback(trainer.close)
         if placement.is_chief:
             write_config(train_dir, settings)
         scored = []
@@ -69,16 +71,16 @@ def train(
             if config.evaluate_untrained and placement.is_chief:
                 scored += _score("untrained", untrained, data)
         last = trainer.run(_validation(data))
-        more = trainer.step == config.freeze_steps < trainer.total_steps
-    if more:  # what was frozen thaws: another graph
-        resumed = Trainer.resumed(settings, data.training, train_dir, placement)
-        with contextlib.closing(resumed) as trainer:
+        if trainer.step == config.freeze_steps < trainer.total_steps:
+            opened.close()  # what was frozen thaws: another graph
+            trainer = Trainer.resumed(settings, data.training, train_dir, placement)
+            opened.callback(trainer.close)
             last = trainer.run(_validation(data))
-    if not placement.is_chief:
-        return []
-    for dataset in data.without_test_set:
-        log.info(f"{dataset} has no query and gallery: not evaluated")
-    scored += _final_scores(train_dir, last, data)
+        if not placement.is_chief:
+            return []
+        for dataset in data.without_test_set:
+            log.info(f"{dataset} has no query and gallery: not evaluated")
+        scored += _final_scores(train_dir, last, data)
     if not scored:
         return []
     with atomic_write(train_dir / "results.txt", overwrite=True) as temporary:
