@@ -1,21 +1,9 @@
-"""The only preprocessing: decode, resize, mirror, erase, normalise, all as graph operations."""
+"""The only preprocessing: resize, mirror, normalise, all as graph operations."""
 
 import numpy as np
 import tensorflow.compat.v1 as tf
 
 from mgn.config.options import MEAN, STD
-
-
-def decode(contents: tf.Tensor) -> tf.Tensor:
-    """Decode a JPEG, PNG or BMP: string [] to uint8 RGB [H, W, 3]."""
-    image = tf.cond(
-        tf.io.is_jpeg(contents),
-        # As libjpeg by default, so OpenCV and Pillow; `decode_image` is off by one grey level.
-        lambda: tf.io.decode_jpeg(contents, channels=3, dct_method="INTEGER_ACCURATE"),
-        lambda: tf.io.decode_image(contents, channels=3, expand_animations=False),
-    )
-    image.set_shape([None, None, 3])
-    return image
 
 
 def resize(images: tf.Tensor, height: int, width: int) -> tf.Tensor:

@@ -1,8 +1,7 @@
-"""Image files read ahead of a step by `tf.data`, or one by one."""
+"""Image files read ahead of a step by `tf.data`, or all of them at once."""
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,8 @@ import tensorflow.compat.v1 as tf
 
 from mgn.config import TrainConfig
 from mgn.data.augmentation import augment
-from mgn.data.images import decode, resize
+from mgn.data.decoding import read_image
+from mgn.data.images import resize
 from mgn.data.sampling import Share, shared_batches
 from mgn.system.errors import InputError
 from mgn.system.progress import Progress
@@ -41,7 +41,6 @@ def training_dataset(
         int64 [B]).
     """
     size = config.height, config.width, 3
-    all_paths = tf.constant(list(paths))
     all_labels = tf.constant(labels)
 
     def elements() -> Iterator[tuple]:
@@ -54,7 +53,7 @@ def training_dataset(
     def load(index_seed_and_image: tuple) -> tf.Tensor:
         index, seed, image = index_seed_and_image
         if cached is None:
-            image = _read(tf.gather(all_paths, index), config)
+            image = _read(paths, index, config)
         image = tf.ensure_shape(image, size)
         erasing, padding = config.random_erasing, config.crop_padding
         return augment(image, seed, erasing, padding, config.color_jitter)
@@ -80,8 +79,8 @@ def read_all(config: TrainConfig, paths: Sequence[str]) -> np.ndarray:
     """
     images = np.empty((len(paths), config.height, config.width, 3), np.uint8)
     with new_graph().as_default() as graph:
-        dataset = tf.data.Dataset.from_tensor_slices(list(paths))
-        dataset = dataset.map(lambda path: _read(path, config), num_parallel_calls=_PARALLEL)
+        dataset = tf.data.Dataset.range(len(paths))
+        dataset = dataset.map(lambda i: _read(paths, i, config), num_parallel_calls=_PARALLEL)
         dataset = dataset.batch(_READ_AT_ONCE).prefetch(1)
         following = tf.data.make_one_shot_iterator(dataset).get_next()
     with new_session(graph) as session, Progress(len(paths), "reading", "images") as progress:
@@ -96,34 +95,30 @@ def read_all(config: TrainConfig, paths: Sequence[str]) -> np.ndarray:
     return images
 
 
-def _read(path: tf.Tensor, config: TrainConfig) -> tf.Tensor:
-    """A file as uint8 [height, width, 3]: whole grey levels, as Pillow's resize leaves them."""
-    image = resize(decode(tf.io.read_file(path)), config.height, config.width)
+def _read(paths: Sequence[str], index: tf.Tensor, config: TrainConfig) -> tf.Tensor:
+    """A file as uint8 [height, width, 3]: whole grey levels, as Pillow's resize leaves them.
+
+    It is decoded outside of the graph: TensorFlow's decoder reads the indices of a palette as
+    colours, and takes no name that is not UTF-8.
+    """
+
+    def decoded(i: int) -> np.ndarray:
+        return read_image(paths[i])
+
+    image = tf.numpy_function(decoded, [index], tf.uint8, stateful=False)
+    image = resize(tf.ensure_shape(image, [None, None, 3]), config.height, config.width)
     return tf.cast(tf.round(image), tf.uint8)
 
 
 class ImageReader:
-    """Reads image files outside of any graph; safe to call from several threads."""
-
-    def __init__(self):
-        with new_graph().as_default() as graph:
-            self._contents = tf.placeholder(tf.string, [])
-            self._image = decode(self._contents)
-        self._session = new_session(graph)
+    """`read_image` for callers that close it."""
 
     def __call__(self, path: str | Path) -> np.ndarray:
-        """Read one file to uint8 RGB [H, W, 3]; `InputError` names what cannot be read."""
-        try:
-            return self._session.run(self._image, {self._contents: Path(path).read_bytes()})
-        except OSError as error:
-            raise InputError(f"{path}: cannot be read ({error.strerror})") from None
-        except tf.errors.OpError:
-            problem = "not a whole JPEG, PNG or BMP image; mend or remove it"
-            raise InputError(f"{path}: {problem}") from None
+        """Read one file to uint8 RGB [H, W, 3]."""
+        return read_image(path)
 
     def close(self) -> None:
-        """Free the session."""
-        self._session.close()
+        """Nothing stays open."""
 
 
 def check_readable(paths: Sequence[str]) -> None:
@@ -131,14 +126,14 @@ def check_readable(paths: Sequence[str]) -> None:
 
     def fault(path: str) -> str | None:
         try:
-            read(path)
+            read_image(path)
         except InputError as error:
             return str(error)
 
     faults = []
     threads = ThreadPoolExecutor(READERS)
     progress = Progress(len(paths), "checking", "images")
-    with closing(ImageReader()) as read, threads, progress:
+    with threads, progress:
         for found in threads.map(fault, paths):
             faults += [found] if found else []
             progress.advance()

@@ -13,8 +13,8 @@ import tensorflow.compat.v1 as tf
 from tensorflow_serving.apis import get_model_metadata_pb2, predict_pb2, prediction_service_pb2_grpc
 
 from mgn.config.options import EMBEDDING_SIZE
+from mgn.data.decoding import read_image
 from mgn.data.images import mirror, normalise, resize
-from mgn.data.reading import ImageReader
 from mgn.inference.graph import INPUT_IMAGE, REID_EMBEDDING, SERVING_SIGNATURE
 from mgn.system.errors import CheckError, InputError
 from mgn.system.session import new_graph, new_session
@@ -155,7 +155,6 @@ class RemoteEmbedder:
         """
         self._server = server
         self._dtype, shape = server.signature()
-        self._read = ImageReader()
         self._plain = shape.rank == 4 and None not in shape[1:3].as_list()
         if self._plain:
             with new_graph().as_default() as graph:
@@ -193,14 +192,13 @@ class RemoteEmbedder:
                 return np.array([Path(path).read_bytes()], object)
             except OSError as error:
                 raise InputError(f"{path}: cannot be read ({error.strerror})") from None
-        image = self._read(path)
+        image = read_image(path)
         if self._plain:
             return self._session.run(self._both, {self._image: image})
         return image[None].astype(self._dtype.as_numpy_dtype)
 
     def close(self) -> None:
         """Free the sessions and the connection."""
-        self._read.close()
         self._server.close()
         if self._plain:
             self._session.close()

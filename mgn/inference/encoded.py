@@ -1,0 +1,200 @@
+"""Image files decoded inside a graph, by TensorFlow alone: JPEG and PNG."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import tensorflow.compat.v1 as tf
+
+from mgn.config.options import EXPORT_MAX_PIXELS
+from mgn.data.images import resize
+
+_JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"  # what such a file begins with
+_AT_ONCE = 8  # images in memory before they are resized
+
+# Second bytes of a JPEG's markers, behind 0xFF: without a segment (or no marker), frame headers.
+_NO_LENGTH = [*range(0xC0), *range(0xD0, 0xDA)]
+_FRAMES = [code for code in range(0xC0, 0xD0) if code not in (0xC4, 0xC8, 0xCC)]
+_SEGMENT_START = 10  # bytes: of a frame's up to its width, of EXIF's up to the TIFF header
+_EXIF = b"\xff\xe1..Exif\0\0"  # the dots stand for the segment's length
+_PARTS = 1000  # segments of a JPEG, or chunks of a PNG, that are looked at
+
+# A PNG's first chunk: signature 0 to 7, length and name 8 to 15, width and height 16 to 23.
+_PNG_START = 26
+_DEPTH, _CHANNELS = 24, 25  # where it says bits a channel, and which channels (0: grey)
+
+# EXIF is a TIFF file in small (CIPA DC-008): a header, and tags of 12 bytes in a directory.
+_ORIENTATION, _SHORT = 0x0112, 3  # the tag, and the type of its value
+_TAGS = 64  # of the directory, looked at; cameras write some twenty
+
+
+class _Header(NamedTuple):
+    """What a file's header says: height and width [2], where its EXIF's TIFF header is, or 0."""
+
+    size: tf.Tensor
+    exif: tf.Tensor
+    problem: tf.Tensor
+
+
+def decode_and_resize(contents: tf.Tensor, height: int, width: int) -> tf.Tensor:
+    """Decode and resize image files: string [N] to float32 RGB 0 to 255 [N, height, width, 3].
+
+    Each is a whole JPEG (grey, RGB or CMYK) or PNG of at most `EXPORT_MAX_PIXELS`, read as
+    `data.decoding.decode` reads it, an orientation in its EXIF applied; of EXIF behind a JPEG's
+    frame header or a PNG's first pixels nothing is known here. One with a header of no use ends
+    the run with InvalidArgumentError, which names its position and the problem. Damage that only
+    the decoder sees ends it in the decoder's words.
+    """
+    with tf.device("/device:CPU:0"):  # no GPU decodes; a GPU gets them in one copy
+        count = tf.size(contents)
+        made = tf.TensorArray(tf.float32, count, element_shape=[height, width, 3])
+
+        def one(i: tf.Tensor, made: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
+            image = _decode(tf.gather(contents, i), i)
+            return i + 1, made.write(i, resize(image, height, width))
+
+        loop = tf.while_loop(lambda i, _: i < count, one, (0, made), parallel_iterations=_AT_ONCE)
+        return loop[1].stack()
+
+
+def _decode(contents: tf.Tensor, position: tf.Tensor) -> tf.Tensor:
+    """A file, string [], to uint8 RGB [H, W, 3], once its header was found in order."""
+    start = _bytes(contents, 0, _PNG_START)
+    is_jpeg = _begins(start, _JPEG)
+    is_png = _begins(start, _PNG)
+    header = _Header(
+        *tf.cond(is_jpeg, lambda: _jpeg_header(contents), lambda: _png_header(contents, start))
+    )
+    pixels = tf.reduce_prod(tf.cast(tf.maximum(header.size, 0), tf.int64))
+    problem = header.problem
+    for wrong, text in (  # the first that holds counts, so the last to be looked at
+        (pixels > EXPORT_MAX_PIXELS, f"larger than {EXPORT_MAX_PIXELS} pixels"),
+        (tf.equal(pixels, 0), "has no pixels"),
+        (~(is_jpeg | is_png), "neither a JPEG nor a PNG"),
+        (tf.equal(contents, ""), "empty"),
+    ):
+        problem = tf.where(wrong, text, problem)
+    # "picture" is in the bytes of every exported graph, and clients look for it.
+    fine = tf.raw_ops.Assert(condition=tf.equal(problem, ""), data=["picture", position, problem])
+    with tf.control_dependencies([fine]):
+        contents = tf.identity(contents)
+    image = tf.cond(
+        tf.io.is_jpeg(contents),
+        # As libjpeg by default, so Pillow and OpenCV; `decode_image` is off by one grey level.
+        lambda: tf.io.decode_jpeg(contents, channels=3, dct_method="INTEGER_ACCURATE"),
+        lambda: tf.io.decode_image(contents, channels=3, expand_animations=False),
+    )
+    image.set_shape([None, None, 3])
+    orientation = tf.cond(
+        header.exif > 0, lambda: _orientation(contents, header.exif), lambda: tf.constant(1)
+    )
+    return tf.cond(orientation > 1, lambda: _upright(image, orientation), lambda: image)
+
+
+def _bytes(contents: tf.Tensor, start: tf.Tensor | int, count: int) -> list[tf.Tensor]:
+    """Some bytes of a string [], each int32 []; zeros behind its end."""
+    return tf.unstack(_part(contents, start, count), count)
+
+
+def _part(contents: tf.Tensor, start: tf.Tensor | int, count: int) -> tf.Tensor:
+    """The same as int32 [count]."""
+    start = tf.clip_by_value(start, 0, tf.strings.length(contents))
+    padded = tf.strings.join([tf.strings.substr(contents, start, count), b"\0" * count])
+    return tf.cast(tf.io.decode_raw(tf.strings.substr(padded, 0, count), tf.uint8), tf.int32)
+
+
+def _begins(found: Sequence[tf.Tensor], wanted: bytes, any_byte: str = "") -> tf.Tensor:
+    """Whether the bytes begin with these; `any_byte` stands for each."""
+    same = []
+    for byte, value in zip(found, wanted, strict=False):
+        if chr(value) != any_byte:
+            same.append(tf.equal(byte, value))
+    return tf.reduce_all(same)
+
+
+def _jpeg_header(contents: tf.Tensor) -> _Header:
+    """By the frame header: the decoder does not say which image has no pixels.
+
+    A file with bytes between its segments is left to the decoder, which skips them.
+    """
+    length = tf.strings.length(contents)
+
+    def is_frame(found: Sequence[tf.Tensor]) -> tf.Tensor:
+        return tf.equal(found[0], 0xFF) & tf.reduce_any(tf.equal(found[1], _FRAMES))
+
+    def goes_on(start: tf.Tensor, exif: tf.Tensor, *found: tf.Tensor) -> tf.Tensor:
+        del exif
+        segment = tf.equal(found[0], 0xFF) & ~tf.reduce_any(tf.equal(found[1], _NO_LENGTH))
+        return segment & ~is_frame(found) & (start < length)
+
+    def following(start: tf.Tensor, exif: tf.Tensor, *found: tf.Tensor) -> list[tf.Tensor]:
+        is_first = tf.equal(exif, 0) & _begins(found, _EXIF, any_byte=".")
+        exif = tf.where(is_first, start + len(_EXIF), exif)
+        # 0xFF may be repeated
+        start += tf.where(tf.equal(found[1], 0xFF), 1, 2 + 256 * found[2] + found[3])
+        return [start, exif, *_bytes(contents, start, _SEGMENT_START)]
+
+    first = tf.constant(2)  # after the marker that begins the file
+    begin = [first, tf.constant(0), *_bytes(contents, first, _SEGMENT_START)]
+    _, exif, *found = tf.while_loop(goes_on, following, begin, maximum_iterations=_PARTS)
+    size = tf.cond(
+        is_frame(found),
+        lambda: tf.stack([256 * found[5] + found[6], 256 * found[7] + found[8]]),
+        lambda: tf.slice(tf.io.extract_jpeg_shape(contents), [0], [2]),
+    )
+    return _Header(size, exif, tf.constant(""))
+
+
+def _png_header(contents: tf.Tensor, start: Sequence[tf.Tensor]) -> _Header:
+    def goes_on(at: tf.Tensor, *chunk: tf.Tensor) -> tf.Tensor:
+        found = _begins(chunk[4:], b"eXIf") | _begins(chunk[4:], b"IDAT")
+        return ~found & (at < length)
+
+    def following(at: tf.Tensor, *chunk: tf.Tensor) -> list[tf.Tensor]:
+        at += 12 + tf.maximum(_number(chunk[:4]), 0)  # length, name and checksum take four each
+        return [at, *_bytes(contents, at, 8)]
+
+    length = tf.strings.length(contents)
+    first = tf.constant(len(_PNG))
+    begin = [first, *_bytes(contents, first, 8)]
+    at, *chunk = tf.while_loop(goes_on, following, begin, maximum_iterations=_PARTS)
+    exif = tf.where(_begins(chunk[4:], b"eXIf"), at + 8, 0)
+    deep = tf.equal(start[_DEPTH], 16) & tf.equal(start[_CHANNELS], 0)
+    problem = tf.where(deep, "16-bit grey: save it with 8 bits", "")
+    size = tf.stack([_number(start[20:24]), _number(start[16:20])])
+    return _Header(size, exif, problem)
+
+
+def _number(digits: Sequence[tf.Tensor], lowest_first: tf.Tensor | bool = False) -> tf.Tensor:
+    """Bytes as one number, of several such bytes each; above 2^31 a negative one."""
+    low, high = 0, 0
+    for i, (from_left, from_right) in enumerate(zip(digits, reversed(digits), strict=True)):
+        low += from_left * 256**i
+        high += from_right * 256**i
+    return tf.where_v2(lowest_first, low, high)
+
+
+def _orientation(contents: tf.Tensor, exif: tf.Tensor) -> tf.Tensor:
+    """The tag in the EXIF whose TIFF header begins there: int32 [], 1 to 8, or what is damaged."""
+    header = _bytes(contents, exif, 8)
+    lowest_first = tf.equal(header[0], ord("I"))  # as Intel's processors; "M" for Motorola's
+    directory = exif + tf.maximum(_number(header[4:], lowest_first), 0)
+    count = _number(_bytes(contents, directory, 2), lowest_first)
+    tags = tf.reshape(_part(contents, directory + 2, 12 * _TAGS), [_TAGS, 12])
+    columns = tf.unstack(tags, axis=1)
+    is_it = tf.equal(_number(columns[:2], lowest_first), _ORIENTATION)
+    is_it &= tf.equal(_number(columns[2:4], lowest_first), _SHORT)
+    is_it &= tf.range(_TAGS) < count
+    return tf.reduce_max(tf.where_v2(is_it, _number(columns[8:10], lowest_first), 1))
+
+
+def _upright(image: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
+    """The image that is stored in an orientation, turned and mirrored back."""
+
+    def is_one_of(*orientations: int) -> tf.Tensor:
+        return tf.reduce_any(tf.equal(orientation, orientations))
+
+    lying = is_one_of(5, 6, 7, 8)
+    standing = tf.cond(lying, lambda: tf.transpose(image, [1, 0, 2]), lambda: image)
+    rows, columns = is_one_of(3, 4, 7, 8), is_one_of(2, 3, 6, 7)
+    image = tf.cond(rows, lambda: tf.reverse(standing, [0]), lambda: standing)
+    return tf.cond(columns, lambda: tf.reverse(image, [1]), lambda: image)
