@@ -1,0 +1,66 @@
+"""How images look: size, light, sharpness, and which are nearly the same."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+ALIKE = 8  # of the 128 bits of two hashes: up to so many differ when an image is saved again
+_SIDE = 8  # steps of light to the right and downwards, in a hash
+_HEIGHT, _WIDTH = 128, 64  # at which sharpness is judged; Market-1501's size
+_FLAT = 1.0  # variance of grey levels below which there is nothing to be sharp or blurred
+_ROWS = 64  # of hashes compared at once: 50 MB for 100,000 images
+
+
+class Appearance(NamedTuple):
+    """What is kept of an image once it was looked at: about a hundred bytes."""
+
+    height: int
+    width: int
+    light: float  # mean grey level, 0 to 255
+    sharpness: float  # variance of the second derivative by that of the grey levels
+    hash: np.ndarray  # uint64 [2]
+
+
+def look_at(image: np.ndarray) -> Appearance:
+    """Measure uint8 RGB [H, W, 3].
+
+    The hash tells where light grows to the right and downwards (a difference hash), and so stays
+    nearly the same when an image is compressed again, resized, or made lighter.
+    """
+    height, width = image.shape[:2]
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    sized = cv2.resize(grey, (_WIDTH, _HEIGHT), interpolation=cv2.INTER_AREA).astype(np.float32)
+    contrast = float(sized.var())
+    sharpness = float(cv2.Laplacian(sized, cv2.CV_32F).var()) / max(contrast, _FLAT)
+    columns = cv2.resize(grey, (_SIDE + 1, _SIDE), interpolation=cv2.INTER_AREA)
+    rows = cv2.resize(grey, (_SIDE, _SIDE + 1), interpolation=cv2.INTER_AREA)
+    to_the_right = columns[:, 1:] > columns[:, :-1]
+    downwards = rows[1:] > rows[:-1]
+    bits = np.concatenate([to_the_right.ravel(), downwards.ravel()])
+    return Appearance(
+        height, width, float(grey.mean()), sharpness, np.packbits(bits).view(np.uint64)
+    )
+
+
+def near_copies(hashes: np.ndarray, identities: Sequence[int]) -> list[tuple[int, int, int]]:
+    """Pairs of images of different identities that look nearly the same.
+
+    Args:
+        hashes: uint64 [N, 2].
+        identities: N of them.
+
+    Returns:
+        (bits that differ, first, second), the most alike first; first < second.
+    """
+    identities = np.asarray(identities)
+    found = []
+    for start in range(0, len(hashes), _ROWS):
+        rows = hashes[start : start + _ROWS]
+        others = hashes[start:]
+        different = np.bitwise_count(rows[:, None] ^ others).sum(axis=2, dtype=np.uint8)
+        for i, j in np.argwhere(different <= ALIKE).tolist():
+            if i < j and identities[start + i] != identities[start + j]:
+                found.append((int(different[i, j]), start + i, start + j))
+    return sorted(found)
