@@ -11,6 +11,7 @@ from pathlib import Path
 from mgn.system import cli
 from mgn.system.errors import InputError
 from mgn.system.files import atomic_write, refuse_existing
+from mgn.system.numbers import decimal_number
 
 _AT_ONCE = 8  # requests under way, which the server may join into a batch
 
@@ -78,7 +79,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 
 def _address(text: str) -> str:
-    if not re.fullmatch(r"[^\s/]+:\d{1,5}", text):
+    if not re.fullmatch(r"[^\s/]+:[0-9]{1,5}", text):
         raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT")
     return text
 
@@ -93,7 +94,7 @@ def _distance(text: str) -> float:
 
 def _number(text: str, above_zero: bool) -> float:
     try:
-        value = float(text)
+        value = decimal_number(text)
     except ValueError:
         value = float("nan")
     if not (0 < value < 1e9 or (value == 0 and not above_zero)):

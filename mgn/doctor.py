@@ -1,5 +1,6 @@
 """Examine a data set before anyone trains or evaluates on it: `python -m mgn.doctor DIR`."""
 
+import json
 import sys
 
 from mgn.config import TrainConfig
@@ -14,16 +15,14 @@ def main(arguments: list[str]) -> int:
     add("dataset", metavar="DIR", type=cli.existing_path, help="as --dataset of train.py")
     text = "K: images of each person in a training batch; omitted: %(default)s"
     add("--batch_images", type=cli.positive_int, default=TrainConfig.batch_images, help=text)
+    add("--json", action="store_true", help="print one JSON object: figures, findings, sizes")
     flags = parser.parse_args(arguments)
 
     from mgn.data.inspection import examine
 
-    figures, findings = examine(flags.dataset, flags.batch_images)
-    problems = sum(finding.startswith("problem") for finding in findings)
-    warnings = sum(finding.startswith("warning") for finding in findings)
-    summary = f"{problems} problems, {warnings} warnings"
-    print("\n".join([figures, "", *findings, "", summary]))
-    return cli.FAILED if problems else cli.DONE
+    report = examine(flags.dataset, flags.batch_images)
+    print(json.dumps(report.values(), indent=2) if flags.json else report.text())
+    return cli.FAILED if report.count("problem") else cli.DONE
 
 
 if __name__ == "__main__":

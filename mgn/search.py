@@ -4,6 +4,7 @@ import argparse
 import hashlib
 import re
 import sys
+from collections import Counter
 from contextlib import closing
 from pathlib import Path
 
@@ -12,18 +13,23 @@ from mgn.system import cli
 from mgn.system.files import atomic_folder, next_free, refuse_names
 
 OUTPUTS = ("search-*.png",)
-_OWN = re.compile(r"search-\d+\.png")  # drawn by this program
+_OWN = re.compile(r"search-[0-9]+\.png")  # drawn by this program
 
 
 def main(arguments: list[str]) -> int:
     """Parse, embed what is new, print and draw the nearest."""
     flags = parse(arguments)
 
+    from mgn.data.folders import kinds_text
     from mgn.data.records import image_files
 
     listed = image_files(flags.gallery)
     gallery = listed.only([not _OWN.fullmatch(Path(path).name) for path in listed.paths])
     query = image_files(flags.query)
+    own = Counter(sheets=len(listed.records) - len(gallery.records))
+    for flag, kinds in (("gallery", listed.kinds + own), ("query", query.kinds)):
+        if kinds:
+            sys.stderr.write(f"--{flag} {getattr(flags, flag)}: left out: {kinds_text(kinds)}\n")
     folder = flags.output_dir or next_free(Path("runs"), "search")
     refuse_names(folder, OUTPUTS, flags.overwrite)
 
@@ -63,7 +69,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     add = parser.add_argument
     formats = "train_dir, checkpoint, .pb, or SavedModel folder"
     add("--model", type=cli.model_path, required=True, help=formats)
-    images = "folder of images, any names, any depth; unreadable ones are left out"
+    images = "folder of images, any names, any depth, linked too; unreadable ones are left out"
     add("--gallery", type=cli.existing_path, required=True, help=images)
     add("--query", type=cli.existing_path, required=True, help="image, or folder of images")
     add("--count", type=cli.positive_int, default=10, help="nearest images to show (default: 10)")

@@ -9,6 +9,7 @@ from mgn.config.options import POOLS, PRECISIONS
 from mgn.system.cli import Parser, existing_path, model_path, positive_int
 from mgn.system.errors import InputError
 from mgn.system.files import refuse_existing
+from mgn.system.numbers import decimal_number, whole_number
 
 _METAVARS = {
     float: "X",
@@ -129,16 +130,30 @@ def _boolean(text: str) -> bool:
     return text.lower() == "true"
 
 
+def _whole_number(text: str) -> int:
+    try:
+        return whole_number(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(error) from None
+
+
+def _number(text: str) -> float:
+    try:
+        return decimal_number(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(error) from None
+
+
 def _number_or_none(text: str) -> float | None:
     try:
-        return None if text.lower() == "none" else float(text)
+        return None if text.lower() == "none" else decimal_number(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is neither a number nor none") from None
 
 
 def _numbers(text: str) -> tuple[int, ...]:
     try:
-        return tuple(int(part) for part in text.split(",") if part)
+        return tuple(whole_number(part.strip()) for part in text.split(",") if part)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not a list such as 40,60") from None
 
@@ -149,8 +164,8 @@ def _names(text: str) -> tuple[str, ...]:
 
 _TYPES = {  # of a field -> of its flag
     str: str,
-    int: int,
-    float: float,
+    int: _whole_number,
+    float: _number,
     bool: _boolean,
     float | None: _number_or_none,
     int | None: positive_int,

@@ -2,6 +2,8 @@
 
 import dataclasses
 import hashlib
+import itertools
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -42,7 +44,9 @@ def join(splits: Sequence[Split]) -> Split:
         cameras += int(split.cameras.max()) + 1
     junk = sum(split.junk for split in splits)
     ignored = sum(split.ignored for split in splits)
-    return Split(tuple(records), junk, ignored)
+    kinds = sum((split.kinds for split in splits), Counter())
+    zeros = tuple(itertools.chain.from_iterable(split.zeros for split in splits))
+    return Split(tuple(records), junk, ignored, kinds, zeros)
 
 
 def check_apart(

@@ -1,24 +1,27 @@
 """Market-1501 file names and CSV lists to records."""
 
-import csv
 import dataclasses
-import hashlib
-import re
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+import os
+import sys
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
+from mgn.data import contents, folders
+from mgn.data.decoding import EXTENSIONS
+from mgn.data.lists import read_list
+from mgn.data.names import EXAMPLE, WAYS, fits, parse_name
 from mgn.system.errors import InputError
 
 FOLDERS = {"train": "bounding_box_train", "query": "query", "gallery": "bounding_box_test"}
+CALLED = {"train": "training", "query": "query", "gallery": "gallery"}  # before "images"
 JUNK, DISTRACTOR = -1, 0  # identity numbers with a meaning of their own in Market-1501
 UNNAMED = -2  # identity and camera of an image whose name does not say them
-_COLUMNS = ("path", "person", "camera")  # of a CSV list
-_MOST = 10**9
-_IMAGES = (".jpg", ".jpeg", ".png", ".bmp")
-_NAME = re.compile(r"(-1|\d{1,9})_c(\d{1,9})(?:s\d+)?_.*?((\.(jpe?g|png|bmp))+)", re.IGNORECASE)
+ZEROS = "images of identity 0, which Market-1501 uses for distractors"
+ZEROS_ADVICE = "left out; if 0 is a person, number identities from 1"
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,8 @@ class Split:
     records: tuple[Record, ...]
     junk: int
     ignored: int  # files that are not named like a Market-1501 image
+    kinds: Counter = field(default_factory=Counter, hash=False)  # of these: {".txt": 3}
+    zeros: tuple[str, ...] = ()  # of the junk: images of identity 0, which may be a person's
 
     @property
     def persons(self) -> np.ndarray:
@@ -58,20 +63,19 @@ class Split:
         records = tuple(record for record, keep in zip(self.records, kept, strict=True) if keep)
         return dataclasses.replace(self, records=records)
 
+    @property
+    def left_out(self) -> str:
+        """What of the folder or list is not used, in words."""
+        kinds = f": {folders.kinds_text(self.kinds)}" if self.kinds else ""
+        return f"{self.junk} junk or distractors, {self.ignored} other files{kinds}"
+
     def fingerprint(self) -> str:
-        """Hash of names, sizes, identities and cameras: the same wherever the folder lies."""
-        digest = hashlib.sha256()
-        for record in self.records:
-            path = Path(record.path)
-            line = f"{path.name} {path.stat().st_size} {record.person} {record.camera}\n"
-            digest.update(line.encode(errors="surrogateescape"))
-        return digest.hexdigest()
+        """See `contents.fingerprint`."""
+        return contents.fingerprint(self.records)
 
-
-def parse_name(name: str) -> tuple[int, int] | None:
-    """Return (person, camera) of `PPPP_cCsS_FFFFFF_NN.jpg` (.png, .bmp, .jpg.jpg), or None."""
-    match = _NAME.fullmatch(name)
-    return (int(match[1]), int(match[2])) if match else None
+    def has_fingerprint(self, known: str) -> bool:
+        """See `contents.is_fingerprint_of`."""
+        return contents.is_fingerprint_of(self.records, known)
 
 
 def read_split(dataset: Path, split: str) -> Split:
@@ -86,14 +90,24 @@ def split_path(dataset: Path, split: str) -> Path:
         dataset: folder that holds `bounding_box_train`, `query` and `bounding_box_test`, as
             Market-1501's does, or lists `train.csv`, `query.csv` and `gallery.csv`.
         split: "train", "query" or "gallery".
+
+    Raises:
+        InputError: folder and list are both there, or one is a link to nowhere.
     """
-    folder = Path(dataset) / FOLDERS[split]
-    csv_list = Path(dataset) / f"{split}.csv"
-    return csv_list if csv_list.is_file() and not folder.is_dir() else folder
+    places = Path(dataset) / FOLDERS[split], Path(dataset) / f"{split}.csv"
+    there = [path for path in places if os.path.lexists(path)]
+    if len(there) > 1:
+        both = f"{places[0].name} and {places[1].name}"
+        raise InputError(f"{dataset} has {both}: which is meant? Move the other out of it")
+    for path in there:
+        if not path.exists():
+            problem = f"a link to {path.readlink()}, which is not there"
+            raise InputError(f"{path}: {problem}; mount what it leads to, or remove the link")
+    return there[0] if there else places[0]
 
 
 def read_images(path: Path, split: str) -> Split:
-    """List the images of a split; without junk (-1) and, but for a gallery, distractors (0000).
+    """List the images of a split, without those of `unused_identities`.
 
     Args:
         path: a folder of images named as in Market-1501, or a CSV file with the columns path
@@ -104,79 +118,73 @@ def read_images(path: Path, split: str) -> Split:
         InputError: no such folder or file, nothing usable in it, or a line that is wrong.
     """
     path = Path(path)
+    listed, kinds = [], Counter()
     if path.is_dir():
-        files = sorted(path.iterdir())
-        listed = [(str(file), parse_name(file.name) if file.is_file() else None) for file in files]
+        for file in sorted(path.iterdir()):
+            if fits(file):
+                listed.append((str(file), parse_name(file.name)))
+            else:
+                kinds[folders.kind_of(file)] += 1
     elif path.suffix.lower() == ".csv" and path.is_file():
-        listed = list(_read_csv(path))
+        listed = list(read_list(path))
     elif path.exists():
         raise InputError(f"{path}: neither a folder of images nor a .csv list")
     else:
         needed = f"{', '.join(FOLDERS.values())}, or train.csv, query.csv, gallery.csv"
         raise InputError(f"{path}: no such folder; --dataset must name a folder that has {needed}")
 
-    records = [Record(name, *numbers) for name, numbers in listed if numbers]
-    unused = {JUNK} if split == "gallery" else {JUNK, DISTRACTOR}
+    unused = unused_identities(split)
+    records = [Record(name, *numbers) for name, numbers in listed]
     used = tuple(record for record in records if record.person not in unused)
-    junk = len(records) - len(used)
-    ignored = len(listed) - len(records)
+    left = [record for record in records if record.person in unused]
+    zeros = tuple(record.path for record in left if record.person == DISTRACTOR)
+    found = Split(used, len(left), kinds.total(), kinds, zeros)
     if not used:
-        wanted = "image named like 0002_c1s1_000451_03.jpg" if path.is_dir() else "usable line"
-        raise InputError(f"{path}: no {wanted} ({ignored} other files, {junk} junk or distractors)")
-    return Split(used, junk, ignored)
+        wanted = f"image named like {EXAMPLE}" if path.is_dir() else "usable line"
+        raise InputError(f"{path}: no {wanted} ({found.left_out}); {WAYS}")
+    return found
 
 
-def _read_csv(path: Path) -> Iterator[tuple[str, tuple[int, int]]]:
-    """Yield (file, (person, camera)) of each line."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:  # -sig: as Excel saves it
-            rows = csv.DictReader(stream)
-            if missing := [name for name in _COLUMNS if name not in (rows.fieldnames or ())]:
-                problem = f"no column {' and no '.join(missing)}"
-                raise InputError(f"{path}: {problem}; the first line reads path,person,camera")
-            for row in rows:
-                yield _read_row(row, path.parent, f"{path}, line {rows.line_num}")
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: not a readable CSV file ({error}); save it as UTF-8") from None
+def unused_identities(split: str) -> set[int]:
+    """Market-1501's rule: whose images are left out of "train", "query" or "gallery"."""
+    return {JUNK} if split == "gallery" else {JUNK, DISTRACTOR}
 
 
-def _read_row(row: dict, folder: Path, where: str) -> tuple[str, tuple[int, int]]:
-    try:
-        person = int(row["person"])
-        camera = int(row["camera"])
-    except (TypeError, ValueError):
-        given = f"person {row['person']!r}, camera {row['camera']!r}"
-        raise InputError(f"{where}: {given}: must be whole numbers") from None
-    if not (JUNK <= person < _MOST and JUNK <= camera < _MOST):
-        raise InputError(f"{where}: person {person}, camera {camera}: not from {JUNK} to {_MOST}")
-    name = (row["path"] or "").strip().replace("\\", "/")  # lists made on Windows too
-    file = folder / name
-    if not name or not file.is_file():
-        raise InputError(f"{where}: {file}: no such image")
-    return str(file), (person, camera)
+def warn_of_zeros(dataset: object, splits: Mapping[str, Split]) -> None:
+    """Print a line for each split that lost the images of identity 0."""
+    for name, split in splits.items():
+        if split.zeros:
+            what = f"{len(split.zeros):,} {CALLED[name]} {ZEROS}"
+            sys.stderr.write(f"warning: {dataset}: {what}; {ZEROS_ADVICE}\n")
 
 
 def image_files(path: Path) -> Split:
-    """Every image under a folder, or one file; person and camera are -2 where names do not say."""
+    """Every image under a folder, or one file; person and camera are -2 where names do not say.
+
+    See `folders.walk` for what is searched.
+    """
     path = Path(path)
-    if path.is_file():
-        files = images = [path]
-    else:
-        files = sorted(file for file in path.rglob("*") if file.is_file())
-        images = [file for file in files if file.suffix.lower() in _IMAGES]
+    images, kinds = [], Counter()
+    for file in folders.walk(path):
+        hidden = folders.is_hidden(file.name)
+        image = file.suffix.lower() in EXTENSIONS and not hidden and folders.is_file(file)
+        if image or (file == path and path.is_file()):
+            images.append(file)
+        else:
+            kinds[folders.kind_of(file)] += 1
     if not images:
-        raise InputError(f"{path}: no image in it ({', '.join(_IMAGES)})")
+        left_out = f"; left out: {folders.kinds_text(kinds)}" if kinds else ""
+        raise InputError(f"{path}: no image in it ({', '.join(EXTENSIONS)}){left_out}")
     records = [Record(str(file), *(parse_name(file.name) or (UNNAMED, UNNAMED))) for file in images]
-    return Split(tuple(records), 0, len(files) - len(images))
+    return Split(tuple(records), 0, kinds.total(), kinds)
 
 
 def describe(split: Split) -> str:
     """One line: what is in a split."""
     identities = len(set(split.persons.tolist()) - {DISTRACTOR})
     cameras = len(set(split.cameras.tolist()))
-    left_out = f"left out: {split.junk} junk or distractors, {split.ignored} other files"
-    images = len(split.records)
-    return f"{images} images of {identities} identities by {cameras} cameras ({left_out})"
+    counted = f"{len(split.records)} images of {identities} identities by {cameras} cameras"
+    return f"{counted} (left out: {split.left_out})"
 
 
 def cameras_of(records: Iterable[Record]) -> dict[int, set[int]]:

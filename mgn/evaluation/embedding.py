@@ -12,7 +12,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from mgn.data.demo import checked_dataset
-from mgn.data.records import Split, check_matches, describe, read_images, read_split
+from mgn.data.records import Split, check_matches, describe, read_images, read_split, warn_of_zeros
 from mgn.system.errors import ImageError, InputError
 from mgn.system.files import atomic_write
 from mgn.system.progress import Progress
@@ -59,6 +59,7 @@ def list_splits(
         query = read_split(folder, "query")
         gallery = read_split(folder, "gallery")
     check_matches(query, gallery)
+    warn_of_zeros(name, {"query": query})
     sys.stderr.write(f"query: {describe(query)}; gallery: {describe(gallery)}\n")
     return name, query, gallery
 
@@ -220,7 +221,7 @@ def load_features(
         ) from None
     # The file must be of the same images, in the same way, by the same model.
     for name, split, known in (("query", query, query_hash), ("gallery", gallery, gallery_hash)):
-        if split.fingerprint() != known:
+        if not split.has_fingerprint(known):
             raise InputError(f"{where}: made of other {name} images; name another file")
     if flip != flipped:
         made = "with" if flipped else "without"

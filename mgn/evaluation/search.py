@@ -85,6 +85,9 @@ def embed_what_is_new(
 def _key(record: Record, folder: Path) -> str:
     """An image's name, size and time of change: another key, another image."""
     path = Path(record.path)
-    status = path.stat()
     name = path.name if path == Path(folder) else path.relative_to(folder)
+    try:
+        status = path.stat()
+    except OSError:  # a link to nowhere, which has no embedding to keep
+        return f"{name}|unreadable"
     return f"{name}|{status.st_size}|{status.st_mtime_ns}"

@@ -7,6 +7,7 @@ import tensorflow.compat.v1 as tf
 
 from mgn.inference.graph import INPUT_IMAGE, REID_EMBEDDING, SERVING_SIGNATURE
 from mgn.system.errors import InputError, first_line
+from mgn.system.numbers import is_digits
 from mgn.system.session import new_graph, new_session
 
 METADATA = "mgn_metadata"  # name of the string constant in which a graph describes itself
@@ -49,7 +50,7 @@ def saved_model_folder(path: Path) -> Path | None:
     """The SavedModel that `path` is, or the newest in a folder of versions; None if neither."""
     if (path / "saved_model.pb").is_file():
         return path
-    versions = [p.parent for p in path.glob("*/saved_model.pb") if p.parent.name.isdigit()]
+    versions = [p.parent for p in path.glob("*/saved_model.pb") if is_digits(p.parent.name)]
     return max(versions, key=lambda p: int(p.name), default=None)
 
 

@@ -23,6 +23,7 @@ from mgn.inference.graph import (
 )
 from mgn.system.errors import InputError
 from mgn.system.files import atomic_write, refuse_existing
+from mgn.system.numbers import is_digits
 from mgn.system.session import new_graph, new_session
 
 SERVING_SCRIPTS = {
@@ -71,7 +72,7 @@ def next_version(export_path: Path) -> int:
     """One more than the highest version in the folder; 1 if there is none."""
     folder = Path(export_path)
     names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
-    return max((int(name) for name in names if name.isdigit()), default=0) + 1
+    return max((int(name) for name in names if is_digits(name)), default=0) + 1
 
 
 def _write_saved_model(graph_def: tf.GraphDef, folder: Path, form: str) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mgn.system.errors import CheckError, InputError, Stopped, first_line
+from mgn.system.numbers import is_digits
 
 DONE = 0
 FAILED = 1  # a check failed, or the machine did
@@ -86,7 +87,7 @@ def _fail(message: object, status: int) -> int:
 
 def positive_int(text: str) -> int:
     """Flag type: an integer above zero."""
-    if not text.isdigit() or int(text) < 1:
+    if not is_digits(text) or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
     return int(text)
 

@@ -5,6 +5,7 @@ import os
 from typing import NamedTuple
 
 from mgn.system.errors import InputError
+from mgn.system.numbers import is_digits
 
 VARIABLE = "TF_CONFIG"
 _KINDS = "chief", "worker"  # of tasks, in the order of their replicas
@@ -89,7 +90,7 @@ def _checked(tasks: dict[str, list[str]], task: object) -> Cluster | None:
         raise _refusal('its "task" does not say which of them this process is')
     kind = "chief" if task.get("type") == _OLDER else task.get("type")
     index = task.get("index")
-    if isinstance(index, str) and index.isdecimal():
+    if isinstance(index, str) and is_digits(index):
         index = int(index)
     whole = isinstance(index, int) and not isinstance(index, bool)
     known = isinstance(kind, str) and kind in tasks

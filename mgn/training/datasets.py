@@ -7,7 +7,7 @@ from typing import NamedTuple
 from mgn.config.settings import RunSettings
 from mgn.data.joining import check_apart, join, names_of
 from mgn.data.reading import check_readable
-from mgn.data.records import Split, check_matches, describe, read_split, split_path
+from mgn.data.records import Split, check_matches, describe, read_split, split_path, warn_of_zeros
 from mgn.system.errors import InputError
 
 
@@ -24,16 +24,12 @@ class RunData(NamedTuple):
         return [name for name in self.sources if name not in self.test_sets]
 
     def describe(self) -> str:
-        """Count identities and images; of several data sets a line each."""
-        training = self.training
-        identities = len(set(training.persons.tolist()))
-        left_out = f"{training.junk} junk and {training.ignored} other files left out"
-        images = len(training.records)
-        cameras = len(set(training.cameras.tolist()))
-        counted = f"{identities} identities, {images} images by {cameras} cameras ({left_out})"
-        lines = [f"training set: {counted}\n"]
+        """Count images, identities and cameras; of several data sets a line each."""
+        lines = [f"training set: {describe(self.training)}\n"]
         if len(self.sources) > 1:
             lines += [f"  {name}: {describe(split)}\n" for name, split in self.sources.items()]
+        for name in self.without_test_set:
+            lines.append(f"{name} has no query and gallery: nothing will be scored on it\n")
         return "".join(lines)
 
 
@@ -42,18 +38,21 @@ def read(settings: RunSettings) -> RunData:
 
     Raises:
         InputError: what would end the run after hours: an image that cannot be read, in the test
-            sets too, test sets without a match, data sets that overlap, nothing to validate on.
+            sets too, test sets without a match, data sets that overlap, nothing to validate on;
+            a test set that is a link to nowhere.
     """
     names = names_of(settings.datasets)
     sources, test_sets, scored_on = {}, {}, {}
     for name, dataset in zip(names, settings.datasets, strict=True):
         sources[name] = read_split(dataset, "train")
+        splits = {"train": sources[name]}
         if has_test_set(dataset):
-            query = read_split(dataset, "query")
+            splits["query"] = query = read_split(dataset, "query")
             gallery = read_split(dataset, "gallery")
             check_matches(query, gallery)
             test_sets[name] = dataset
             scored_on[name] = [*query.paths, *gallery.paths]
+        warn_of_zeros(dataset, splits)
     every = settings.config.eval_every
     if every and not test_sets:
         told = " and ".join(str(dataset) for dataset in settings.datasets)

@@ -68,7 +68,7 @@ def check_goes_on(found: checkpoints.Checkpoint, config: TrainConfig, split: Spl
             f"{trained} {found.options.num_classes} classes, this data set has {num_classes};"
             " resume with the data set and the options that the run began with"
         )
-    if found.training_set not in (None, split.fingerprint()):
+    if found.training_set and not split.has_fingerprint(found.training_set):
         raise InputError(
             f"{trained} other images than this data set's {len(split.records)};"
             " resume with the data set that the run began with"

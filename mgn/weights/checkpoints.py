@@ -114,7 +114,7 @@ def steps_in(train_dir: Path) -> list[int]:
 
 def step_of(path: Path) -> int | None:
     """The step in `model.ckpt-STEP` or one of its files' names."""
-    match = re.match(rf"{re.escape(NAME)}-(\d+)(\.(index|json|data-.*))?$", Path(path).name)
+    match = re.match(rf"{re.escape(NAME)}-([0-9]+)(\.(index|json|data-.*))?$", Path(path).name)
     return int(match[1]) if match else None
 
 

@@ -1,5 +1,6 @@
 """The data set's doctor: faults are planted into a copy of the small set, and just those found."""
 
+import json
 import os
 import re
 import shutil
@@ -21,7 +22,6 @@ from mgn.system.errors import InputError
 
 ROOT = Path(__file__).parents[2]
 TRAIN, QUERY, GALLERY = "bounding_box_train", "query", "bounding_box_test"
-FINDING = re.compile(r"^(ok|warning|problem): (.*?)(?:: (none|[\d,]+)(?:; .*)?)?$")
 
 
 @pytest.fixture
@@ -31,20 +31,23 @@ def copy(dataset, tmp_path):
 
 
 def examine(capsys, *arguments):
-    """Run the doctor: (exit status, {what: (level, number, examples)}, the whole report)."""
+    """Run the doctor twice: (exit status, {what: (level, number, examples)}, the report)."""
     capsys.readouterr()
     status = cli.run(doctor.main, [str(argument) for argument in arguments])
     report = capsys.readouterr().out
-    lines = report.splitlines()
+    assert cli.run(doctor.main, [str(argument) for argument in (*arguments, "--json")]) == status
+    told = json.loads(capsys.readouterr().out)
     findings = {}
-    for line in lines:
-        if match := FINDING.match(line):
-            what = match[2]
-            findings[what] = (match[1], 0 if match[3] in (None, "none") else int(match[3]), [])
-        elif findings and line.startswith("    "):
-            findings[what][2].append(line.strip())
+    for finding in told["findings"]:
+        what, examples = finding["what"], finding["examples"]
+        findings[what] = finding["level"], finding["count"] or 0, examples
+        assert f"\n{finding['level']}: " in report and what in report
+        for example in examples[:5]:
+            assert f"\n    {example.encode(errors='backslashreplace').decode()}\n" in report
     levels = [level for level, *_ in findings.values()]
-    assert lines[-1] == f"{levels.count('problem')} problems, {levels.count('warning')} warnings"
+    counts = levels.count("problem"), levels.count("warning")
+    assert report.splitlines()[-1] == f"{counts[0]} problems, {counts[1]} warnings"
+    assert counts == (told["problems"], told["warnings"])
     assert status == (1 if "problem" in levels else 0)
     return status, findings, report
 
@@ -115,7 +118,13 @@ def test_files_that_are_no_images(copy, capsys):
 
 
 def test_names(copy, capsys):
-    for name in ("person5.jpg", "0001.jpg", "0001_c1s1_000001_00.gif", "notes.txt", "x_c1s1_1.jpg"):
+    for name in (
+        "person5.jpg",
+        "0001.jpg",
+        "0001_c1s1_000001_00.avif",
+        "notes.txt",
+        "x_c1s1_1.jpg",
+    ):
         (copy / TRAIN / name).write_bytes(b"")
     (copy / GALLERY / "0009_c9s1_000001_00.jpg").mkdir()
     (copy / GALLERY / ".DS_Store").write_bytes(b"")
@@ -123,9 +132,11 @@ def test_names(copy, capsys):
     Path(os.fsdecode(bytes(copy / QUERY) + b"/caf\xe9.jpg")).write_bytes(b"")  # Latin-1, not UTF-8
     status, findings, report = examine(capsys, copy)
     assert status == 0 and wrong(findings) == {"files with other names": ("warning", 7)}
-    shown = [Path(line).name for line in findings["files with other names"][2]]
-    names = ["0001.jpg", "0001_c1s1_000001_00.gif", "notes.txt", "person5.jpg", "x_c1s1_1.jpg"]
-    assert shown == names  # the first five
+    shown = [Path(line).name for line in findings["files with other names"][2][:5]]
+    names = ["0001.jpg", "0001_c1s1_000001_00.avif", "notes.txt", "person5.jpg", "x_c1s1_1.jpg"]
+    assert shown == names  # the first five, and the report ends with them
+    assert "warning: 7 files with other names; left out; name images like 0002_c1s1_" in report
+    assert names[-1] in report and "c9s1" not in report
     assert row(report, "other files") == ["6", "3", "3"]
     for name in names:
         (copy / TRAIN / name).unlink()
@@ -161,10 +172,16 @@ def test_identities_in_training_and_test(copy, capsys):
     for name in ("0005_c1s1_000007_00.jpg", "0005_c2s1_000007_00.jpg"):
         pixels = np.full((100, 40, 3), len(name) + ord(name[6]), np.uint8)
         cv2.imwrite(str(copy / GALLERY / name), pixels)
-    # Person 0 is no identity in training either.
+    # Person 0 is no identity in training either, and may be somebody.
     shutil.copy(copy / GALLERY / "0000_c1s1_000001_00.jpg", copy / TRAIN)
     status, findings, report = examine(capsys, copy)
-    assert status == 1 and wrong(findings) == {"identities in training and test": ("problem", 1)}
+    zeros = "training images of identity 0, which Market-1501 uses for distractors"
+    assert status == 1 and wrong(findings) == {
+        "identities in training and test": ("problem", 1),
+        zeros: ("warning", 1),
+    }
+    assert f"\nwarning: 1 {zeros}; left out; " in report
+    assert findings[zeros][2] == [f"{copy}/{TRAIN}/0000_c1s1_000001_00.jpg"]
     assert findings["identities in training and test"][2] == ["person 5"]
     assert "smallest 64x32, median 64x32, largest 100x40" in report
     assert row(report, "junk") == ["1", "0", "1"]
@@ -186,6 +203,7 @@ def test_images_in_two_splits(copy, capsys):
     assert status == 1 and wrong(findings) == {
         "training images in query or gallery": ("problem", 2),
         "query images in the gallery under other labels": ("warning", 2),
+        "gallery images under two identities": ("problem", 1),
     }
     assert findings["training images in query or gallery"][2] == [
         f"{source} = {copy}/query/0009_c1s1_000009_00.jpg",
@@ -197,6 +215,79 @@ def test_images_in_two_splits(copy, capsys):
         f"{query[1]} = {copy}/{GALLERY}/0009_c1s1_000009_00.jpg",
         f"{query[2]} = {copy}/{GALLERY}/0012_c1s1_000009_00.jpg",
     ]
+
+
+def test_images_twice_in_a_split(copy, capsys):
+    """By hand: of three equal files two are copies; of two identities one contradicts the first."""
+    for folder, name, others in (
+        (TRAIN, "0003_c1s1_000000_00", ("0003_c1s1_000000_00 (1)", "0003_c2s1_000009_00")),
+        (QUERY, "0010_c1s1_000000_00", ("0010_c1s1_000000_00 (1)",)),
+        (GALLERY, "0009_c1s1_000000_00", ("0009_c1s1_000000_00 copy", "0010_c1s1_000009_00")),
+    ):
+        for other in others:
+            shutil.copy(copy / folder / f"{name}.jpg", copy / folder / f"{other}.jpg")
+    (copy / TRAIN / "0001_c1s1_000000_01.jpg").write_bytes(b"")  # two empty files are no copies
+    (copy / TRAIN / "0002_c1s1_000000_01.jpg").write_bytes(b"")
+    status, findings, report = examine(capsys, copy)
+    assert status == 1 and wrong(findings) == {
+        "unreadable images": ("problem", 2),
+        "copies of training images": ("warning", 2),
+        "copies of query images": ("warning", 1),
+        "copies of gallery images": ("warning", 1),
+        "gallery images under two identities": ("problem", 1),
+    }
+    assert findings["gallery images under two identities"][2] == [
+        f"{copy}/{GALLERY}/0010_c1s1_000009_00.jpg"
+        f" = {copy}/{GALLERY}/0009_c1s1_000000_00 copy.jpg (person 10 and person 9)"
+    ]
+    assert "warning: 1 copies of gallery images; each counts as a further match; " in report
+
+
+def test_links(copy, capsys):
+    """A link that leads somewhere is an image, one that leads nowhere an unreadable one."""
+    first, second = sorted((copy / TRAIN).glob("*.jpg"))[:2]
+    first.rename(copy / "elsewhere.jpg")
+    first.symlink_to("../elsewhere.jpg")
+    second.unlink()
+    second.symlink_to("../.dvc/cache/51/3f")
+    status, findings, report = examine(capsys, copy)
+    assert status == 1 and wrong(findings) == {"unreadable images": ("problem", 1)}
+    assert findings["unreadable images"][2] == [f"{second} (No such file or directory)"]
+    assert row(report, "images") == ["48", "8", "25"]
+    shutil.rmtree(copy / QUERY)
+    (copy / QUERY).symlink_to("nowhere")
+    (copy / "train.csv").write_text("path,person,camera\n")
+    status, findings, report = examine(capsys, copy)
+    assert status == 1 and row(report, "images") == ["-", "-", "25"]
+    assert f"problem: {copy / QUERY}: a link to nowhere, which is not there; " in report
+    assert f"problem: {copy} has bounding_box_train and train.csv: which is meant?" in report
+
+
+def test_json(copy, capsys):
+    (copy / QUERY / "notes.txt").touch()
+    capsys.readouterr()
+    assert cli.run(doctor.main, [str(copy), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["dataset"] == str(copy) and (told["problems"], told["warnings"]) == (0, 1)
+    assert told["sizes"] == {name: [64, 32] for name in ("smallest", "median", "largest")}
+    assert (told["looks_like"], told["expected"]) == ("", {})
+    assert told["figures"]["gallery"] == {
+        "images": 25,
+        "identities": 4,
+        "cameras": 2,
+        "junk": 1,
+        "distractors": 1,
+        "other files": 1,
+    }
+    (found,) = (finding for finding in told["findings"] if finding["level"] == "warning")
+    assert found.pop("advice").startswith("left out; name images like ")
+    notes = [str(copy / QUERY / "notes.txt")]
+    assert found == {
+        "level": "warning",
+        "what": "files with other names",
+        "count": 1,
+        "examples": notes,
+    }
 
 
 def test_no_query_has_a_match(copy, capsys):

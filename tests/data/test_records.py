@@ -1,5 +1,6 @@
 """File names, CSV lists and splits."""
 
+import dataclasses
 import shutil
 from pathlib import Path
 
@@ -7,24 +8,6 @@ import pytest
 
 from mgn.data import records
 from mgn.system.errors import InputError
-
-
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        ("0002_c1s1_000451_03.jpg", (2, 1)),
-        ("1501_c6s4_001902_01.PNG", (1501, 6)),
-        ("0000_c4s6_018191_01.bmp", (0, 4)),
-        ("-1_c5s2_089113_01.jpg.jpg", (-1, 5)),
-        ("0107_c12s1_000001_00.JPEG", (107, 12)),
-        ("0002_c1s1_000451_03.gif", None),
-        ("Thumbs.db", None),
-        ("c1s1_000451_03.jpg", None),
-        ("x0002_c1s1_000451_03.jpg", None),
-    ],
-)
-def test_names(name, expected):
-    assert records.parse_name(name) == expected
 
 
 def test_splits_of_the_small_set(dataset):
@@ -35,7 +18,8 @@ def test_splits_of_the_small_set(dataset):
     assert [(s.junk, s.ignored) for s in (train, query, gallery)] == [(0, 1), (0, 1), (1, 1)]
     assert 0 in gallery.persons and -1 not in gallery.persons  # the distractor stays, the junk goes
     assert set(train.cameras) == {1, 2}
-    text = "25 images of 4 identities by 2 cameras (left out: 1 junk or distractors, 1 other files)"
+    left_out = "1 junk or distractors, 1 other files: 1 hidden"  # Thumbs.db
+    text = f"25 images of 4 identities by 2 cameras (left out: {left_out})"
     assert records.describe(gallery) == text
 
 
@@ -45,7 +29,19 @@ def test_a_distractor_is_never_a_label_or_a_query(tmp_path):
         for name in ("0000_c1s1_000001_00.jpg", "0005_c1s1_000001_00.jpg", "-1_c1s1_000001_00.jpg"):
             (tmp_path / folder / name).touch()
     for split in ("train", "query"):
-        assert records.read_split(tmp_path, split).persons.tolist() == [5]
+        found = records.read_split(tmp_path, split)
+        assert found.persons.tolist() == [5] and found.junk == 2
+        zero = tmp_path / records.FOLDERS[split] / "0000_c1s1_000001_00.jpg"
+        assert found.zeros == (str(zero),)  # which may be somebody
+
+
+def test_images_of_identity_0_are_missed_aloud(capsys):
+    one = split_of((1, 1))
+    lost = dataclasses.replace(one, zeros=("a.jpg", "b.jpg"))
+    records.warn_of_zeros("duke", {"train": lost, "query": one})
+    what = "2 training images of identity 0, which Market-1501 uses for distractors"
+    expected = f"warning: duke: {what}; left out; if 0 is a person, number identities from 1\n"
+    assert capsys.readouterr().err == expected
 
 
 def test_missing_folder_and_empty_split(tmp_path):
@@ -53,18 +49,42 @@ def test_missing_folder_and_empty_split(tmp_path):
         records.read_split(tmp_path, "train")
     (tmp_path / "bounding_box_train").mkdir()
     (tmp_path / "bounding_box_train" / "notes.txt").touch()
-    with pytest.raises(InputError, match=r"no image named like .* \(1 other files"):
+    expected = r"no image named like .*, 1 other files: 1 \.txt\); name images like"
+    with pytest.raises(InputError, match=expected):
+        records.read_split(tmp_path, "train")
+    for name in ("0001", "0002"):
+        (tmp_path / "bounding_box_train" / name).mkdir()
+    with pytest.raises(InputError, match=r"3 other files: 2 folders, 1 \.txt.*a folder for each"):
         records.read_split(tmp_path, "train")
 
 
-def test_what_is_no_file_is_ignored(tmp_path):
+def test_a_folder_is_ignored_and_a_link_to_nowhere_is_an_image_to_be_missed(tmp_path):
     folder = tmp_path / "query"
     folder.mkdir()
     (folder / "0001_c1s1_000001_00.jpg").touch()
     (folder / "0002_c1s1_000001_00.jpg").mkdir()
     (folder / "0003_c1s1_000001_00.jpg").symlink_to("nowhere")
     split = records.read_split(tmp_path, "query")
-    assert (len(split.records), split.ignored) == (1, 2)
+    assert [record.person for record in split.records] == [1, 3]
+    assert (split.ignored, split.kinds) == (1, {"folders": 1})
+
+
+def test_a_list_beside_the_folder_is_not_ignored_silently(dataset, tmp_path):
+    copy = shutil.copytree(dataset, tmp_path / "copy")
+    for name, folder in records.FOLDERS.items():
+        (copy / f"{name}.csv").write_text("path,person,camera\n")
+        with pytest.raises(InputError, match=f"has {folder} and {name}.csv: which is meant"):
+            records.read_split(copy, name)
+
+
+def test_a_split_that_is_a_link(dataset, tmp_path):
+    for name, folder in records.FOLDERS.items():
+        (tmp_path / folder).symlink_to(dataset / folder)
+        assert len(records.read_split(tmp_path, name).records) > 0
+        (tmp_path / folder).unlink()
+        (tmp_path / folder).symlink_to("/nowhere/at/all")
+        with pytest.raises(InputError, match=f"{folder}: a link to /nowhere/at/all, which is not"):
+            records.split_path(tmp_path, name)
 
 
 def write_list(path, text, images=("a/x.jpg", "y.png")):
@@ -95,34 +115,10 @@ def test_a_data_set_of_csv_lists(tmp_path):
         records.read_split(tmp_path, "query")
 
 
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("name,person\nx,1\n", "no column path and no camera"),
-        ("", "no column path and no person and no camera"),
-        (
-            "path,person,camera\ny.png,anna,1\n",
-            "line 2: person 'anna', camera '1': must be whole numbers",
-        ),
-        ("path,person,camera\ny.png,1\n", "line 2: person '1', camera None"),
-        ("path,person,camera\ny.png,1,1\nz.png,1,1\n", "line 3: .*z.png: no such image"),
-        ("path,person,camera\ny.png,-2,1\n", "line 2: person -2, camera 1: not from -1"),
-        (
-            "path,person,camera\ny.png,12345678901234567890123,1\n",
-            "line 2: person 123456.*: not from -1 to",
-        ),
-        ("path,person,camera\n", "no usable line"),
-    ],
-)
-def test_a_wrong_list_is_refused_with_its_line(tmp_path, text, expected):
-    with pytest.raises(InputError, match=expected):
-        records.read_images(write_list(tmp_path / "query.csv", text), "query")
-
-
-def test_a_list_that_is_no_text_is_refused(tmp_path):
-    (tmp_path / "query.csv").write_bytes(b"path,person,camera\n\xff\xfe\x00")
-    with pytest.raises(InputError, match="save it as UTF-8"):
-        records.read_images(tmp_path / "query.csv", "query")
+def test_a_list_without_a_line(tmp_path):
+    path = write_list(tmp_path / "query.csv", "path,person,camera\n")
+    with pytest.raises(InputError, match=r"query\.csv: no usable line"):
+        records.read_images(path, "query")
 
 
 def split_of(*persons_and_cameras):
@@ -139,18 +135,6 @@ def test_no_match_is_said_with_its_reason():
         records.check_matches(query, split_of((0, 1), (3, 2)))
 
 
-def test_the_fingerprint_tells_images_apart_not_places(dataset, tmp_path):
-    split = records.read_split(dataset, "query")
-    moved = records.read_images(shutil.copytree(dataset / "query", tmp_path / "elsewhere"), "query")
-    assert moved.fingerprint() == split.fingerprint()
-    assert moved.only([False] + [True] * 7).fingerprint() != split.fingerprint()
-    relabelled = records.Record(moved.records[0].path, 99, 1)
-    changed = records.Split((relabelled, *moved.records[1:]), 0, 0)
-    assert changed.fingerprint() != split.fingerprint()
-    Path(moved.paths[0]).write_bytes(b"another image")
-    assert moved.fingerprint() != split.fingerprint()
-
-
 def test_what_is_no_folder_and_no_list_is_refused(tmp_path):
     (tmp_path / "notes.txt").touch()
     expected = r"notes\.txt: neither a folder of images nor a \.csv list"
@@ -165,7 +149,29 @@ def test_every_image_under_a_folder(tmp_path):
     split = records.image_files(tmp_path)
     found = [(Path(r.path).name, r.person, r.camera) for r in split.records]
     assert found == [("0002_c3s1_000001_00.png", 2, 3), ("b.JPG", -2, -2), ("a.bmp", -2, -2)]
-    assert split.ignored == 1 and len(records.image_files(tmp_path / "b.JPG").records) == 1
+    assert (split.ignored, split.kinds) == (1, {".txt": 1})
+    assert len(records.image_files(tmp_path / "notes.txt").records) == 1  # named by the user
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match="no image in it"):
+    with pytest.raises(InputError, match=r"no image in it \(\.jpg, .*\.tiff\)$"):
         records.image_files(tmp_path / "empty")
+    for name in ("a.avif", "b.AVIF", "c.txt", ".d.jpg"):
+        (tmp_path / "empty" / name).touch()
+    with pytest.raises(InputError, match=r"; left out: 2 \.avif, 1 \.txt, 1 hidden$"):
+        records.image_files(tmp_path / "empty")
+
+
+def test_links_are_images_wherever_they_lead(tmp_path):
+    """As data kept by git-annex or DVC: the names are links into a store."""
+    (tmp_path / "gallery").mkdir()
+    (tmp_path / "store").mkdir()
+    for name in ("a.jpg", "b.webp"):
+        (tmp_path / "store" / name).touch()
+        (tmp_path / "gallery" / name).symlink_to(f"../store/{name}")
+    (tmp_path / "gallery" / "c.png").symlink_to("../store/not-mounted")
+    (tmp_path / "gallery" / "all").symlink_to("../store")
+    (tmp_path / "store" / "back").symlink_to("../gallery")  # a circle
+    found = [
+        str(Path(path).relative_to(tmp_path / "gallery"))
+        for path in records.image_files(tmp_path / "gallery").paths
+    ]
+    assert found == ["a.jpg", "all/a.jpg", "all/b.webp", "b.webp", "c.png"]

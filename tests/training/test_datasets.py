@@ -35,11 +35,13 @@ def test_two_sets_are_one_to_train_on_and_each_is_told(dataset, drawn):
     assert data.test_sets == {dataset.name: dataset} and data.without_test_set == ["drawn"]
     images = len(theirs.records)
     first, *lines = data.describe().splitlines()
-    assert first.startswith(f"training set: 11 identities, {48 + images} images by 5 cameras (")
+    assert first.startswith(f"training set: {48 + images} images of 11 identities by 5 cameras (")
     left_out = "left out: 0 junk or distractors, {} other files"
+    ignored = left_out.format("1") + ": 1 hidden"
     assert lines == [
-        f"  {dataset.name}: 48 images of 8 identities by 2 cameras ({left_out.format(1)})",
+        f"  {dataset.name}: 48 images of 8 identities by 2 cameras ({ignored})",
         f"  drawn: {images} images of 3 identities by 3 cameras ({left_out.format(0)})",
+        "drawn has no query and gallery: nothing will be scored on it",
     ]
 
 
@@ -63,3 +65,27 @@ def test_a_set_trained_on_that_another_is_scored_on_is_refused(dataset, tmp_path
     shutil.copytree(dataset / "bounding_box_test", other / "bounding_box_train")
     with pytest.raises(InputError, match="scored on what it was trained on"):
         read(dataset, other)
+
+
+def test_a_test_set_that_is_a_link_to_nowhere_is_told_before_the_training(drawn):
+    (drawn / "query").symlink_to("/not/mounted")
+    (drawn / "bounding_box_test").mkdir()
+    with pytest.raises(InputError, match=r"query: a link to /not/mounted, which is not there"):
+        read(drawn)
+
+
+def test_an_image_that_is_a_link_to_nowhere_is_refused(drawn):
+    first = next((drawn / "bounding_box_train").glob("*.jpg"))
+    first.unlink()
+    first.symlink_to("../store/3f2a")
+    with pytest.raises(InputError, match=rf"{first.name}: cannot be read"):
+        read(drawn)
+
+
+def test_identity_0_is_left_out_with_a_warning(drawn, capsys):
+    for path in (drawn / "bounding_box_train").glob("0001*"):
+        path.rename(path.with_name(f"0000{path.name[4:]}"))
+    left = read(drawn).training
+    assert set(left.persons) == {2, 3} and len(left.zeros) == 12  # by 3 cameras, 4 times each
+    expected = f"warning: {drawn}: 12 training images of identity 0, which Market-1501 uses for"
+    assert expected in capsys.readouterr().err

@@ -49,7 +49,8 @@ def test_the_plan_counts_steps_images_and_passes(dataset):
     )
     data = datasets.read(RunSettings(config, (dataset,)))
     plan = describe(config, data, 1)
-    counted = "8 identities, 48 images by 2 cameras (0 junk and 1 other files left out)"
+    left_out = "0 junk or distractors, 1 other files: 1 hidden"
+    counted = f"48 images of 8 identities by 2 cameras (left out: {left_out})"
     assert plan.startswith(f"training set: {counted}\nrecipe")
     # 8 identities, 3 at a time, are 3 steps; 10 epochs of 8 x 2 images are 160, of 48
     assert "30 steps of 3 identities x 2 images" in plan and "every person once, is 3 steps" in plan
