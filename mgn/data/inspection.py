@@ -15,7 +15,7 @@ from mgn.data import records
 from mgn.data.duplicates import check_overlap, check_splits
 from mgn.data.findings import FIGURES, PROBLEM, WARNING, Finding, Report, look_for
 from mgn.data.folders import is_hidden
-from mgn.data.names import WAYS, fits
+from mgn.data.names import EXAMPLE, WAYS, fits
 from mgn.data.records import DISTRACTOR, FOLDERS, ZEROS, ZEROS_ADVICE, Record, Split
 from mgn.system.errors import InputError
 from mgn.system.progress import Progress
@@ -85,7 +85,7 @@ def read_splits(dataset: Path) -> tuple[dict[str, Split], list[Finding]]:
     elif not scorable:
         missing = "not both query and gallery: can be trained on, not evaluated"
         findings.append(Finding(WARNING, missing))
-    advice = f"left out; {WAYS}"
+    advice = f"left out, as not named like {EXAMPLE}; {WAYS}"
     findings.append(look_for(WARNING, "files with other names", misnamed, advice))
     for name, split in splits.items():
         if split.zeros:

@@ -8,9 +8,9 @@ from mgn.data.decoding import EXTENSIONS
 from mgn.data.lists import HEADER
 
 EXAMPLE = "0002_c1s1_000451_03.jpg"
-WAYS = (  # of naming images
-    f"name images like {EXAMPLE}, or list them in train.csv, query.csv, gallery.csv ({HEADER});"
-    " a folder for each person and data sets known by name are read too (--format)"
+WAYS = (  # other than these names
+    f"other names need lists (train.csv, query.csv, gallery.csv, with {HEADER}),"
+    " a folder for each person, or --format with the data set's name"
 )
 _EXTENSION = "|".join(map(re.escape, EXTENSIONS))
 _NAME = re.compile(

@@ -140,8 +140,9 @@ def read_images(path: Path, split: str) -> Split:
     zeros = tuple(record.path for record in left if record.person == DISTRACTOR)
     found = Split(used, len(left), kinds.total(), kinds, zeros)
     if not used:
-        wanted = f"image named like {EXAMPLE}" if path.is_dir() else "usable line"
-        raise InputError(f"{path}: no {wanted} ({found.left_out}); {WAYS}")
+        if path.is_file():
+            raise InputError(f"{path}: no usable line ({found.left_out})")
+        raise InputError(f"{path}: no image named like {EXAMPLE} ({found.left_out}); {WAYS}")
     return found
 
 
@@ -151,11 +152,11 @@ def unused_identities(split: str) -> set[int]:
 
 
 def warn_of_zeros(dataset: object, splits: Mapping[str, Split]) -> None:
-    """Print a line for each split that lost the images of identity 0."""
-    for name, split in splits.items():
-        if split.zeros:
-            what = f"{len(split.zeros):,} {CALLED[name]} {ZEROS}"
-            sys.stderr.write(f"warning: {dataset}: {what}; {ZEROS_ADVICE}\n")
+    """Print a line if any of these splits, by name, lost the images of identity 0."""
+    lost = [f"{len(s.zeros):,} {CALLED[name]}" for name, s in splits.items() if s.zeros]
+    if lost:
+        what = f"{' and '.join(lost)} {ZEROS}"
+        sys.stderr.write(f"warning: {dataset}: {what}; {ZEROS_ADVICE}\n")
 
 
 def image_files(path: Path) -> Split:

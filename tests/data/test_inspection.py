@@ -135,7 +135,7 @@ def test_names(copy, capsys):
     shown = [Path(line).name for line in findings["files with other names"][2][:5]]
     names = ["0001.jpg", "0001_c1s1_000001_00.avif", "notes.txt", "person5.jpg", "x_c1s1_1.jpg"]
     assert shown == names  # the first five, and the report ends with them
-    assert "warning: 7 files with other names; left out; name images like 0002_c1s1_" in report
+    assert "warning: 7 files with other names; left out, as not named like 0002_" in report
     assert names[-1] in report and "c9s1" not in report
     assert row(report, "other files") == ["6", "3", "3"]
     for name in names:
@@ -280,7 +280,7 @@ def test_json(copy, capsys):
         "other files": 1,
     }
     (found,) = (finding for finding in told["findings"] if finding["level"] == "warning")
-    assert found.pop("advice").startswith("left out; name images like ")
+    assert found.pop("advice").startswith("left out, as not named like 0002_c1s1_")
     notes = [str(copy / QUERY / "notes.txt")]
     assert found == {
         "level": "warning",

@@ -38,10 +38,14 @@ def test_a_distractor_is_never_a_label_or_a_query(tmp_path):
 def test_images_of_identity_0_are_missed_aloud(capsys):
     one = split_of((1, 1))
     lost = dataclasses.replace(one, zeros=("a.jpg", "b.jpg"))
+    records.warn_of_zeros("duke", {"query": one})
+    assert capsys.readouterr().err == ""
     records.warn_of_zeros("duke", {"train": lost, "query": one})
     what = "2 training images of identity 0, which Market-1501 uses for distractors"
     expected = f"warning: duke: {what}; left out; if 0 is a person, number identities from 1\n"
     assert capsys.readouterr().err == expected
+    records.warn_of_zeros("duke", {"train": lost, "query": dataclasses.replace(one, zeros=("c",))})
+    assert "duke: 2 training and 1 query images of identity 0" in capsys.readouterr().err
 
 
 def test_missing_folder_and_empty_split(tmp_path):
@@ -49,7 +53,7 @@ def test_missing_folder_and_empty_split(tmp_path):
         records.read_split(tmp_path, "train")
     (tmp_path / "bounding_box_train").mkdir()
     (tmp_path / "bounding_box_train" / "notes.txt").touch()
-    expected = r"no image named like .*, 1 other files: 1 \.txt\); name images like"
+    expected = r"no image named like .*, 1 other files: 1 \.txt\); other names need lists"
     with pytest.raises(InputError, match=expected):
         records.read_split(tmp_path, "train")
     for name in ("0001", "0002"):

@@ -148,6 +148,15 @@ def test_saved_model_cli(served, source, tmp_path):
     )
 
 
+def test_versions_are_digits(tmp_path):
+    """As TensorFlow Serving takes them."""
+    for name in ("2", "10", "\u00b2", "\u0669\u0669", "1_1", "old"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "saved_model.pb").touch()
+    assert saved_model.next_version(tmp_path) == 11
+    assert exported.saved_model_folder(tmp_path) == tmp_path / "10"
+
+
 def test_a_saved_model_without_our_signature(tmp_path):
     with tf.Graph().as_default() as graph, tf.Session(graph=graph) as session:
         x = tf.placeholder(tf.float32, [None, 3], name="x")

@@ -75,6 +75,7 @@ def test_alone(monkeypatch, config):
         ({"cluster": {"worker": TWO}, "task": {"type": "worker"}}, "worker None, is none of"),
         ({"cluster": {"worker": TWO}, "task": {"index": 0}}, "None 0, is none of"),
         (given("worker", 2, worker=TWO), "worker 2, is none of"),
+        (given("worker", "\u0661", worker=TWO), "is none of"),  # a 1 of another script
         (given("worker", -1, worker=TWO), "worker -1, is none of"),
         (given("worker", 1.5, worker=TWO), "worker 1.5, is none of"),
         (given("worker", True, worker=TWO), "worker True, is none of"),
