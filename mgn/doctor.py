@@ -18,11 +18,12 @@ def main(arguments: list[str]) -> int:
     add("--json", action="store_true", help="print one JSON object: figures, findings, sizes")
     flags = parser.parse_args(arguments)
 
+    from mgn.data.findings import PROBLEM
     from mgn.data.inspection import examine
 
     report = examine(flags.dataset, flags.batch_images)
     print(json.dumps(report.values(), indent=2) if flags.json else report.text())
-    return cli.FAILED if report.count("problem") else cli.DONE
+    return cli.FAILED if report.count(PROBLEM) else cli.DONE
 
 
 if __name__ == "__main__":

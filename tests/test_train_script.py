@@ -1,5 +1,6 @@
 """`train.py` end to end on the small set: what it leaves, resuming, signals, wrong input."""
 
+import hashlib
 import json
 import os
 import re
@@ -172,6 +173,30 @@ def test_resume_with_another_data_set_is_refused(trained, dataset, tmp_path, cap
         capsys, train, "--train_dir", trained, "--resume", "--dataset", root, "--max_steps", 9
     )
     assert "8 classes, this data set has 7" in line
+
+
+def test_resume_with_a_replaced_image_of_the_same_size_is_refused(
+    trained, dataset, tmp_path, capsys
+):
+    root = shutil.copytree(dataset, tmp_path / "copy")
+    image = root / "bounding_box_train" / "0003_c2s1_000001_00.jpg"
+    contents = bytearray(image.read_bytes())
+    contents[15] += 1  # of its density: still whole
+    image.write_bytes(contents)
+    resumed = ["--resume", "--dataset", root, "--max_steps", 9]
+    line = refused(capsys, train, "--train_dir", trained, *resumed)
+    assert "trained with other images than this data set's 48" in line
+    # A run of before contents were recorded knows names and sizes, and says so.
+    copy = shutil.copytree(trained, tmp_path / "older")
+    description = json.loads((copy / "model.ckpt-5.json").read_text())
+    digest = hashlib.sha256()
+    for path in sorted((root / "bounding_box_train").glob("*.jpg")):
+        person, camera = int(path.name[:4]), int(path.name[6])
+        digest.update(f"{path.name} {path.stat().st_size} {person} {camera}\n".encode())
+    description["training_set"] = digest.hexdigest()
+    (copy / "model.ckpt-5.json").write_text(json.dumps(description))
+    assert run(train, "--train_dir", copy, *resumed[:-1], 6) == 0
+    assert "48 images are compared by name and size alone" in capsys.readouterr().err
 
 
 def test_a_run_on_two_data_sets_is_scored_on_each_and_resumes(dataset, tmp_path, capsys):

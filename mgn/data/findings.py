@@ -4,10 +4,11 @@ import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from mgn.data.records import FOLDERS
+
 OK, WARNING, PROBLEM = "ok", "warning", "problem"
 FIGURES = ("images", "identities", "cameras", "junk", "distractors", "other files")
 _SHOWN = 5  # examples in the text
-_SPLITS = ("train", "query", "gallery")
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class Report:
     def _table(self) -> list[str]:
         """A column for each split, and beside it what is expected."""
         columns = []
-        for name in _SPLITS:
+        for name in FOLDERS:
             columns.append((name, self.figures.get(name, {})))
             if self.expected:
                 columns.append((self.looks_like, self.expected.get(name, {})))

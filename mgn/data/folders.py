@@ -5,7 +5,10 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-_OF_SYSTEMS = ("@eadir", "__macosx", "thumbs.db", "desktop.ini")  # of NAS, macOS, Windows
+_OF_SYSTEMS = (  # of NAS, macOS and Windows
+    *("@eadir", "#recycle", "@recycle", "__macosx"),
+    *("thumbs.db", "desktop.ini", "$recycle.bin"),
+)
 _KINDS_NAMED = 6
 
 
