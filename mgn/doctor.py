@@ -2,9 +2,13 @@
 
 import json
 import sys
+from pathlib import Path
 
 from mgn.config import TrainConfig
 from mgn.system import cli
+from mgn.system.files import atomic_folder, refuse_names, write_json
+
+OUTPUTS = ("doctor.html", "doctor.json")
 
 
 def main(arguments: list[str]) -> int:
@@ -16,13 +20,24 @@ def main(arguments: list[str]) -> int:
     text = "K: images of each person in a training batch; omitted: %(default)s"
     add("--batch_images", type=cli.positive_int, default=TrainConfig.batch_images, help=text)
     add("--json", action="store_true", help="print one JSON object: figures, findings, sizes")
+    page = "folder for doctor.html, a page with the images that are worth a look, and doctor.json"
+    add("--output_dir", type=Path, help=page)
+    add("--overwrite", action="store_true", help="replace these two")
     flags = parser.parse_args(arguments)
+    if flags.output_dir:
+        refuse_names(flags.output_dir, OUTPUTS, flags.overwrite)
 
     from mgn.data.findings import PROBLEM
     from mgn.data.inspection import examine
 
     report = examine(flags.dataset, flags.batch_images)
     print(json.dumps(report.values(), indent=2) if flags.json else report.text())
+    if flags.output_dir:
+        from mgn.evaluation.datasheet import write_page
+
+        with atomic_folder(flags.output_dir, OUTPUTS, flags.overwrite) as folder:
+            write_page(report, folder / "doctor.html")
+            write_json(folder / "doctor.json", report.values())
     return cli.FAILED if report.count(PROBLEM) else cli.DONE
 
 

@@ -44,23 +44,35 @@ def look_at(image: np.ndarray) -> Appearance:
     )
 
 
-def near_copies(hashes: np.ndarray, identities: Sequence[int]) -> list[tuple[int, int, int]]:
+def near_copies(
+    hashes: np.ndarray, identities: Sequence[int], most: int
+) -> tuple[list[tuple[int, int, int]], int]:
     """Pairs of images of different identities that look nearly the same.
 
     Args:
         hashes: uint64 [N, 2].
         identities: N of them.
+        most: pairs to return, so that many flat images, all alike, fill no memory.
 
     Returns:
-        (bits that differ, first, second), the most alike first; first < second.
+        (bits that differ, first, second), the most alike first; first < second; and how many
+        there are in all.
     """
     identities = np.asarray(identities)
+    first, second = np.ascontiguousarray(hashes.reshape(-1, 2).T)  # the halves of each hash
     found = []
+    total = 0
     for start in range(0, len(hashes), _ROWS):
-        rows = hashes[start : start + _ROWS]
-        others = hashes[start:]
-        different = np.bitwise_count(rows[:, None] ^ others).sum(axis=2, dtype=np.uint8)
-        for i, j in np.argwhere(different <= ALIKE).tolist():
-            if i < j and identities[start + i] != identities[start + j]:
-                found.append((int(different[i, j]), start + i, start + j))
-    return sorted(found)
+        rows = slice(start, start + _ROWS)
+        different = np.bitwise_count(first[rows, None] ^ first[start:])
+        different += np.bitwise_count(second[rows, None] ^ second[start:])
+        i, j = np.nonzero(different <= ALIKE)
+        of_two = (i < j) & (identities[start + i] != identities[start + j])
+        i, j = i[of_two], j[of_two]
+        total += len(i)
+        bits = different[i, j]
+        nearest = np.argsort(bits, kind="stable")[:most]
+        columns = bits[nearest], start + i[nearest], start + j[nearest]
+        found += zip(*(column.tolist() for column in columns), strict=True)
+        found = sorted(found)[:most]
+    return found, total

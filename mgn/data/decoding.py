@@ -74,11 +74,16 @@ def _orientation(exif: bytes) -> int:
 
 def read_image(path: str | Path) -> np.ndarray:
     """Read one file to uint8 RGB [H, W, 3], as `decode`; `InputError` names what cannot be."""
+    return read_file(path)[1]
+
+
+def read_file(path: str | Path) -> tuple[bytes, np.ndarray]:
+    """The same, and the file's contents before it."""
     try:
         contents = Path(path).read_bytes()
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
     try:
-        return decode(contents)
+        return contents, decode(contents)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None

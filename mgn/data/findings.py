@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from mgn.data.records import FOLDERS
+from mgn.data.suspects import Suspect
 
 OK, WARNING, PROBLEM = "ok", "warning", "problem"
 FIGURES = ("images", "identities", "cameras", "junk", "distractors", "other files")
@@ -21,11 +22,15 @@ class Finding:
     advice: str = ""
     examples: tuple[str, ...] = ()  # all of them
 
-    def __str__(self) -> str:
+    @property
+    def line(self) -> str:
+        """All but the examples."""
         number = {None: "", 0: "no "}.get(self.count, f"{self.count or 0:,} ")
         advice = f"; {self.advice}" if self.advice else ""
-        shown = self.examples[:_SHOWN]
-        return "\n    ".join([f"{self.level}: {number}{self.what}{advice}", *shown])
+        return f"{self.level}: {number}{self.what}{advice}"
+
+    def __str__(self) -> str:
+        return "\n    ".join([self.line, *self.examples[:_SHOWN]])
 
 
 def look_for(level: str, what: str, found: Iterable[str], advice: str) -> Finding:
@@ -46,6 +51,7 @@ class Report:
     looks_like: str  # the name of that
     sizes: dict[str, tuple[int, int]]  # {"smallest": (height, width)}
     findings: tuple[Finding, ...]
+    suspects: dict[str, list[Suspect]]  # images that are worth a look, by what they are
 
     def count(self, level: str) -> int:
         """How many findings are of a level."""
@@ -75,4 +81,7 @@ class Report:
     def values(self) -> dict:
         """Everything, as JSON takes it."""
         counts = {"problems": self.count(PROBLEM), "warnings": self.count(WARNING)}
-        return dataclasses.asdict(self) | counts
+        suspects = {}
+        for name, images in self.suspects.items():
+            suspects[name] = [image._asdict() for image in images]
+        return dataclasses.asdict(self) | counts | {"suspects": suspects}

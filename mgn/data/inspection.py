@@ -1,36 +1,30 @@
 """What is wrong with a data set, before anyone trains or evaluates on it."""
 
-import hashlib
+import dataclasses
+import itertools
 import math
 import statistics
-from collections import Counter, namedtuple
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-import cv2
-import numpy as np
-
 from mgn.data import records
+from mgn.data.appearance import Appearance
 from mgn.data.duplicates import check_overlap, check_splits
 from mgn.data.findings import FIGURES, PROBLEM, WARNING, Finding, Report, look_for
 from mgn.data.folders import is_hidden
 from mgn.data.names import EXAMPLE, WAYS, fits
+from mgn.data.opening import open_all
 from mgn.data.records import DISTRACTOR, FOLDERS, ZEROS, ZEROS_ADVICE, Record, Split
+from mgn.data.suspects import SHOWN, Suspect, find_near_copies, odd_images, samples
 from mgn.system.errors import InputError
-from mgn.system.progress import Progress
 
+NEAR_COPIES = "pairs of images of different identities that look nearly the same"
 MARKET = {  # Market-1501's own; images are those that are used
     "train": {"images": 12936, "identities": 751, "cameras": 6},
     "query": {"images": 3368, "identities": 750, "cameras": 6},
     "gallery": {"images": 15913, "cameras": 6, "junk": 3819},
 }
-# What TensorFlow decodes whatever the file's name: {its beginning: what marks its end, or nothing}.
-_ENDS = {b"\xff\xd8\xff": b"\xff\xd9", b"\x89PNG": b"IEND\xaeB`\x82"}
-_ENDS |= {b"BM": b"", b"GIF8": b"", b"RIFF": b""}
-_FLAGS = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION  # training ignores EXIF too
-# None or a few words; (height, width); hash of the file's bytes.
-Image = namedtuple("Image", "fault size digest")
 
 
 def examine(dataset: Path, batch_images: int) -> Report:
@@ -41,7 +35,7 @@ def examine(dataset: Path, batch_images: int) -> Report:
     """
     splits, findings = read_splits(dataset)
     images = open_all([path for split in splits.values() for path in split.paths])
-    unreadable = [f"{path} ({image.fault})" for path, image in images.items() if image.fault]
+    unreadable = [image.fault for image in images.values() if image.fault]
     advice = "training stops; mend or remove them"
     findings.append(look_for(PROBLEM, "unreadable images", unreadable, advice))
     if "train" in splits:
@@ -51,11 +45,16 @@ def examine(dataset: Path, batch_images: int) -> Report:
     digests = {path: image.digest for path, image in images.items() if image.digest}
     findings += check_overlap(splits, digests)
     findings += check_splits(splits, digests)
+    looks = {path: image.appearance for path, image in images.items() if image.appearance}
+    copies, number = find_near_copies(splits, looks, digests)
+    findings.append(_near_copies(copies, number))
+    suspects = {NEAR_COPIES: list(itertools.chain(*copies[:SHOWN]))}
+    suspects |= odd_images(looks) | samples(splits, looks)
     figures = {name: count(split) for name, split in splits.items()}
     expected, differing = compare(figures, "market" in dataset.resolve().name.lower())
     findings += differing
     like = "Market-1501" if expected else ""
-    return Report(str(dataset), figures, expected, like, sizes(images), tuple(findings))
+    return Report(str(dataset), figures, expected, like, sizes(looks), tuple(findings), suspects)
 
 
 def read_splits(dataset: Path) -> tuple[dict[str, Split], list[Finding]]:
@@ -94,37 +93,13 @@ def read_splits(dataset: Path) -> tuple[dict[str, Split], list[Finding]]:
     return splits, findings
 
 
-def open_all(paths: list[str]) -> dict[str, Image]:
-    """Open each file, in threads: reading, decoding and hashing all let go of Python's lock."""
-    images = {}
-    with Progress(len(paths), "opening", "images") as progress, ThreadPoolExecutor() as pool:
-        for path, image in zip(paths, pool.map(open_image, paths), strict=True):
-            images[path] = image
-            progress.advance()
-    return images
-
-
-def open_image(path: str) -> Image:
-    """Read, decode and hash one file."""
-    pixels = None
-    try:
-        contents = Path(path).read_bytes()
-        fault = find_fault(contents)
-        if not fault:
-            pixels = cv2.imdecode(np.frombuffer(contents, np.uint8), _FLAGS)
-    except (OSError, cv2.error) as error:  # cv2.error: a size beyond its limit, say
-        fault = getattr(error, "strerror", None)
-    if pixels is None:
-        return Image(fault or "damaged", None, None)
-    return Image(None, pixels.shape[:2], hashlib.sha256(contents).digest())
-
-
-def find_fault(contents: bytes) -> str | None:
-    """What shows without decoding: OpenCV before version 5 makes grey of what is cut off."""
-    for start, end in _ENDS.items():
-        if contents.startswith(start):  # bytes behind the end are allowed: decoders pass over them
-            return None if end in contents else "cut off"
-    return "not a JPEG, PNG or BMP" if contents else "empty"
+def _near_copies(copies: Sequence[tuple[Suspect, Suspect]], number: int) -> Finding:
+    examples = []
+    for first, second in copies:
+        examples.append(f"{second.path} ~ {first.path} ({first.note}; {second.note})")
+    advice = "one person under two numbers?"
+    found = look_for(WARNING, NEAR_COPIES, examples, advice)
+    return dataclasses.replace(found, count=number)
 
 
 def check_training(train: Split, batch_images: int) -> Iterator[Finding]:
@@ -188,9 +163,9 @@ def compare(counts: dict[str, dict], called_market: bool) -> tuple[dict, list[Fi
     return MARKET, [look_for(WARNING, "figures unlike Market-1501's", unlike, advice)]
 
 
-def sizes(images: dict[str, Image]) -> dict[str, tuple[int, int]]:
+def sizes(looks: Mapping[str, Appearance]) -> dict[str, tuple[int, int]]:
     """Smallest and largest by area, and the median of heights and of widths; {} of no image."""
-    found = sorted((image.size for image in images.values() if image.size), key=math.prod)
+    found = sorted(((look.height, look.width) for look in looks.values()), key=math.prod)
     if not found:
         return {}
     heights, widths = zip(*found, strict=True)

@@ -70,6 +70,12 @@ def test_near_copies_are_those_of_a_double_loop():
         )
         if apart <= ALIKE and identities[i] != identities[j]:
             expected.append((apart, i, j))
-    assert near_copies(hashes, identities) == sorted(expected)
-    assert [pair[1:] for pair in sorted(expected)][1:] == [(2, 149)]
-    assert near_copies(hashes[:0], []) == []
+    assert near_copies(hashes, identities, 9) == (sorted(expected), 2)
+    assert sorted(expected) == [(6, 3, 70), (8, 2, 149)]
+    assert near_copies(hashes, identities, 1) == ([(6, 3, 70)], 2)
+    assert near_copies(hashes[:0], [], 9) == ([], 0)
+
+
+def test_images_that_are_all_alike_are_counted_and_few_kept():
+    found, total = near_copies(np.zeros((200, 2), np.uint64), np.arange(200) // 2, 5)
+    assert total == 200 * 199 // 2 - 100 and found == [(0, 0, j) for j in range(2, 7)]

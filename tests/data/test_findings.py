@@ -3,6 +3,7 @@
 import json
 
 from mgn.data.findings import OK, PROBLEM, WARNING, Finding, Report, look_for
+from mgn.data.suspects import Suspect
 
 REPORT = Report(
     dataset="data",
@@ -16,6 +17,7 @@ REPORT = Report(
         Finding(WARNING, "no training split"),
         Finding(OK, "query images in the gallery", 1, "ignored", ("a = b",)),
     ),
+    suspects={"camera 1": [Suspect("a.jpg", "person 1")]},
 )
 TEXT = """\
 data
@@ -52,6 +54,7 @@ def test_json_has_everything():
     values = json.loads(json.dumps(REPORT.values()))
     assert (values["problems"], values["warnings"]) == (1, 1)
     assert values["sizes"]["largest"] == [30, 40]
+    assert values["suspects"] == {"camera 1": [{"path": "a.jpg", "note": "person 1"}]}
     assert values["expected"] == {"train": {"images": 12936}}
     first, second, third, _ = values["findings"]
     assert first["count"] == len(first["examples"]) == 1234

@@ -27,11 +27,11 @@ def test_every_folder_is_entered_once_and_none_that_is_hidden(tmp_path):
 
 def test_what_is_left_out_is_called_by_its_kind(tmp_path):
     (tmp_path / "folder.jpg").mkdir()
-    for name in ("a.TXT", "b.txt", ".DS_Store", "Thumbs.db", "README", "c.avif"):
+    for name in ("a.TXT", "b.txt", ".DS_Store", "Thumbs.db", "README", "c.heic"):
         (tmp_path / name).touch()
     kinds = Counter(folders.kind_of(path) for path in tmp_path.iterdir())
-    assert kinds == {".txt": 2, "hidden": 2, "folders": 1, "without extension": 1, ".avif": 1}
-    told = "2 .txt, 2 hidden, 1 .avif, 1 folders, 1 without extension"
+    assert kinds == {".txt": 2, "hidden": 2, "folders": 1, "without extension": 1, ".heic": 1}
+    told = "2 .txt, 2 hidden, 1 .heic, 1 folders, 1 without extension"
     assert folders.kinds_text(kinds) == told
     many = Counter({f".{n:03}": 1 for n in range(10)}) + Counter({".txt": 1234})
     assert folders.kinds_text(many).startswith("1,234 .txt, 1 .000, ")

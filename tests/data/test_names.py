@@ -17,7 +17,7 @@ from mgn.data.names import fits, parse_name
         ("0002_c1_7.TIFF", (2, 1)),
         ("0002_c1_7.jpg.png", (2, 1)),
         ("0002_c1s1_000451_03 (1).jfif", (2, 1)),
-        ("0002_c1s1_000451_03.avif", None),
+        ("0002_c1s1_000451_03.heic", None),
         ("0002_c1s1_000451_03.jpg~", None),
         ("٣_c1s1_000451_03.jpg", None),  # digits of another script
         ("0002_c²_000451_03.jpg", None),

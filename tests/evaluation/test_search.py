@@ -62,7 +62,7 @@ def test_a_gallery_of_links_is_searched_and_the_rest_is_counted(
     (tmp_path / "gallery" / "linked").symlink_to(dataset / "query")
     (tmp_path / "gallery" / "gone.jpg").symlink_to("nowhere")
     (tmp_path / "gallery" / "@eaDir").mkdir()
-    for name in ("a.txt", "b.txt", "c.avif", "search-1.png", "@eaDir/0001_c1_1.jpg"):
+    for name in ("a.txt", "b.txt", "c.heic", "search-1.png", "@eaDir/0001_c1_1.jpg"):
         (tmp_path / "gallery" / name).touch()
     (tmp_path / "query").mkdir()
     (tmp_path / "query" / "q.jpg").symlink_to(images[0])
@@ -71,7 +71,7 @@ def test_a_gallery_of_links_is_searched_and_the_rest_is_counted(
     assert run(search, *arguments, "--count", 99) == 0
     out, err = capsys.readouterr()
     assert len(re.findall(r"^ +\d+  \d\.\d{4}  ", out, re.MULTILINE)) == 3 + 8
-    left_out = "2 .txt, 2 hidden, 1 .avif, 1 sheets"  # @eaDir and Thumbs.db
+    left_out = "2 .txt, 2 hidden, 1 .heic, 1 sheets"  # @eaDir and Thumbs.db
     assert f"--gallery gallery: left out: {left_out}\n" in err
     assert "--query query: left out: 1 .txt\n" in err
     assert "left out, unreadable: 'gallery/gone.jpg'" in err
