@@ -6,6 +6,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from mgn.system.progress import Progress
+
 ALIKE = 8  # of the 128 bits of two hashes: up to so many differ when an image is saved again
 _SIDE = 8  # steps of light to the right and downwards, in a hash
 _HEIGHT, _WIDTH = 128, 64  # at which sharpness is judged; Market-1501's size
@@ -62,17 +64,20 @@ def near_copies(
     first, second = np.ascontiguousarray(hashes.reshape(-1, 2).T)  # the halves of each hash
     found = []
     total = 0
-    for start in range(0, len(hashes), _ROWS):
-        rows = slice(start, start + _ROWS)
-        different = np.bitwise_count(first[rows, None] ^ first[start:])
-        different += np.bitwise_count(second[rows, None] ^ second[start:])
-        i, j = np.nonzero(different <= ALIKE)
-        of_two = (i < j) & (identities[start + i] != identities[start + j])
-        i, j = i[of_two], j[of_two]
-        total += len(i)
-        bits = different[i, j]
-        nearest = np.argsort(bits, kind="stable")[:most]
-        columns = bits[nearest], start + i[nearest], start + j[nearest]
-        found += zip(*(column.tolist() for column in columns), strict=True)
-        found = sorted(found)[:most]
+    with Progress(len(hashes), "comparing", "images") as progress:
+        for start in range(0, len(hashes), _ROWS):
+            rows = slice(start, start + _ROWS)
+            different = np.bitwise_count(first[rows, None] ^ first[start:])
+            different += np.bitwise_count(second[rows, None] ^ second[start:])
+            # Each pair once, and not those of one identity.
+            i, j = np.nonzero(different <= ALIKE)
+            of_two = (i < j) & (identities[start + i] != identities[start + j])
+            i, j = i[of_two], j[of_two]
+            total += len(i)
+            bits = different[i, j]
+            nearest = np.argsort(bits, kind="stable")[:most]
+            columns = bits[nearest], start + i[nearest], start + j[nearest]
+            found += zip(*(column.tolist() for column in columns), strict=True)
+            found = sorted(found)[:most]
+            progress.advance(len(different))
     return found, total
