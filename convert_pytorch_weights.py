@@ -1,4 +1,4 @@
-"""Port PyTorch weights (MGN, ResNet-50) to a TensorFlow checkpoint, or back."""
+"""Port PyTorch weights (MGN, ResNet-50) to a TensorFlow checkpoint, or back, and prove it."""
 
 import argparse
 import sys
@@ -8,9 +8,9 @@ from mgn.config import parsing
 from mgn.config.options import REDUCTION_ORDERS
 from mgn.system import cli
 from mgn.system.errors import CheckError, InputError
-from mgn.system.files import refuse_existing
+from mgn.system.files import refuse_existing, refuse_prefix
 
-_ONLY_FORWARD = ("reduction_order", "verify", "allow_missing", "allow_extra", "dry_run", "json")
+_FORWARD = ("key", "reduction_order", "verify", "allow_missing", "allow_extra", "dry_run", "json")
 
 
 def main(arguments: list[str]) -> int:
@@ -21,9 +21,7 @@ def main(arguments: list[str]) -> int:
 
 def parse(arguments: list[str]) -> argparse.Namespace:
     """Parse, and check the flags themselves."""
-    parser = cli.Parser(
-        "Port PyTorch weights to a TensorFlow checkpoint, or back, proven by images through both."
-    )
+    parser = cli.Parser(__doc__)
     add = parser.add_argument
     file = "PyTorch file (.pt, .pth, .safetensors) or MGN-ReId's TensorFlow checkpoint"
     add("--pt_model_path", type=Path, required=True, help=file)
@@ -32,6 +30,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     add("--overwrite", action="store_true", help="replace what is there")
     add("--dry_run", action="store_true", help="do all but write")
     add("--json", action="store_true", help="print one JSON object; of a failure with the reason")
+    add("--key", metavar="NAME", help="network to take, where the file holds more than one")
     judged = (
         "folder of images like those of the training, to judge the order of the reductions by."
         " The order that fits is taken; the exit status is 1 if --reduction_order is another"
@@ -45,7 +44,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     flags = parser.parse_args(arguments)
     if not flags.checkpoint and not flags.dry_run:
         parser.error("the following arguments are required: --checkpoint")
-    unfit = [f"--{name}" for name in _ONLY_FORWARD if getattr(flags, name)]
+    unfit = [f"--{name}" for name in _FORWARD if getattr(flags, name)]
     if unfit and flags.to_pytorch:
         parser.error(f"{', '.join(unfit)}: not with --to_pytorch")
     return flags
@@ -55,16 +54,16 @@ def from_pytorch(flags: argparse.Namespace) -> int:
     """Convert, and print what is done as it is known."""
     source, prefix = None, None if flags.dry_run else flags.checkpoint
     options = parsing.network_options(flags)
-    patterns = {"allow_missing": flags.allow_missing, "allow_extra": flags.allow_extra}
     order = flags.reduction_order
+    given = {name: getattr(flags, name) for name in ("key", "allow_missing", "allow_extra")}
     try:
         cli.check_model_path("--pt_model_path", flags.pt_model_path)
-        for suffix in (".index", ".json") if prefix else ():
-            refuse_existing(f"{prefix}{suffix}", flags.overwrite)
+        if prefix:
+            refuse_prefix(prefix, flags.overwrite)
 
         from mgn.conversion import report, to_tensorflow
 
-        source = to_tensorflow.read(flags.pt_model_path, order=order, **patterns, **options)
+        source = to_tensorflow.read(flags.pt_model_path, order=order, **given, **options)
         if not flags.json:
             print(report.coverage_text(source))
         done = to_tensorflow.convert(source, prefix, flags.overwrite, flags.verify, bool(order))

@@ -15,7 +15,7 @@ from seeded import read_keys
 import convert_pytorch_weights as script
 from mgn.system import files
 from mgn.weights import checkpoints
-from mgn.weights.families import HEADS
+from mgn.weights.families import HEADS, mgn_pytorch_key, to_tf_layout
 
 SMALL = "--height", 96, "--width", 32  # where the size of images is not the point
 
@@ -85,6 +85,29 @@ def test_a_dry_run_writes_nothing_and_json_has_it_all(torch_file, tmp_path, caps
     assert listing(tmp_path) == ["images"]
 
 
+def test_one_of_two_networks_is_converted_and_recorded(tmp_path, capsys):
+    """The weights of the bare file bit for bit, and what lies beside them in the report."""
+    arrays = {k: torch.from_numpy(np.array(v)) for k, v in seeded("seathiefwang", 10).items()}
+    both = {"n_averaged": torch.tensor(3), "criterion.centers": torch.zeros(2, 3)}
+    for key, value in arrays.items():
+        both[f"_orig_mod.{key}"] = value
+    torch.save({"teacher": dict.fromkeys(arrays, torch.zeros(1)), "ema": both}, tmp_path / "x.pt")
+    arguments = ["--pt_model_path", tmp_path / "x.pt", "--checkpoint", tmp_path / "made", *SMALL]
+    assert "teacher, ema._orig_mod; choose one" in refused(capsys, script, *arguments)
+    assert run(script, *arguments, "--key", "ema") == 0
+    assert capsys.readouterr().out.startswith(f"{tmp_path / 'x.pt'}, ema: MGN-pytorch\n")
+    assert json.loads((tmp_path / "made.json").read_text())["source"]["key"] == "ema"
+    for name, value in checkpoints.read(tmp_path / "made", ["p2/layer4/0/conv1/weight"]).items():
+        expected = seeded("seathiefwang", 10)[mgn_pytorch_key(name)]
+        assert value.tobytes() == to_tf_layout(expected).tobytes()
+    torch.save(both, tmp_path / "y.pt")
+    assert run(script, "--pt_model_path", tmp_path / "y.pt", "--dry_run", "--json", *SMALL) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["key"] is None
+    assert told["notes"]["passed over, a counter of averaged weights"] == ["n_averaged"]
+    assert told["notes"]["passed over, of a loss"] == ["criterion.centers"]
+
+
 def test_weights_that_do_not_cover_the_network_end_in_1(tmp_path, capsys):
     arrays = dict(seeded("seathiefwang", 10))
     del arrays["p3.1.2.bn3.weight"]
@@ -97,6 +120,7 @@ def test_weights_that_do_not_cover_the_network_end_in_1(tmp_path, capsys):
     )
     line = done.err.strip().splitlines()[-1]
     assert line.startswith("error: ") and "p3.1.2.bn3.weight" in line and "center.weight" in line
+    assert line.endswith("--allow_missing PATTERN and --allow_extra PATTERN")
     assert run(script, *arguments, "--json", "--allow_extra", "center.*") == 1
     told = json.loads(capsys.readouterr().out)
     assert told["notes"]["missing"] == ["p3.1.2.bn3.weight"] and "1 missing" in told["error"]
@@ -118,9 +142,12 @@ def test_wrong_flags(torch_file, small_checkpoint, tmp_path, capsys):
         (pt, "required: --checkpoint"),
         (("--pt_model_path", tmp_path / "none", "--dry_run"), "none: no such file"),
         ((*pt, "--checkpoint", tmp_path / "there"), "there.json exists"),
+        ((*pt, "--checkpoint", tmp_path / "x.pt"), "x.pt: a checkpoint whose name ends in .pt"),
+        ((*pt, "--checkpoint", tmp_path / "mgn.index"), "ends in .index would be taken for such"),
+        ((*pt, "--dry_run", "--key", "teacher"), "--key teacher: "),
         (
-            (*pt, "--checkpoint", tmp_path / "x.pt"),
-            "x.pt: is a file, which a checkpoint of that name would",
+            (*back, "--pt_model_path", tmp_path / "y.pt", "--key", "x"),
+            "--key: not with --to_pytorch",
         ),
         ((*pt, "--dry_run", "--verify", tmp_path / "none"), "--verify"),
         ((*pt, "--dry_run", "--reduction_order", "caffe"), "--reduction_order"),
@@ -224,7 +251,7 @@ def test_wrong_files_are_one_line_and_with_json_an_object(tmp_path, capsys):
             "two families mixed",
             {"families"},
         ),
-        "two": ({"state_dict": zeros, "model": zeros}, "more than one network", {"networks"}),
+        "two": ({"student": zeros, "teacher": zeros}, "such as --key student", {"networks"}),
     }
     for name, (content, said, more) in wrong.items():
         if isinstance(content, bytes):

@@ -28,7 +28,8 @@ def coverage_text(source: Source) -> str:
     """What was recognised, and where each weight goes."""
     name = source.coverage.family.name
     remark = f" ({_AMBIGUOUS[name]})" if name in _AMBIGUOUS else ""
-    return f"{source.path}: {name}{remark}\n{table(source.coverage)}"
+    which = f", {source.key}" if source.key else ""
+    return f"{source.path}{which}: {name}{remark}\n{table(source.coverage)}"
 
 
 def proof_text(done: Conversion, pool_given: bool) -> str:
@@ -122,6 +123,7 @@ def _record(source: Source) -> dict:
         tensors[name] = {"key": key, "shape": coverage.shapes[key]}
     return {
         "file": str(source.path),
+        "key": source.key,
         "family": coverage.family.name,
         "kind": coverage.family.kind,
         "options": dataclasses.asdict(source.options),

@@ -29,6 +29,7 @@ class Source(NamedTuple):
     """A file that was read, and what is to become of its weights."""
 
     path: Path
+    key: str | None  # which network of the file, as the user named it
     state_dict: dict[str, np.ndarray]
     options: NetworkOptions
     graph: tf.Graph
@@ -59,6 +60,7 @@ def read(
     allow_extra: Sequence[str] = (),
     height: int = HEIGHT,
     width: int = WIDTH,
+    key: str | None = None,
 ) -> Source:
     """Read a checkpoint of one of `families.FAMILIES` and say where its weights go.
 
@@ -71,11 +73,12 @@ def read(
         allow_extra: patterns of keys that may be left over.
         height: of the images it was trained with, pixels.
         width: the same.
+        key: which network of the file, where it holds more than one.
 
     Raises:
         InputError: not such a file, no order in it, or a size that no network can have.
     """
-    state_dict = torchfiles.read(path)
+    state_dict = torchfiles.read(path, key)
     family = recognise(state_dict)
     if order and not family.order:
         raise InputError(f"--reduction_order: {_without_order(path, family)}")
@@ -85,7 +88,7 @@ def read(
     graph, variables = parity.build_graph(options)
     allowed = allow_missing, allow_extra
     coverage = cover(state_dict, family, _shapes(variables), order, *allowed)
-    return Source(Path(path), state_dict, options, graph, variables, coverage, allowed)
+    return Source(Path(path), key, state_dict, options, graph, variables, coverage, allowed)
 
 
 def _shapes(variables: Sequence[tf.Variable]) -> dict[str, tuple[int, ...]]:
@@ -206,6 +209,7 @@ def _save(session: tf.Session, done: Conversion, prefix: Path, overwrite: bool) 
         saver = saving.new_saver(kept)
     origin = {
         "file": source.path.name,
+        "key": source.key,
         "sha256": checkpoints.sha256(torchfiles.checkpoint_at(source.path) or source.path),
         "family": coverage.family.name,
         "reduction_order": coverage.order,

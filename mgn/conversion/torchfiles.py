@@ -1,6 +1,7 @@
 """Files of weights, in and out: PyTorch's, safetensors, TensorFlow checkpoints; runs no code."""
 
 import argparse
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -9,18 +10,14 @@ import safetensors.torch
 import tensorflow.compat.v1 as tf
 import torch
 
-from mgn.conversion.filekinds import file_kind, folder_kind
+from mgn.conversion.wrappings import unwrap
 from mgn.system.errors import InputError
 from mgn.system.files import not_written
 from mgn.weights import checkpoints
 from mgn.weights.families import to_torch_layout
+from mgn.weights.filekinds import file_kind, folder_kind
 
-_CONTAINERS = ("state_dict", "model", "net", "model_state_dict")
-_DEPTH = 4  # of containers in containers
-_FULL = 0.5  # of a network's tensors: so many beside it are a second network, such as an average
-_PREFIXES = ("module.", "model.", "net.", "backbone.")
-_QUERY_ENCODER = "encoder_q."  # the network that MoCo trains (arXiv:1911.05722)
-_NEARLY = 0.9  # of all keys; beside a wrapped network there may be a counter, or a loss's centres
+_SHOWN = 10  # names in an error
 _SCALAR = np._core.multiarray.scalar
 _HARMLESS = [  # what training programs leave beside weights, torchreid for one: data, no code
     (_SCALAR, "numpy.core.multiarray.scalar"),  # its name before numpy 2
@@ -31,76 +28,29 @@ _HARMLESS = [  # what training programs leave beside weights, torchreid for one:
 ]
 
 
-def read(path: Path) -> dict[str, np.ndarray]:
+def read(path: Path, key: str | None = None) -> dict[str, np.ndarray]:
     """Read weights to a bare {key: array}, in PyTorch's layout.
 
-    State dicts may lie under `state_dict`, `model`, `net` or `model_state_dict`, and all keys may
-    begin with `module.`, `model.`, `net.` or `backbone.`, in any nesting. Of MoCo's two encoders
-    the one of queries is bare then, beside the keys of the other. float16 and bfloat16 become
+    State dicts may be wrapped in any way that `wrappings.unwrap` knows. float16 and bfloat16 become
     float32.
 
     Args:
         path: of a PyTorch file in either of its formats, a safetensors file, or a TensorFlow
-            checkpoint (prefix, one of its files, or a folder with a `checkpoint` file). Of the last
-            the optimiser's slots and scalars are not read.
+            checkpoint (prefix, one of its files, or a folder that leads to one). Of the last the
+            optimiser's slots and scalars are not read.
+        key: which network of the file, where it holds more than one.
 
     Raises:
         InputError: none of these (with what it is, if that can be told), truncated, a pickled
-            module, no tensors in it, or two networks.
+            module, no tensors in it, or more than one network.
     """
     prefix = checkpoint_at(path)
-    if prefix:
-        return _read_checkpoint(prefix)
-    loaded = _load(Path(path))
-    for _ in range(_DEPTH):
-        loaded = _inner(path, loaded)
-    held = loaded if isinstance(loaded, Mapping) else {}
-    tensors = {}
-    for key, value in held.items():
-        if isinstance(key, str) and isinstance(value, torch.Tensor):
-            tensors[key] = value
-    if not tensors:
-        there = ", ".join(map(str, list(held)[:5])) or "nothing"
-        wanted = ", ".join(_CONTAINERS)
-        raise InputError(f"{path}: no weights in it, bare or in {wanted}; it has {there}")
-    bare = _without_prefixes(tensors)
-    return {key: _to_numpy(f"{path}: {key}", value) for key, value in bare.items()}
-
-
-def _inner(path: Path, loaded: object) -> object:
-    """The container that holds the weights, one level down; `loaded` itself if there is none."""
-    if not isinstance(loaded, Mapping):
-        return loaded
-    counts = {name: _tensors_in(v) for name, v in loaded.items() if isinstance(v, Mapping)}
-    taken = next((name for name in _CONTAINERS if counts.get(name)), None)
-    if taken is None or loaded[taken] is loaded:
-        return loaded
-
-    # With a second network beside it, the file does not say which one is meant.
-    counts["the file itself"] = sum(isinstance(value, torch.Tensor) for value in loaded.values())
-    full = [str(name) for name, count in counts.items() if count >= _FULL * counts[taken]]
-    if len(full) > 1:
-        problem = f"{path}: holds more than one network, in {' and '.join(full)}"
-        advice = "by itself: torch.save(torch.load(FILE, weights_only=True)[NAME], ...)"
-        raise InputError(f"{problem}; save the one that you mean {advice}", networks=full)
-    return loaded[taken]
-
-
-def _tensors_in(value: object, depth: int = _DEPTH) -> int:
-    """How many tensors lie under names in it; an optimiser's lie under numbers."""
-    if isinstance(value, torch.Tensor):
-        return 1
-    named = value.items() if isinstance(value, Mapping) and depth else ()
-    return sum(_tensors_in(inner, depth - 1) for key, inner in named if isinstance(key, str))
-
-
-def _without_prefixes(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    for prefix in _PREFIXES:
-        wrapped = sum(key.startswith(prefix) for key in tensors)
-        if wrapped > _NEARLY * len(tensors):
-            bare = {key.removeprefix(prefix): value for key, value in tensors.items()}
-            return _without_prefixes(bare)
-    return {key.removeprefix(_QUERY_ENCODER): value for key, value in tensors.items()}
+    if not prefix:
+        bare = unwrap(path, _load(Path(path)), key)
+        return {name: _to_numpy(f"{path}: {name}", value) for name, value in bare.items()}
+    if key:
+        raise InputError(f"--key {key}: {prefix} is a TensorFlow checkpoint, of one network")
+    return _read_checkpoint(prefix)
 
 
 def _load(path: Path) -> object:
@@ -119,8 +69,9 @@ def _load(path: Path) -> object:
             return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # pickle, zip, runtime and safetensors errors alike
         kind = file_kind(path)
-        if kind:
-            raise InputError(f"{unreadable}; it looks like {kind}", looks_like=kind) from None
+        if kind and kind.to_convert:
+            problem = f"{unreadable}; it looks like {kind.name}; {kind.to_convert}"
+            raise InputError(problem, looks_like=kind.name) from None
         if pickled and ("weights_only" in str(error) or "Unsupported" in str(error)):
             problem = "holds more than weights (a pickled module?), which could run code"
             advice = "at its origin, save it again with torch.save(model.state_dict(), ...)"
@@ -151,17 +102,38 @@ def checkpoint_at(path: Path) -> Path | None:
         InputError: a folder that leads to none.
     """
     if Path(path).is_dir():
-        latest = tf.train.latest_checkpoint(str(path))
-        if latest is None:
-            kind = folder_kind(Path(path))
-            advice = f"it looks like {kind}" if kind else "name a file"
-            problem = f"{path}: a folder without a TensorFlow checkpoint; {advice}"
-            raise InputError(problem, looks_like=kind)
-        return Path(latest)
+        return _in_folder(Path(path))
     prefix = checkpoints.prefix_of(path)
     if prefix == Path(path) and prefix.is_file():  # its own, whatever checkpoint has the same name
         return None
     return prefix if Path(f"{prefix}.index").is_file() else None
+
+
+def _in_folder(folder: Path) -> Path:
+    """The checkpoint that the folder's `checkpoint` file names, or else its only one.
+
+    The file may have been written on another machine, so the last part of the name counts.
+    """
+    try:
+        state = tf.train.get_checkpoint_state(str(folder))
+    except checkpoints.TENSORFLOW_ERRORS:  # no text
+        state = None
+    named = state.model_checkpoint_path if state else ""
+    there = checkpoints.prefixes_in(folder)
+    for prefix in (folder / re.split(r"[/\\]", named)[-1], Path(named)):
+        if named and checkpoints.file_of(prefix, ".index").is_file():
+            return prefix
+    if len(there) == 1:
+        return there[0]
+    kind = folder_kind(folder)
+    if kind:
+        advice = f"it looks like {kind.name}; {kind.to_convert}"
+    else:
+        names = [prefix.name for prefix in there] or [file.name for file in folder.iterdir()]
+        advice = f"name one of what it holds: {', '.join(sorted(names)[:_SHOWN]) or 'nothing'}"
+    which = "that is its latest" if there else "in it"
+    problem = f"{folder}: a folder without a TensorFlow checkpoint {which}"
+    raise InputError(f"{problem}; {advice}", looks_like=kind and kind.name)
 
 
 def _read_checkpoint(prefix: Path) -> dict[str, np.ndarray]:

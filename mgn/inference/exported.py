@@ -9,6 +9,7 @@ from mgn.inference.graph import INPUT_IMAGE, REID_EMBEDDING, SERVING_SIGNATURE
 from mgn.system.errors import InputError, first_line
 from mgn.system.numbers import is_digits
 from mgn.system.session import new_graph, new_session
+from mgn.weights.filekinds import file_kind
 
 METADATA = "mgn_metadata"  # name of the string constant in which a graph describes itself
 
@@ -21,11 +22,16 @@ def read_graph_def(path: Path) -> tf.GraphDef:
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
     except Exception as error:  # protobuf's DecodeError differs between its implementations
-        what = f"not a frozen graph, or truncated ({type(error).__name__})"
-        raise InputError(f"{path}: {what}; export it again") from None
+        raise _no_graph(path, f"or truncated ({type(error).__name__})") from None
     if not graph_def.node:
-        raise InputError(f"{path}: an empty graph; export it again")
+        raise _no_graph(path, "or an empty one")
     return graph_def
+
+
+def _no_graph(path: Path, otherwise: str) -> InputError:
+    kind = file_kind(path)
+    told = f"it looks like {kind.name}; {kind.to_run}" if kind else f"{otherwise}; export it again"
+    return InputError(f"{path}: not a frozen graph, {told}")
 
 
 def session_of(graph_def: tf.GraphDef, where: object, rewrite: bool = True) -> tf.Session:

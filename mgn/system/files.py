@@ -7,6 +7,7 @@ import hashlib
 import itertools
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Collection, Iterator, Sequence
@@ -14,6 +15,10 @@ from pathlib import Path
 
 from mgn.system.errors import CheckError, InputError, first_line
 
+_OF_FILES = re.compile(  # of a checkpoint's own, and of other kinds
+    r"\.(index|json|meta|data-\d+-of-\d+|pb|pbtxt|pth?|tar|bin|npz|onnx|safetensors|h5|keras)$",
+    re.IGNORECASE,
+)
 _FULL = tuple(os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT))
 
 
@@ -21,6 +26,16 @@ def refuse_existing(path: Path, overwrite: bool) -> None:
     """Raise `InputError` if `path` exists and may not be replaced; scripts ask before the work."""
     if os.path.lexists(path) and not overwrite:
         raise InputError(f"{path} exists: choose another name, or pass --overwrite to replace it")
+
+
+def refuse_prefix(prefix: object, overwrite: bool) -> None:
+    """Raise `InputError` unless a checkpoint may have this prefix, and be found by it again."""
+    ending = _OF_FILES.search(str(prefix))
+    if ending:
+        problem = f"a checkpoint whose name ends in {ending[0]} would be taken for such a file"
+        raise InputError(f"{prefix}: {problem}; leave the ending out")
+    for suffix in (".index", ".json"):
+        refuse_existing(f"{prefix}{suffix}", overwrite)
 
 
 def next_free(folder: Path, name: str) -> Path:

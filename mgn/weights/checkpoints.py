@@ -14,6 +14,7 @@ from mgn.config.options import MEAN, PREPROCESSING, STD, check_network_options
 from mgn.network import HEADS, replicas
 from mgn.system.errors import InputError, first_line
 from mgn.system.files import read_json, sha256_of
+from mgn.weights.filekinds import file_kind
 
 NAME = "model.ckpt"  # checkpoints of a train_dir are NAME-STEP
 DATA = ".data-00000-of-00001"
@@ -66,18 +67,20 @@ def find(path: Path, **given: object) -> Checkpoint:
     """Find a checkpoint.
 
     Args:
-        path: a train_dir (its newest complete checkpoint), a prefix, or a checkpoint's file.
+        path: a train_dir (its newest complete checkpoint), a folder with one checkpoint of any
+            name, a prefix, or a checkpoint's file.
         given: `pool`, `height`, `width` from the command line. Without a `.json`, pool is needed;
             with one, all must agree with it.
 
     Raises:
         InputError: nothing complete there, not a checkpoint of this network, or a contradiction.
     """
-    prefix = newest(path) if Path(path).is_dir() else prefix_of(path)
-    if prefix is None:
-        raise InputError(f"{path}: no complete checkpoint {NAME}-STEP in this folder")
+    prefix = _in_folder(Path(path)) if Path(path).is_dir() else prefix_of(path)
     if not file_of(prefix, ".index").is_file():
-        raise InputError(f"{path}: not a checkpoint (no {prefix.name}.index there)")
+        kind = file_kind(path) if Path(path).is_file() else None
+        missing = f"no {prefix.name}.index there"
+        why = f"it looks like {kind.name}; {kind.to_run}" if kind else missing
+        raise InputError(f"{path}: not a checkpoint ({why})")
     described = file_of(prefix, ".json")
     if not described.is_file():
         return Checkpoint(prefix, "mgn", _options_without_json(prefix, given))
@@ -97,6 +100,21 @@ def find(path: Path, **given: object) -> Checkpoint:
             raise InputError(f"{described}: {name} {stored}, but its weights have {value}")
     averaged = bool(description.get("averaged"))
     return Checkpoint(prefix, kind, options, description.get("training_set"), averaged)
+
+
+def _in_folder(folder: Path) -> Path:
+    """Prefix of the newest complete checkpoint of a run, or of the only one in the folder."""
+    there = [newest(folder)] if newest(folder) else prefixes_in(folder)
+    if len(there) != 1:
+        names = ", ".join(prefix.name for prefix in there)
+        others = f"; name one of {names}" if names else ", nor any other checkpoint"
+        raise InputError(f"{folder}: no complete checkpoint {NAME}-STEP in this folder{others}")
+    return there[0]
+
+
+def prefixes_in(folder: Path) -> list[Path]:
+    """Prefixes of all checkpoints in a folder, of any name."""
+    return sorted(prefix_of(path) for path in Path(folder).iterdir() if path.suffix == ".index")
 
 
 def newest(train_dir: Path) -> Path | None:
@@ -175,8 +193,16 @@ def prefix_of(path: Path) -> Path:
     return Path(re.sub(r"\.(index|json|meta|data-\d+-of-\d+)$", "", str(path)))
 
 
+def refuse_pattern(prefix: object) -> None:
+    """Raise `InputError` for a path that TensorFlow would take for a pattern of paths."""
+    if set("*?[]") & set(str(prefix)):
+        problem = "TensorFlow cannot read checkpoints from a path with any of * ? [ ] in it"
+        raise InputError(f"{prefix}: {problem}; rename the folder or file")
+
+
 def stored_shapes(prefix: Path) -> dict[str, list[int]]:
     """{name: shape} of what a checkpoint holds; anything else is an `InputError`."""
+    refuse_pattern(prefix)
     try:
         return tf.train.load_checkpoint(str(prefix)).get_variable_to_shape_map()
     except TENSORFLOW_ERRORS as error:

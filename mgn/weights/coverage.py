@@ -15,6 +15,14 @@ from mgn.weights.variables import variable_shapes
 _WIDE = "classifiers of whole maps take the pooled 2048 numbers; so all classifiers are dropped"
 
 
+_BESIDE = (  # (pattern of keys beside a network of any family, what they are)
+    (r".*num_batches_tracked$", "counters of batches"),
+    (r"(.*\.)?n_averaged$", "a counter of averaged weights"),
+    (r"\w*(criterion|loss)\w*\.", "of a loss"),
+    (r"encoder_k\.|queue", "MoCo's encoder of keys and its queue"),
+)
+
+
 class Coverage(NamedTuple):
     """What becomes of a checkpoint's weights."""
 
@@ -32,13 +40,16 @@ class Coverage(NamedTuple):
 
     def check(self) -> None:
         """Raise `CheckError` unless every weight is mapped and none is left over; all are named."""
-        problems = []
+        problems, flags = [], []
         if self.missing:
             problems.append(f"{len(self.missing)} missing ({', '.join(self.missing)})")
+            flags.append("--allow_missing PATTERN")
         if self.extra:
             problems.append(f"{len(self.extra)} left over ({', '.join(self.extra)})")
+            flags.append("--allow_extra PATTERN")
         if problems:
-            raise CheckError(f"not a whole {self.family.name} checkpoint: {'; '.join(problems)}")
+            problem = f"not a whole {self.family.name} checkpoint: {'; '.join(problems)}"
+            raise CheckError(f"{problem}; to convert it all the same, {' and '.join(flags)}")
         if self.wrong:
             problem = f"{len(self.wrong)} weights of another shape or type than the network's"
             raise CheckError(f"{problem}: {', '.join(self.wrong[:10])}")
@@ -159,9 +170,7 @@ def _matches(key: str, patterns: Sequence[str]) -> bool:
 
 
 def _why_unused(key: str, family: Family, allow_extra: Sequence[str]) -> str | None:
-    if key.endswith("num_batches_tracked"):
-        return "counters of batches"
-    for pattern, what in family.unused:
+    for pattern, what in (*_BESIDE, *family.unused):
         if re.match(pattern, key):
             return what
     return "left over, as allowed" if _matches(key, allow_extra) else None

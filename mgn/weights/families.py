@@ -9,7 +9,7 @@ import numpy as np
 from mgn.config.options import BODIES
 from mgn.network import HEADS
 from mgn.system.errors import InputError
-from mgn.weights.foreign import described, differences, guess_network
+from mgn.weights.foreign import FAST_REID, described, differences, guess_network
 
 _CUT = (  # how MGN-pytorch renumbered ResNet's pieces; applied in turn, then "/" to "."
     (r"^backbone/conv1/", "backone.0."),
@@ -38,6 +38,7 @@ class Family(NamedTuple):
     pool: str = "avg"  # what its authors trained with; weights do not tell
     order: str | None = "pytorch"  # of its reductions; None: there is nothing to order
     unused: tuple[tuple[str, str], ...] = ()  # (pattern of keys without a place, what they are)
+    beginning: str = ""  # of all its keys, by itself: not what something was wrapped in
 
     def is_of(self, state_dict: Mapping[str, np.ndarray]) -> bool:
         """Whether some key begins with each of the marks."""
@@ -123,11 +124,7 @@ def mgn_reid_key(name: str) -> str:
 
 _RESNET = ("conv1.", "layer1.0.conv3.", "layer4.0.conv3.")  # marks of a ResNet-50
 _BASE = tuple(f"base.{mark}" for mark in _RESNET)
-_NOT_BODY = (
-    (r"fc\.|classifier\.", "a classifier of other classes"),
-    (r"bottleneck\.", "a neck"),
-    (r"encoder_k\.|queue", "MoCo's encoder of keys and its queue"),
-)
+_NOT_BODY = ((r"fc\.|classifier\.", "a classifier of other classes"), (r"bottleneck\.", "a neck"))
 _BODY = {"order": None, "unused": _NOT_BODY}  # of a ResNet-50, which has no reductions
 FAMILIES = (
     Family("MGN-pytorch", "mgn", mgn_pytorch_key, ("backone.", "reduction_")),
@@ -142,8 +139,35 @@ FAMILIES = (
         unused=((r"resnet_v1_50/block[234]/", "slim's blocks that its graph never used"),),
     ),
     Family("ResNet-50 of torchvision or torchreid", "backbone", imagenet_key, _RESNET, **_BODY),
-    Family("ResNet-50 of reid-strong-baseline", "backbone", base_key, _BASE, **_BODY),
+    Family(
+        "ResNet-50 of reid-strong-baseline", "backbone", base_key, _BASE, **_BODY, beginning="base."
+    ),
 )
+
+
+def roots(keys: Iterable[str]) -> list[str]:
+    """What the keys of each network begin with, "" or "module.student."; empty: none is known.
+
+    Args:
+        keys: with dots between their components.
+    """
+    found, inside = _before_all(FAST_REID, keys), set()
+    for family in FAMILIES:
+        here = _before_all(family.marks, keys)
+        found |= here
+        if family.beginning:
+            inside |= {root + family.beginning for root in here}
+    return sorted(found - inside)
+
+
+def _before_all(marks: Iterable[str], keys: Iterable[str]) -> set[str]:
+    return set.intersection(*(_before(mark, keys) for mark in marks))
+
+
+def _before(mark: str, keys: Iterable[str]) -> set[str]:
+    """What stands before the mark in keys, where a component begins with it."""
+    pattern = re.compile(rf"(?:^|(?<=\.)){re.escape(mark)}")
+    return {key[: found.start()] for key in keys for found in pattern.finditer(key)}
 
 
 def recognise(state_dict: Mapping[str, np.ndarray]) -> Family:

@@ -25,6 +25,7 @@ _SHOWN = (  # what a key shows, of some MGN or ResNet, and its term
     (r"\.(se|se_module)\.fc", "squeeze-and-excitation blocks"),
     (r"^pixel_mean$", "its own mean and deviation, for values from 0 to 255"),
 )
+FAST_REID = ("b1.", "b1_head.")  # what some of its MGN's keys begin with, and some of LUPerson's
 _FAST_REID = (  # known of fast-reid's MGN and LUPerson's
     "cosine classifier (CircleSoftmax)",
     "stem pooling without padding",

@@ -10,8 +10,16 @@ from pathlib import Path
 import tensorflow.compat.v1 as tf
 
 from mgn.system.errors import InputError
-from mgn.system.files import not_written, refuse_existing
-from mgn.weights.checkpoints import DATA, NAME, TENSORFLOW_ERRORS, file_of, step_of, steps_in
+from mgn.system.files import not_written, refuse_existing, refuse_prefix
+from mgn.weights.checkpoints import (
+    DATA,
+    NAME,
+    TENSORFLOW_ERRORS,
+    file_of,
+    refuse_pattern,
+    step_of,
+    steps_in,
+)
 
 
 def new_saver(variables: Sequence[tf.Variable]) -> tf.train.Saver:
@@ -77,9 +85,8 @@ def refuse_existing_checkpoint(prefix: Path, overwrite: bool) -> None:
         what = "folder" if prefix.is_dir() else hidden
         other = prefix.with_suffix("") / "mgn"
         raise InputError(f"{prefix}: is a {what}; name another, such as {other}")
-    if set("*?[]") & set(str(prefix.resolve())):
-        problem = "TensorFlow cannot read checkpoints from a path with any of * ? [ ] in it"
-        raise InputError(f"{prefix}: {problem}")
+    refuse_pattern(prefix.resolve())
+    refuse_prefix(prefix, overwrite)
     for suffix in (".index", ".json", DATA):
         path = file_of(prefix, suffix)
         refuse_existing(path, overwrite and not path.is_dir())

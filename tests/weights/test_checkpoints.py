@@ -104,6 +104,11 @@ def test_other_programs_files_are_not_replaced(tiny, tmp_path):
         tiny("folder", 1.0)
     with pytest.raises(InputError, match=r"any of \* \? \[ \]"):
         tiny("a[1]", 1.0)
+    for name in ("mgn.pb", "mgn.index", "mgn.json", "mgn.META", "mgn.data-00000-of-00001", "m.pth"):
+        with pytest.raises(InputError, match=r"ends in \..* would be .* leave the ending out"):
+            tiny(name, 1.0)
+    tiny("model.ckpt", 1.0)
+    tiny("mgn.v2", 1.0)
     (tmp_path / "x.pt").write_text("mine")
     with pytest.raises(
         InputError, match=r"x\.pt: is a file, which a checkpoint of that name would hide"
@@ -151,6 +156,27 @@ def test_a_json_that_is_not_these_weights(small_checkpoint, tmp_path, name, valu
     (tmp_path / "x.json").write_text(json.dumps(described | {name: value}))
     with pytest.raises(InputError, match=rf"x\.json: {name} {value}, but its weights have {held}"):
         checkpoints.find(prefix)
+
+
+def test_the_only_checkpoint_of_a_folder_is_found(small_checkpoint, tmp_path):
+    """A run's by its step; any other where it is the only one; else they are listed."""
+    copy(small_checkpoint, tmp_path, "mgn", (".index", ".json"))
+    assert checkpoints.find(tmp_path).prefix == tmp_path / "mgn"
+    (tmp_path / "other.index").touch()
+    with pytest.raises(InputError, match=r"in this folder; name one of mgn, other$"):
+        checkpoints.find(tmp_path)
+
+
+@pytest.mark.parametrize("folder", ["runs [2]", "what?", "a*"])
+def test_a_path_that_tensorflow_takes_for_a_pattern_is_called_that(
+    small_checkpoint, tmp_path, folder
+):
+    (tmp_path / folder).mkdir()
+    prefix = copy(small_checkpoint, tmp_path / folder, "model.ckpt-1", (".index", ".json"))
+    Path(f"{prefix}{DATA}").symlink_to(f"{small_checkpoint}{DATA}")
+    for path in (prefix, prefix.parent):
+        with pytest.raises(InputError, match=r"cannot read .* any of \* \? \[ \] in it; rename"):
+            load_embedder(path)
 
 
 def test_not_a_checkpoint(tmp_path, tiny):

@@ -57,17 +57,37 @@ def test_a_moco_backbone_says_what_is_passed_over():
     assert set(found.passed_over["MoCo's encoder of keys and its queue"]) == {*named, "queue"}
 
 
+def test_what_training_leaves_beside_any_network_is_passed_over():
+    beside = {
+        "n_averaged": "a counter of averaged weights",
+        "criterion.centers": "of a loss",
+        "center_loss.centers": "of a loss",
+        "encoder_k.backone.0.weight": "MoCo's encoder of keys and its queue",
+        "queue_ptr": "MoCo's encoder of keys and its queue",
+    }
+    for whole in (shaped("seathiefwang"), under_base()):
+        found = covered({**whole, **dict.fromkeys(beside, np.zeros(1, "f"))})
+        found.check()
+        assert len(found.keys) in (515, 571)
+        for key, why in beside.items():
+            assert key in found.passed_over[why]
+
+
 def test_what_may_be_missing_and_left_over():
     broken = {
         key: v for key, v in shaped("seathiefwang").items() if not key.startswith("reduction_7.1.")
     }
     broken |= {"ema.decay": np.zeros(1, "f"), "center.weight": np.zeros((2, 2), "f")}
     with pytest.raises(
-        CheckError, match=r"4 missing \(reduction_7\.1\.bias.*; 2 left over \(center\.weight, ema"
+        CheckError,
+        match=r"4 missing \(reduction_7\.1\.bias.*; 2 left over \(center\.weight, ema.*"
+        r" all the same, --allow_missing PATTERN and --allow_extra PATTERN$",
     ):
         covered(broken).check()
     with pytest.raises(
-        CheckError, match=r"not a whole MGN-pytorch checkpoint: 1 left over \(center\.weight\)"
+        CheckError,
+        match=r"not a whole MGN-pytorch checkpoint: 1 left over \(center\.weight\);"
+        r" .*, --allow_extra PATTERN$",
     ):
         covered(broken, allow_missing=["reduction_7.*"], allow_extra=["ema.*"]).check()
     found = covered(broken, allow_missing=["reduction_7.*"], allow_extra=["ema.*", "center.*"])
