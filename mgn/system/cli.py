@@ -7,8 +7,17 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TextIO
 
-from mgn.system.errors import CheckError, InputError, Stopped, first_line
+from mgn.system.errors import (
+    BAD_NAME,
+    CheckError,
+    InputError,
+    Stopped,
+    advice,
+    first_line,
+    import_advice,
+)
 from mgn.system.numbers import is_digits
 
 DONE = 0
@@ -36,6 +45,35 @@ class Parser(argparse.ArgumentParser):
         raise SystemExit(BAD_INPUT)
 
 
+class _Output:
+    """A stream that its reader may leave, as `head` does: the work goes on without it."""
+
+    def __init__(self, stream: TextIO):
+        self._stream = stream
+
+    def __getattr__(self, name: str):
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int | None:
+        """Write; nowhere, once nobody reads."""
+        return self._kept(self._stream.write, text)
+
+    def flush(self) -> None:
+        """Write out what is held back."""
+        self._kept(self._stream.flush)
+
+    def _kept(self, method: Callable, *arguments: str) -> int | None:
+        try:
+            return method(*arguments)
+        except OSError as error:
+            with Path(os.devnull).open("w") as nowhere:  # else Python fails once more at its end
+                os.dup2(nowhere.fileno(), self._stream.fileno())
+            if isinstance(error, BrokenPipeError):
+                return None
+            error.filename = self._stream.name
+            raise
+
+
 class _Terminated(BaseException):
     """SIGTERM, raised so that temporary files are cleared away on the way out."""
 
@@ -47,11 +85,16 @@ def run(main: Callable[[list[str]], int | None], arguments: list[str] | None = N
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     if hasattr(sys.stdout, "reconfigure"):  # the name of a file may be no valid text
         sys.stdout.reconfigure(errors="backslashreplace")
+    streams = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = (stream and _Output(stream) for stream in streams)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     logging.getLogger("tensorflow").setLevel(logging.ERROR)  # else each v1 call warns
     before = signal.signal(signal.SIGTERM, _raise_terminated)
     try:
-        return main(sys.argv[1:] if arguments is None else arguments) or DONE
+        try:
+            return main(sys.argv[1:] if arguments is None else arguments) or DONE
+        finally:
+            print(end="", flush=True)  # noqa: T201  what was printed may be on a full disk
     except InputError as error:
         return _fail(error, BAD_INPUT)
     except CheckError as error:
@@ -60,19 +103,29 @@ def run(main: Callable[[list[str]], int | None], arguments: list[str] | None = N
         return _fail(stopped, 128 + stopped.signal_number)
     except MemoryError:
         return _fail("out of memory: use a smaller batch or a smaller image", FAILED)
-    except (NotADirectoryError, IsADirectoryError, FileExistsError, PermissionError) as error:
-        return _fail(f"{error.filename}: {error.strerror}; name another file or folder", BAD_INPUT)
-    except OSError as error:  # a full disk, for example; its text names the file
-        return _fail(f"{error}; free some space or mend the disk, then start again", FAILED)
+    except OSError as error:
+        told = advice(error) or error.strerror or error
+        where = f"{error.filename2 or error.filename}: " if error.filename else ""
+        return _fail(f"{where}{told}", BAD_INPUT if error.errno in BAD_NAME else FAILED)
+    except UnicodeEncodeError as error:
+        if "\n" in error.object:
+            raise  # not the name of a file, given to what takes text only
+        return _fail(f"{error.object!r}: is no valid UTF-8; rename it", BAD_INPUT)
+    except ImportError as error:
+        if not (told := import_advice(error)):
+            raise
+        return _fail(told, FAILED)
     except Exception as error:
         if not type(error).__module__.startswith("tensorflow"):
             raise  # a bug of ours, which needs its trace
-        return _fail(f"TensorFlow: {first_line(error)}", FAILED)
+        told = advice(error)
+        return _fail(f"TensorFlow: {first_line(error)}{f'; {told}' if told else ''}", FAILED)
     except KeyboardInterrupt:
         return _fail("stopped by Ctrl-C", 128 + signal.SIGINT)
     except _Terminated:
         return _fail("stopped by SIGTERM", 128 + signal.SIGTERM)
     finally:
+        sys.stdout, sys.stderr = streams
         signal.signal(signal.SIGTERM, before)
 
 

@@ -1,8 +1,6 @@
 """Outputs appear whole or not at all, and never in the place of something that nobody gave up."""
 
 import contextlib
-import errno
-import fcntl
 import hashlib
 import itertools
 import json
@@ -13,19 +11,48 @@ import tempfile
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
-from mgn.system.errors import CheckError, InputError, first_line
+from mgn.system.errors import CheckError, InputError, advice, causes, first_line
 
 _OF_FILES = re.compile(  # of a checkpoint's own, and of other kinds
     r"\.(index|json|meta|data-\d+-of-\d+|pb|pbtxt|pth?|tar|bin|npz|onnx|safetensors|h5|keras)$",
     re.IGNORECASE,
 )
-_FULL = tuple(os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT))
+_MAKING = ".making."  # what is being made lies in a folder of this name and eight letters
 
 
 def refuse_existing(path: Path, overwrite: bool) -> None:
-    """Raise `InputError` if `path` exists and may not be replaced; scripts ask before the work."""
+    """Raise `InputError` if `path` exists and may not be replaced; scripts ask before the work.
+
+    The same for a path that the system would not take.
+    """
     if os.path.lexists(path) and not overwrite:
         raise InputError(f"{path} exists: choose another name, or pass --overwrite to replace it")
+    check_can_be_made(path)
+
+
+def check_can_be_made(path: Path) -> None:
+    """Raise `InputError` if the system takes no such path, or nothing can be written there."""
+    path = Path(path)
+    try:
+        there = next((folder for folder in path.parents if folder.exists()), path)
+        asked = [there / name for name in path.relative_to(there).parts]  # each may be too long
+        asked.append(path.parent / f"{_MAKING}{8 * 'x'}" / path.name)  # or all, while it is made
+        for name in asked:
+            with contextlib.suppress(FileNotFoundError):
+                name.lstat()
+    except OSError as error:
+        raise InputError(f"{path}: {advice(error) or error.strerror}") from None
+    if not os.access(there, os.W_OK | os.X_OK):
+        problem = f"nothing may be written in {there.absolute()}"
+        raise InputError(f"{path}: {problem}; name a folder elsewhere")
+
+
+def check_is_text(path: Path) -> None:
+    """Raise `InputError` if a path is no valid UTF-8: TensorFlow writes into no such folder."""
+    try:
+        str(Path(path).resolve()).encode()
+    except UnicodeEncodeError:
+        raise InputError(f"{path}: is no valid UTF-8; name another folder") from None
 
 
 def refuse_prefix(prefix: object, overwrite: bool) -> None:
@@ -34,14 +61,38 @@ def refuse_prefix(prefix: object, overwrite: bool) -> None:
     if ending:
         problem = f"a checkpoint whose name ends in {ending[0]} would be taken for such a file"
         raise InputError(f"{prefix}: {problem}; leave the ending out")
-    for suffix in (".index", ".json"):
+    for suffix in (".index", ".json", ".data-00000-of-00001"):
         refuse_existing(f"{prefix}{suffix}", overwrite)
 
 
 def next_free(folder: Path, name: str) -> Path:
     """The first of folder/name-1, folder/name-2, ... that does not exist."""
     paths = (Path(folder) / f"{name}-{n}" for n in itertools.count(1))
-    return next(path for path in paths if not path.exists())
+    return next(path for path in paths if not os.path.lexists(path))
+
+
+@contextlib.contextmanager
+def output_folder(given: Path | None, name: str) -> Iterator[Path]:
+    """Yield the folder `given` for a command's results; None: the next free runs/name-N.
+
+    That is made at once, so that no other process takes it, and removed in the end if it is unused.
+    """
+    if given:
+        yield given
+        return
+    claimed = None
+    while claimed is None:
+        path = next_free(Path("runs"), name)
+        with contextlib.suppress(FileExistsError):  # another process was faster
+            path.mkdir(parents=True)
+            claimed = path
+    try:
+        yield claimed
+    finally:
+        if is_unused(claimed):
+            shutil.rmtree(claimed, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                claimed.parent.rmdir()  # if it is empty
 
 
 @contextlib.contextmanager
@@ -49,11 +100,13 @@ def locked(folder: Path) -> Iterator[None]:
     """Hold the folder's lock, which dies with its process; `InputError` if it is taken."""
     with (Path(folder) / ".lock").open("a") as lock:  # not the folder itself: NFS locks files only
         try:
+            import fcntl
+
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             problem = "another process is at work in this folder; name another"
             raise InputError(f"{folder}: {problem}") from None
-        except OSError:  # a file system without locks: go on without one
+        except (OSError, ImportError):  # a file system, or Windows, without: go on without a lock
             pass
         yield
 
@@ -74,7 +127,7 @@ def atomic_write(path: Path, overwrite: bool = False) -> Iterator[Path]:
     path = Path(path)
     refuse_existing(path, overwrite)
     path.parent.mkdir(parents=True, exist_ok=True)
-    workspace = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    workspace = Path(tempfile.mkdtemp(prefix=_MAKING, dir=path.parent))
     try:
         temporary = workspace / path.name
         yield temporary
@@ -82,6 +135,10 @@ def atomic_write(path: Path, overwrite: bool = False) -> Iterator[Path]:
         if os.path.lexists(path) and path.is_dir() != temporary.is_dir():
             raise InputError(f"{path}: no file replaces a folder, nor a folder a file; remove it")
         _put_in_place(temporary, path, workspace / "replaced")
+    except OSError as error:
+        if error.errno and not error.filename:  # a failed write does not say where
+            error.filename = str(path)
+        raise
     finally:
         shutil.rmtree(workspace, ignore_errors=True)
 
@@ -109,9 +166,10 @@ def atomic_folder(folder: Path, names: Sequence[str], overwrite: bool = False) -
     folder = Path(folder)
     refuse_names(folder, names, overwrite)
     folder.mkdir(parents=True, exist_ok=True)
-    workspace = Path(tempfile.mkdtemp(prefix=".making.", dir=folder))
+    workspace = Path(tempfile.mkdtemp(prefix=_MAKING, dir=folder))
     try:
         yield workspace
+        refuse_names(folder, names, overwrite)  # another process may have been faster
         for old in _named(folder, names):
             old.unlink()
         for made in _named(workspace, names):
@@ -123,9 +181,8 @@ def atomic_folder(folder: Path, names: Sequence[str], overwrite: bool = False) -
 
 
 def refuse_names(folder: Path, names: Sequence[str], overwrite: bool) -> None:
-    """Raise `InputError` if `folder` is a file, or has one of these names (patterns) to keep."""
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder}: is a file, not a folder")
+    """Raise `InputError` if `folder` has one of these names (patterns) to keep, or takes none."""
+    check_can_be_made(folder / names[-1].replace("*", "1"))
     for path in _named(folder, names):
         refuse_existing(path, overwrite)
 
@@ -135,14 +192,10 @@ def _named(folder: Path, names: Sequence[str]) -> list[Path]:
 
 
 def not_written(path: object, error: BaseException) -> CheckError:
-    """The error to raise for an output that could not be written; it says if the disk is full."""
-    # Libraries wrap the system's error into their own, which says less ("unexpected pos").
-    chain = [error]
-    while inner := chain[-1].__cause__ or chain[-1].__context__:
-        chain.append(inner)
-    if any(text in str(link) for text in _FULL for link in chain):
-        return CheckError(f"{path}: could not be written: the disk is full; free some space")
-    reason = next((link for link in reversed(chain) if isinstance(link, OSError)), error)
+    """The error to raise for an output that could not be written; it says why, if it is known."""
+    if told := advice(error):
+        return CheckError(f"{path}: could not be written: {told}")
+    reason = next((link for link in reversed(causes(error)) if isinstance(link, OSError)), error)
     return CheckError(f"{path}: could not be written ({first_line(reason)})")
 
 

@@ -265,7 +265,7 @@ def test_a_checkpoint_of_this_toolkit_is_told_apart(small_checkpoint):
 
 def test_a_failed_write_is_one_line(tmp_path):
     tensors = {"w": torch.zeros(3)}
-    with pytest.raises(CheckError, match=r"x\.pt: could not be written \(.*No such file"):
+    with pytest.raises(CheckError, match=r"x\.pt: could not be written: no such file"):
         torchfiles.write(tmp_path / "none" / "x.pt", tensors)
     for size in (3, 1_000_000):  # in PyTorch's buffer until the end, or not
         with pytest.raises(

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,11 +11,16 @@ from mgn.system.errors import InputError
 from mgn.system.files import (
     atomic_folder,
     atomic_write,
+    check_can_be_made,
+    check_is_text,
     is_unused,
     locked,
     next_free,
     not_written,
+    output_folder,
     read_json,
+    refuse_existing,
+    refuse_names,
     write_json,
 )
 
@@ -87,6 +93,86 @@ def test_next_free(tmp_path):
     (tmp_path / "demo-1").mkdir()
     assert next_free(tmp_path, "demo").name == "demo-2"
 
+    (tmp_path / "demo-2").symlink_to("nowhere")
+    assert next_free(tmp_path, "demo").name == "demo-3"
+
+
+def test_a_folder_is_claimed_before_the_work(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with output_folder(None, "a") as first, output_folder(None, "a") as second:
+        assert (first, second) == (Path("runs/a-1"), Path("runs/a-2")) and second.is_dir()
+        (first / "result").touch()
+    assert list(Path("runs").iterdir()) == [first]  # the unused one is gone
+    with pytest.raises(ZeroDivisionError), output_folder(None, "b") as third:
+        (third / ".lock").touch()
+        raise ZeroDivisionError
+    assert not third.exists()
+    with output_folder(Path("mine"), "a") as given:
+        assert given == Path("mine") and not given.exists()
+
+
+def test_a_claim_that_another_process_was_faster_with(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    make = Path.mkdir
+
+    def slow(self, *arguments, **options):
+        if self.name == "a-1":
+            make(self, *arguments, **options)
+        make(self, *arguments, **options)
+
+    monkeypatch.setattr(Path, "mkdir", slow)
+    with output_folder(None, "a") as claimed:
+        assert claimed.name == "a-2"
+
+
+def test_names_that_the_system_does_not_take_are_told_before_the_work(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("file").touch()
+    Path("loop").symlink_to("loop")
+    long, deep = "x" * 256, "/".join(["x" * 100] * 50)
+    for path, words in (
+        (long, "shorter"),
+        (f"new/{long}/a", "shorter"),
+        (deep, "shorter"),
+        ("file/a", "is a file, not a folder"),
+        ("loop/a", "leads to itself"),
+    ):
+        for check in (check_can_be_made, lambda path: refuse_existing(path, overwrite=True)):
+            with pytest.raises(InputError, match=words):
+                check(Path(path))
+        with pytest.raises(InputError, match=words):
+            refuse_names(Path(path), ["a-*.png"], overwrite=True)
+    for path in ("new/deep/a", "file", "x" * 255, "/".join(["x" * 100] * 40), "..", "/"):
+        check_can_be_made(Path(path))
+    monkeypatch.setattr(os, "access", lambda path, _mode: path != tmp_path / "closed")
+    (tmp_path / "closed").mkdir()
+    with pytest.raises(InputError, match=r"out: nothing may be written in .*closed; name a"):
+        check_can_be_made(tmp_path / "closed" / "new" / "out")
+    with pytest.raises(InputError, match="is no valid UTF-8"):
+        check_is_text(Path("a\udcff/b"))
+    check_is_text(Path("人/é"))
+
+
+def test_the_longest_name_can_be_written(tmp_path):
+    """The temporary name is no longer."""
+    path = tmp_path / ("x" * 255)
+    with atomic_write(path) as temporary:
+        temporary.write_text("a")
+    assert path.read_text() == "a"
+
+
+def test_a_failed_write_names_the_file(tmp_path):
+    with pytest.raises(OSError, match="No space") as raised, atomic_write(tmp_path / "a"):
+        raise OSError(errno.ENOSPC, "No space")
+    assert raised.value.filename == str(tmp_path / "a")
+
+
+def test_without_locks_it_goes_on_without_one(tmp_path, monkeypatch):
+    """As on Windows, where Python has no `fcntl`."""
+    monkeypatch.setitem(sys.modules, "fcntl", None)
+    with locked(tmp_path), locked(tmp_path):
+        pass
+
 
 def test_json(tmp_path):
     write_json(tmp_path / "a.json", {"b": 1})
@@ -114,6 +200,13 @@ def test_a_folder_is_filled_as_a_whole_or_not_at_all(tmp_path):
     assert (folder / "page-2.txt").read_text() == "old"
     with atomic_folder(folder, names, overwrite=True) as making:
         (making / "page-1.txt").write_text("new")
+    with (
+        pytest.raises(InputError, match=r"last\.txt exists"),
+        atomic_folder(folder, ["last.txt"]) as making,
+    ):
+        (making / "last.txt").touch()
+        (folder / "last.txt").touch()  # by another process
+    (folder / "last.txt").unlink()
     found = {path.name: path.read_text() for path in folder.iterdir()}
     assert found == {"page-1.txt": "new", "other.txt": "somebody else's"}  # nothing stale stays
     with (
@@ -127,7 +220,7 @@ def test_why_an_output_could_not_be_written():
     """A full disk is found below what a library made of it; all else as the system says it."""
     for code, said in (
         (errno.ENOSPC, "x: could not be written: the disk is full; free some space"),
-        (errno.EFBIG, "x: could not be written ([Errno 27] File too large)"),
+        (errno.EXDEV, "x: could not be written ([Errno 18] Invalid cross-device link)"),
     ):
         inner = OSError(code, os.strerror(code))
         wrapped = RuntimeError("unexpected pos 64 vs 0")
