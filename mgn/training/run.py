@@ -84,7 +84,7 @@ def train(
     if not scored:
         return []
     with atomic_write(train_dir / "results.txt", overwrite=True) as temporary:
-        temporary.write_text(report(scored), encoding="utf-8")
+        temporary.write_text(report(scored), encoding="utf-8", errors="backslashreplace")
     return scored
 
 

@@ -89,7 +89,8 @@ class RunLog:
         step = figures.pop("step")
         summary = tf.Summary()
         for name, value in figures.items():
-            summary.value.add(tag=prefix + name, simple_value=value)
+            tag = (prefix + name).encode(errors="replace").decode()  # a data set's name is in some
+            summary.value.add(tag=tag, simple_value=value)
         self._events.add_summary(summary, step)
 
 

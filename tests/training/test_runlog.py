@@ -2,6 +2,8 @@
 
 import json
 
+import tensorflow.compat.v1 as tf
+
 from mgn.training import runlog
 
 
@@ -22,3 +24,12 @@ def test_an_infinite_gradient_of_float16_is_null(tmp_path):
     with runlog.RunLog(tmp_path, 1):  # resumed after the first
         pass
     assert [line["step"] for line in runlog.read(tmp_path)] == [1]
+
+
+def test_the_name_of_a_data_set_may_be_no_text(tmp_path):
+    with runlog.RunLog(tmp_path, 0) as log:
+        log.write_validation(1, {"mAP": 0.5, "mAP a\udcff": 0.5})
+    (events,) = tmp_path.glob("events.out.tfevents.*")
+    tags = {v.tag for event in tf.train.summary_iterator(str(events)) for v in event.summary.value}
+    assert tags == {"validation/mAP", "validation/mAP a?"}
+    assert runlog.read(tmp_path)[0]["mAP a\udcff"] == 0.5
