@@ -10,6 +10,7 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure
 
 from mgn.data.images import normalise, resize
+from mgn.evaluation.plots import AS_IT_IS, drawable
 from mgn.network import BRANCHES, HEADS
 from mgn.network.architecture import Mode, head, head_inputs
 from mgn.system.session import new_graph, new_session
@@ -101,7 +102,7 @@ def draw_head_maps(
         for cell, panel in zip(axes, shown, strict=True):
             cell.imshow(panel, aspect="auto")
             cell.set(xticks=[], yticks=[])
-        axes[0].set_xlabel(title, fontsize=7, loc="left")
+        axes[0].set_xlabel(drawable(title), fontsize=7, loc="left", **AS_IT_IS)
     for cell, text in zip(grid[0], ["image", *map(_heading, HEADS)], strict=True):
         cell.set_title(text, fontsize=8)
     figure.suptitle(

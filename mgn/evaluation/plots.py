@@ -1,4 +1,4 @@
-"""Images of results."""
+"""Curves of results, and names of files as text in any drawing."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -6,9 +6,19 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import findfont, get_font
 
+FONT = "DejaVu Sans"  # comes with matplotlib
+# For names of files, with `drawable`: the user's matplotlibrc chooses no font, and a $ is a $.
+AS_IT_IS = {"fontfamily": FONT, "parse_math": False}
 _SHOWN = 20  # ranks
 _BARS = 100  # of a histogram
+
+
+def drawable(text: str) -> str:
+    """The text with "?" for each letter that `FONT` lacks, which would be a box and a warning."""
+    font = get_font(findfont(FONT))  # cached
+    return "".join(letter if font.get_char_index(ord(letter)) else "?" for letter in text)
 
 
 def _figure() -> tuple[Figure, Axes]:

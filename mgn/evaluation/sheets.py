@@ -8,10 +8,10 @@ import cv2
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.font_manager import findfont, get_font
 
 from mgn.data.records import DISTRACTOR, JUNK, UNNAMED, Record
 from mgn.evaluation.embedding import Read
+from mgn.evaluation.plots import AS_IT_IS, drawable
 from mgn.metrics.distances import nearest
 from mgn.system.errors import InputError
 
@@ -32,7 +32,6 @@ _STEP_X, _STEP_Y = _WIDTH + 2 * _FRAME + 12, _HEIGHT + _FRAME + _BAND + 52
 _ASIDE = 36  # between a query and its gallery images: its file name needs the room
 _FEWEST = 10  # columns of gallery images: the legend needs the room
 _DPI = 64  # pixels to inches and back without rounding
-_FONT = "DejaVu Sans"  # comes with matplotlib
 
 
 @dataclass(frozen=True)
@@ -160,12 +159,9 @@ class _Sheet:
         """Write from `x` on the line `y`, `size` high, `most` letters or fewer."""
         if len(text) > most:
             text = f"{text[: (most - 1) // 2]}…{text[-(most // 2) :]}"
-        font = get_font(findfont(_FONT))  # cached; a letter that it lacks becomes "?"
-        text = "".join(letter if font.get_char_index(ord(letter)) else "?" for letter in text)
-        style |= {"fontfamily": _FONT, "fontsize": size * 72 / _DPI}
-        style |= {"color": np.divide(colour, 255)}
-        style |= {"transform": None, "parse_math": False}  # x and y are pixels; a $ is a $
-        self.figure.text(x, self.canvas.shape[0] - y, text, **style)
+        style |= {"fontsize": size * 72 / _DPI, "color": np.divide(colour, 255)}
+        style |= {"transform": None, **AS_IT_IS}  # x and y are pixels
+        self.figure.text(x, self.canvas.shape[0] - y, drawable(text), **style)
 
     def save(self, path: Path) -> None:
         """Write the PNG."""

@@ -52,10 +52,13 @@ def test_the_overlay_heats_the_stripe_alone():
     assert (shown[30:40, 30:] == 60).all()
 
 
-def test_the_drawing_has_a_row_a_image(tmp_path):
+def test_the_drawing_has_a_row_a_image(tmp_path, recwarn):
     images = [np.full((60, 30, 3), value, np.uint8) for value in (40, 200)]
     maps = [{h.name: np.ones((6, 2), np.float32) for h in HEADS} for _ in images]
-    attention.draw_head_maps(images, ["dark", "bright"], maps, tmp_path / "heads.png")
+    # Names that are mathematics, no text, or of letters that the font lacks are only names.
+    titles = [r"dark $\frac$ _^", "bright 人\udcff"]
+    attention.draw_head_maps(images, titles, maps, tmp_path / "heads.png")
+    assert not recwarn.list
     drawn = cv2.imread(str(tmp_path / "heads.png"))
     height, width = drawn.shape[:2]
     assert width > height  # nine columns, two rows
