@@ -7,24 +7,35 @@ from functools import partial
 from pathlib import Path
 
 from mgn.config import parsing
+from mgn.config.settings import dataset_of_run
 from mgn.system import cli
-from mgn.system.files import atomic_folder, next_free, refuse_names
+from mgn.system.files import atomic_folder, output_folder, refuse_existing, refuse_names
 
-OUTPUTS = (  # metrics.json last: with it there, the others are
+PICTURES = (
     *("cmc.png", "distances.png", "roc.png", "worst-*.png", "sample-*.png", "heads.png"),
-    *("report.html", "metrics.json"),
+    "report.html",
 )
+OUTPUTS = (*PICTURES, "metrics.json")
 
 
 def main(arguments: list[str]) -> int:
-    """Parse, check, evaluate, print the tables."""
+    """Parse, claim the folder of the results, evaluate."""
     flags = parse(arguments)
-    output_dir = flags.output_dir or next_free(Path("runs"), "evaluation")
-    refuse_names(output_dir, OUTPUTS, flags.overwrite)
+    with output_folder(flags.output_dir, "evaluation") as output_dir:
+        refuse_names(output_dir, OUTPUTS, flags.overwrite)
+        evaluate(flags, output_dir)
+    return cli.DONE
+
+
+def evaluate(flags: argparse.Namespace, output_dir: Path) -> None:
+    """Check, embed, score; write the scores, print the tables, draw."""
+    if flags.features and not flags.features.exists():
+        refuse_existing(flags.features, overwrite=False)
+    dataset = flags.dataset or (None if flags.query else dataset_of_run(flags.model))
 
     from mgn.evaluation.embedding import list_splits, load_or_embed
 
-    dataset, *splits = list_splits(flags.dataset, flags.query, flags.gallery)
+    dataset, *splits = list_splits(dataset, flags.query, flags.gallery)
 
     from mgn.data.reading import ImageReader
     from mgn.evaluation import page, report, scoring
@@ -33,26 +44,28 @@ def main(arguments: list[str]) -> int:
     options = parsing.network_options(flags)
     model = resolve(flags.model) if flags.model else None  # a run in progress soon has another
     made_by = model_hash(model, **options) if model and flags.features else None
+    checkpoint = checkpoint_at(model, **options) if model else None
     load = partial(load_embedder, model, **options)
     how = not flags.no_flip, flags.skip_unreadable
     embedded = load_or_embed(flags.features, *splits, load, made_by, *how)
     scores = scoring.score(embedded, flags.rerank)
     examined = report.examine(scores, embedded, model or str(flags.features), dataset)
-    print(report.as_text(examined), flush=True)
-    checkpoint = checkpoint_at(model, **options) if model else None
     with atomic_folder(output_dir, OUTPUTS, flags.overwrite) as folder:
-        with closing(ImageReader()) as read:
-            written = report.write(examined, folder, read, checkpoint)
-        written.append(page.write_page(examined, folder, written))
-    print(f"written: {', '.join(str(output_dir / path.name) for path in written)}")
-    return cli.DONE
+        report.write_scores(examined, folder)
+    print(report.as_text(examined), flush=True)
+    with atomic_folder(output_dir, PICTURES) as folder, closing(ImageReader()) as read:
+        drawings = page.draw(examined, folder, read, checkpoint)
+    written = ["metrics.json", *(path.name for path in drawings.paths)]
+    print(f"written: {', '.join(str(output_dir / name) for name in written)}")
+    drawings.check(output_dir / "metrics.json")
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
     """Flags, checked as far as they can be without TensorFlow."""
     parser = cli.Parser("Score a model on the query and gallery of a data set.")
     add = parser.add_argument
-    folder = "Market-1501 folder, or one with query.csv and gallery.csv; omitted: the demo set"
+    folder = "Market-1501 folder, or one with query.csv and gallery.csv; omitted: what the model's"
+    folder += " run was trained on, else the demo set"
     add("--dataset", type=cli.existing_path, help=folder)
     listed = "folder of images named as Market-1501's, or CSV list (path,person,camera)"
     add("--query", type=cli.existing_path, help=f"{listed}, as query")

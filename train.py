@@ -7,6 +7,7 @@ from mgn.config import RECIPES, TrainConfig, parsing
 from mgn.config.recipes import RECIPE_NOTES
 from mgn.config.settings import new_run, resumed_run
 from mgn.system import cli
+from mgn.system.files import output_folder
 
 UNTRAINED = """\
 warning: recipe {} expects pretrained weights and learns little without them; make them with
@@ -35,7 +36,9 @@ def main(arguments: list[str]) -> int:
     placement = place(flags["replicas"], config.xla)
     for note in notes(settings, placement):
         print(f"note: {note}", file=sys.stderr)
-    scored = run.train(settings, train_dir, flags["resume"], placement)
+    claimed = placement.is_chief and not flags["train_dir"]
+    with output_folder(None if claimed else train_dir, config.recipe) as train_dir:
+        scored = run.train(settings, train_dir, flags["resume"], placement)
     if placement.is_chief:
         left = "checkpoints, metrics.jsonl, TensorBoard events, results.txt"
         print(f"\nthe run is in {train_dir}: {left}\n\n{run.report(scored)}", end="")

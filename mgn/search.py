@@ -2,6 +2,7 @@
 
 import argparse
 import hashlib
+import os
 import re
 import sys
 from collections import Counter
@@ -10,16 +11,22 @@ from pathlib import Path
 
 from mgn.config import parsing
 from mgn.system import cli
-from mgn.system.files import atomic_folder, next_free, refuse_names
+from mgn.system.files import atomic_folder, output_folder, refuse_existing, refuse_names
 
 OUTPUTS = ("search-*.png",)
 _OWN = re.compile(r"search-[0-9]+\.png")  # drawn by this program
 
 
 def main(arguments: list[str]) -> int:
-    """Parse, embed what is new, print and draw the nearest."""
+    """Parse, claim the folder of the sheets, search."""
     flags = parse(arguments)
+    with output_folder(flags.output_dir, "search") as folder:
+        search(flags, folder)
+    return cli.DONE
 
+
+def search(flags: argparse.Namespace, folder: Path) -> None:
+    """Embed what is new, print and draw the nearest."""
     from mgn.data.folders import kinds_text
     from mgn.data.records import image_files
 
@@ -30,7 +37,6 @@ def main(arguments: list[str]) -> int:
     for flag, kinds in (("gallery", listed.kinds + own), ("query", query.kinds)):
         if kinds:
             sys.stderr.write(f"--{flag} {getattr(flags, flag)}: left out: {kinds_text(kinds)}\n")
-    folder = flags.output_dir or next_free(Path("runs"), "search")
     refuse_names(folder, OUTPUTS, flags.overwrite)
 
     from mgn.data.reading import ImageReader
@@ -45,6 +51,7 @@ def main(arguments: list[str]) -> int:
     made_by = model_hash(model, **options)
     cache = flags.cache or _default_cache(made_by, flags.gallery)
     known = read_cache(cache, made_by)
+    refuse_existing(cache, overwrite=True)
     with closing(load_embedder(model, **options)) as embed, closing(ImageReader()) as read:
         gallery, features = embed_what_is_new(
             embed, read, gallery, flags.gallery, known, (cache, made_by)
@@ -59,7 +66,6 @@ def main(arguments: list[str]) -> int:
         with atomic_folder(folder, OUTPUTS, flags.overwrite) as making:
             drawn = write_sheets(rows, title, making, "search", read)
     print(f"written: {', '.join(str(folder / path.name) for path in drawn)}")
-    return cli.DONE
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -83,8 +89,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 def _default_cache(model: str, gallery: Path) -> Path:
     """A file of its own for each model and folder."""
-    digest = hashlib.sha256(f"{model} {gallery.resolve()}".encode()).hexdigest()
-    return Path("runs") / "search_cache" / f"{digest[:16]}.npz"
+    what = os.fsencode(f"{model} {gallery.resolve()}")
+    return Path("runs") / "search_cache" / f"{hashlib.sha256(what).hexdigest()[:16]}.npz"
 
 
 if __name__ == "__main__":

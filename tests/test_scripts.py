@@ -3,12 +3,14 @@
 import json
 import re
 import shutil
+import sys
 from contextlib import closing
+from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
-from conftest import refused, relative, run, save_torch, seeded
+from conftest import mean_colour, refused, relative, run, save_torch, seeded
 
 import convert_pytorch_weights
 import evaluate
@@ -17,7 +19,11 @@ import export_pb_with_pre_post
 import export_tf_serving_model
 import export_tf_serving_with_pre_post
 import train
+from mgn.config import RECIPES
+from mgn.config.settings import RunSettings, write_config
 from mgn.data.reading import ImageReader
+from mgn.data.records import read_split
+from mgn.evaluation import embedding, scoring, sheets
 from mgn.inference import load_embedder
 
 QUICK = ["--recipe", "scratch", "--batch_ids", "4", "--batch_images", "2"]
@@ -98,6 +104,88 @@ def test_lists_of_images_and_kept_features(
         (["--dataset", dataset, *model, "--output_dir", tmp_path / "0"], "cmc.png exists"),
     ):
         assert expected in refused(capsys, evaluate, *arguments)
+
+
+@pytest.fixture(scope="module")
+def features(dataset, tmp_path_factory):
+    """Embeddings of the small set in a file, for evaluations that need no network."""
+    path = tmp_path_factory.mktemp("features") / "features.npz"
+    splits = read_split(dataset, "query"), read_split(dataset, "gallery")
+    embedded = embedding.embed_query_and_gallery(mean_colour, *splits)
+    embedding.save_features(path, embedded, splits, "mean colour")
+    return path
+
+
+def test_scores_are_in_a_folder_of_their_own_before_anything_is_drawn(
+    dataset, features, tmp_path, capsys, monkeypatch
+):
+    """Another evaluation that starts meanwhile takes the next folder, and a drawing may fail."""
+    monkeypatch.chdir(tmp_path)
+    arguments = ["--dataset", dataset, "--features", features]
+    score = scoring.score
+    started = []
+
+    def two_at_once(*a):
+        if not started:
+            started.append("soon")
+            started.append(run(evaluate, *arguments))
+        return score(*a)
+
+    seen = []
+
+    def no_sheet(_rows, _title, path, _read):
+        seen.append(sorted(p.name for p in path.parent.parent.iterdir()))
+        raise RuntimeError("no ink")
+
+    monkeypatch.setattr(scoring, "score", two_at_once)
+    monkeypatch.setattr(sheets, "draw_sheet", no_sheet)
+    assert run(evaluate, *arguments) == 1
+    out, err = capsys.readouterr()
+    assert started[1] == 1 and seen[0][1:] == ["metrics.json"]  # and the folder drawn into
+    for line, number in zip(re.findall("written: .*", out), (2, 1), strict=True):
+        folder = Path(f"runs/evaluation-{number}")
+        names = ["metrics.json", "cmc.png", "distances.png", "roc.png", "report.html"]
+        assert line == f"written: {', '.join(str(folder / name) for name in names)}"
+        assert sorted(p.name for p in folder.iterdir()) == sorted(names)
+        assert "mAP" in json.loads((folder / "metrics.json").read_text())
+        failed = "could not be drawn: worst-*.png (no ink), sample-*.png (no ink); the scores are"
+        assert f"error: {failed} in {folder}/metrics.json\n" in err
+
+
+def test_a_place_that_takes_no_results_is_told_before_the_work(
+    dataset, features, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    Path("file").touch()
+    Path("gone.npz").symlink_to("nowhere/x.npz")
+    arguments = ["--dataset", dataset, "--features", features]
+    model = ["--dataset", dataset, "--model", dataset]
+    monkeypatch.setattr(embedding, "load_or_embed", None)
+    for wrong, words in (
+        ([*arguments, "--output_dir", "file"], "file/metrics.json: a part of this path is a file"),
+        ([*arguments, "--output_dir", "x" * 256], "the name is too long"),
+        ([*model, "--features", "file/x.npz"], "file/x.npz: a part of this path is a file"),
+        ([*model, "--features", "gone.npz"], "gone.npz exists"),
+    ):
+        assert words in refused(capsys, evaluate, *wrong)
+    assert not Path("runs").exists()
+
+
+def test_a_runs_own_data_set_is_scored(dataset, features, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_config(tmp_path, RunSettings(RECIPES["demo"], (dataset,)))
+    asked = []
+    monkeypatch.setattr(embedding, "list_splits", lambda *a: asked.append(a) or sys.exit(3))
+    for arguments, expected in (
+        (["--model", tmp_path], (dataset, None, None)),
+        (["--model", tmp_path, "--dataset", "."], (Path(), None, None)),
+        (["--model", tmp_path, "--query", dataset, "--gallery", "."], (None, dataset, Path())),
+        (["--features", features], (None, None, None)),
+    ):
+        assert run(evaluate, *arguments) == 3
+        assert asked.pop() == expected
+        told = f"data set: {dataset}, that of the run; --dataset names another\n"
+        assert capsys.readouterr().err == (told if expected[0] == dataset else "")
 
 
 def test_damaged_images_and_the_mirror_image_are_left_out_only_when_asked(

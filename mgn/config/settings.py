@@ -8,9 +8,18 @@ from typing import NamedTuple
 from mgn.config.options import TrainConfig
 from mgn.config.recipes import RECIPES
 from mgn.system.errors import InputError
-from mgn.system.files import is_unused, next_free, read_json, write_json
+from mgn.system.files import (
+    check_can_be_made,
+    check_is_text,
+    is_unused,
+    next_free,
+    read_json,
+    write_json,
+)
 
 CONFIG = "config.json"  # in a train_dir
+BEST = "best"  # folder in a train_dir, with the checkpoint of the best score
+DEMO_SET = Path("runs") / "demo_set"
 # When resuming: how long, what is kept, and how it is looked at; not what a step does.
 _FREE_TO_CHANGE = (
     *("max_steps", "epochs", "eval_every", "early_stop"),
@@ -65,19 +74,56 @@ def read_config(path: Path) -> RunSettings:
     if not path.is_file():
         raise InputError(f"{path}: no such file: there is no run to resume or to repeat")
     values = read_json(path)
-    datasets = values.pop("dataset", None)
-    if isinstance(datasets, str):
-        datasets = [datasets]
-    if not (isinstance(datasets, list) and datasets and all(isinstance(d, str) for d in datasets)):
+    paths = _datasets_in(values.pop("dataset", None))
+    if not paths:
         raise InputError(f"{path}: does not say which data set the run is trained on")
     start = values.pop("init_checkpoint", None)
     fresh = bool(values.pop("fresh_classifier", False))
     replicas = values.pop("replicas", None)
-    paths = tuple(map(Path, datasets))
     try:
         return RunSettings(TrainConfig.from_dict(values), paths, start, fresh, replicas)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
+
+
+def _datasets_in(value: object) -> tuple[Path, ...]:
+    """The data sets that a `config.json` names; none if it is not one of ours."""
+    named = [value] if isinstance(value, str) else value
+    if not (isinstance(named, list) and all(isinstance(each, str) for each in named)):
+        return ()
+    return tuple(map(Path, named))
+
+
+def dataset_of_run(model: str | None) -> Path | None:
+    """The data set to score a run's model on, where none is named: its own. Says so on stderr.
+
+    Args:
+        model: a train_dir, its folder of the best checkpoint, or a checkpoint in one of these.
+
+    Returns:
+        None where the model is of no run, or of one on a demo set that can be drawn again.
+
+    Raises:
+        InputError: the run has several data sets, or its data set is gone.
+    """
+    if model is None or Path(model).suffix == ".pb":
+        return None
+    folder = Path(model) if Path(model).is_dir() else Path(model).parent
+    config = (folder.parent if folder.name == BEST else folder) / CONFIG
+    datasets = _datasets_in(read_json(config).get("dataset")) if config.is_file() else ()
+    if not datasets:
+        return None
+    if len(datasets) > 1:
+        named = " or ".join(f"--dataset {dataset}" for dataset in datasets)
+        raise InputError(f"--model {model}: its run has several data sets; choose one: {named}")
+    (dataset,) = datasets
+    if dataset.exists():
+        sys.stderr.write(f"data set: {dataset}, that of the run; --dataset names another\n")
+        return dataset
+    if dataset == DEMO_SET.resolve():
+        return None
+    problem = f"its run's data set {dataset} is not there"
+    raise InputError(f"--model {model}: {problem}; name the data set with --dataset")
 
 
 def new_run(flags: dict) -> tuple[RunSettings, Path]:
@@ -109,6 +155,8 @@ def new_run(flags: dict) -> tuple[RunSettings, Path]:
     if settings.fresh_classifier and not settings.init_checkpoint:
         raise InputError("--fresh_classifier: goes with --init_checkpoint")
     train_dir = flags["train_dir"] or next_free(Path("runs"), config.recipe)
+    check_can_be_made(train_dir / CONFIG)
+    check_is_text(train_dir)
     if not is_unused(train_dir):
         advice = "add --resume to go on, or name another folder"
         raise InputError(f"--train_dir {train_dir} is not empty: {advice}")

@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from mgn.config.settings import DEMO_SET
 from mgn.data.pedestrians import HEIGHT, SCALE, WIDTH, Body, draw_person, make_look
 from mgn.data.records import read_split
 from mgn.system.errors import InputError
@@ -37,7 +38,7 @@ CAMERAS = (
 
 def checked_dataset(dataset: Path | None, *splits: str) -> Path:
     """The folder of `--dataset`, or the demo set; `InputError` if one of the splits is wrong."""
-    dataset = dataset or make(Path("runs") / "demo_set")
+    dataset = dataset or make(DEMO_SET)
     for split in splits:
         read_split(dataset, split)
     return dataset

@@ -4,13 +4,23 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
+import numpy as np
 
 from mgn.evaluation import markup
-from mgn.evaluation.report import Report, worst_rows
+from mgn.evaluation.embedding import Read
+from mgn.evaluation.report import Drawings, Report, draw_pictures, short_names, worst_rows
 from mgn.evaluation.scoring import CameraPair, Scores, counts_line, summaries
 from mgn.metrics.verification import Verification
+from mgn.weights.checkpoints import Checkpoint
 
 CURVES = ("cmc.png", "distances.png", "roc.png")
+
+
+def draw(report: Report, folder: Path, read: Read, checkpoint: Checkpoint | None) -> Drawings:
+    """Draw `report.draw_pictures`, and the page of them."""
+    drawings = draw_pictures(report, folder, read, checkpoint)
+    drawings.attempt("report.html", lambda: [write_page(report, folder, drawings.paths)])
+    return drawings
 
 
 def write_page(report: Report, folder: Path, images: Sequence[Path]) -> Path:
@@ -49,7 +59,8 @@ def _image(path: Path) -> str:
 def _photographs(path: Path) -> str:
     """As JPEG, a fifth of the size."""
     quality = [cv2.IMWRITE_JPEG_QUALITY, 88]
-    return markup.image(path.stem, cv2.imencode(".jpg", cv2.imread(str(path)), quality)[1], "jpeg")
+    image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)  # whatever its name
+    return markup.image(path.stem, cv2.imencode(".jpg", image, quality)[1], "jpeg")
 
 
 def _scores_table(scores: Scores) -> str:
@@ -78,5 +89,9 @@ def _camera_table(pairs: Sequence[CameraPair]) -> str:
 
 
 def _worst_table(report: Report) -> str:
-    rows = [[Path(path).name, f"{ap:.4f}", rank] for path, ap, rank in worst_rows(report)]
+    worst = worst_rows(report)
+    names = short_names([path for path, *_ in worst])
+    rows = []
+    for name, (_, ap, rank) in zip(names, worst, strict=True):
+        rows.append([name, f"{ap:.4f}", rank])
     return markup.table(["query", "AP", "rank of the first match"], rows)

@@ -3,9 +3,10 @@
 import contextlib
 import dataclasses
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
+from pathlib import Path, PurePath
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from mgn.evaluation.embedding import Embedded, Read
 from mgn.evaluation.plots import draw_cmc, draw_distances, draw_roc
 from mgn.evaluation.scoring import CameraPair, Scores
 from mgn.metrics import verification
-from mgn.system.errors import InputError
+from mgn.system.errors import CheckError, InputError, advice, first_line
 from mgn.system.files import write_json
 from mgn.weights.checkpoints import Checkpoint
 
@@ -107,33 +108,67 @@ def _verification_lines(verified: dict) -> list[str]:
     ]
 
 
-def write(
+def write_scores(report: Report, folder: Path) -> Path:
+    """Write `metrics.json`; returns its path."""
+    path = Path(folder) / "metrics.json"
+    write_json(path, as_dict(report))
+    return path
+
+
+class Drawings:
+    """What is drawn into a folder: `paths`, and in `failed` what could not be, and why.
+
+    A drawing that fails costs no other, whatever the reason: libraries draw.
+    """
+
+    def __init__(self, folder: Path):
+        """Take the folder."""
+        self.folder = folder
+        self.paths: list[Path] = []
+        self.failed: list[str] = []
+
+    def attempt(self, what: str, draw: Callable[[], Sequence[Path]]) -> None:
+        """Call `draw`, which returns the paths of what it made."""
+        try:
+            self.paths += draw()
+        except Exception as error:
+            log.debug(f"{what} could not be drawn", exc_info=True)
+            self.failed.append(f"{what} ({advice(error) or first_line(error) or repr(error)})")
+            for half_done in set(self.folder.iterdir()) - set(self.paths):
+                half_done.unlink()
+
+    def check(self, scores: Path) -> None:
+        """Raise `CheckError` if something could not be drawn; it says where the scores are."""
+        if self.failed:
+            problem = f"could not be drawn: {', '.join(self.failed)}"
+            raise CheckError(f"{problem}; the scores are in {scores}")
+
+
+def draw_pictures(
     report: Report, folder: Path, read: Read, checkpoint: Checkpoint | None = None
-) -> list[Path]:
-    """Write `metrics.json`, curves, ranked sheets and, of a checkpoint, `heads.png`.
+) -> Drawings:
+    """Draw curves, ranked sheets and, of a checkpoint, `heads.png`.
 
     Args:
         report: from `examine`.
         folder: see `files.atomic_folder`.
         read: an image's path to uint8 RGB [H, W, 3].
         checkpoint: what was scored, if it is one.
-
-    Returns:
-        the paths of what was written.
     """
-    written = [folder / "metrics.json", *_write_curves(report, folder)]
-    write_json(written[0], as_dict(report))
+    drawings = Drawings(folder)
+    drawings.attempt("curves", lambda: _draw_curves(report, folder))
     worst = f"the {len(report.worst)} queries of least average precision"
-    written += sheets.write_sheets(ranked_rows(report, report.worst), worst, folder, "worst", read)
-    drawn = f"{len(report.sample)} queries drawn at random"
-    sample = ranked_rows(report, report.sample)
-    written += sheets.write_sheets(sample, drawn, folder, "sample", read)
+    sample = f"{len(report.sample)} queries drawn at random"
+    for name, queries, title in (("worst", report.worst, worst), ("sample", report.sample, sample)):
+        rows = ranked_rows(report, queries)
+        drawn = partial(sheets.write_sheets, rows, title, folder, name, read)
+        drawings.attempt(f"{name}-*.png", drawn)
     if checkpoint:
-        written += _write_heads(report, folder, read, checkpoint)
-    return written
+        drawings.attempt("heads.png", lambda: _draw_heads(report, folder, read, checkpoint))
+    return drawings
 
 
-def _write_curves(report: Report, folder: Path) -> list[Path]:
+def _draw_curves(report: Report, folder: Path) -> list[Path]:
     scores, verified = report.scores, report.verified
     curves = {"plain": scores.plain.cmc}
     if scores.reranked:
@@ -148,18 +183,29 @@ def _write_curves(report: Report, folder: Path) -> list[Path]:
     return [folder / name for name in ("cmc.png", "distances.png", "roc.png")]
 
 
-def _write_heads(report: Report, folder: Path, read: Read, checkpoint: Checkpoint) -> list[Path]:
+def _draw_heads(report: Report, folder: Path, read: Read, checkpoint: Checkpoint) -> list[Path]:
     """Draw where each head looks, on some of the worst queries and some others."""
     images = {}
     for query in [*report.worst[:_LOOKED_AT], *report.sample[:_LOOKED_AT]]:
         path = report.embedded.query.records[query].path
         with contextlib.suppress(InputError):  # features from a file, and an image damaged since
-            images[Path(path).name] = read(path)
+            images[path] = read(path)
     if not images:
         return []
     maps = head_maps(checkpoint, list(images.values()))
-    draw_head_maps(list(images.values()), list(images), maps, folder / "heads.png")
+    titles = short_names(list(images))
+    draw_head_maps(list(images.values()), titles, maps, folder / "heads.png")
     return [folder / "heads.png"]
+
+
+def short_names(paths: Sequence[str]) -> list[str]:
+    """The names of files, with as many of their folders as it takes to tell them apart."""
+    parts = [PurePath(path).parts for path in paths]
+    for count in range(1, max(map(len, parts), default=0) + 1):
+        names = ["/".join(each[-count:]) for each in parts]
+        if len(set(names)) == len(set(paths)):
+            return names
+    return list(paths)
 
 
 def ranked_rows(report: Report, queries: Sequence[int]) -> list[sheets.Row]:

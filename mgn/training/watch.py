@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from mgn.config import TrainConfig
+from mgn.config.settings import BEST
 from mgn.system.errors import CheckError
 from mgn.system.files import atomic_write
 from mgn.training.runlog import RunLog, draw_curves
@@ -15,7 +16,6 @@ from mgn.training.start import with_resume_hint
 from mgn.training.stepper import Step
 from mgn.weights import checkpoints, saving
 
-BEST = "best"  # folder in a train_dir
 BAD_BATCH = "bad_batch.txt"  # in a train_dir; bad_batch-N.txt of the N-th other worker of a cluster
 Score = Callable[[Path], dict[str, float]]  # of a checkpoint's prefix; with mAP among the names
 _SHOWN = 3  # images named in a message

@@ -6,7 +6,16 @@ import pytest
 
 import train
 from mgn.config import RECIPES
-from mgn.config.settings import CONFIG, RunSettings, new_run, read_config, write_config
+from mgn.config.settings import (
+    BEST,
+    CONFIG,
+    DEMO_SET,
+    RunSettings,
+    dataset_of_run,
+    new_run,
+    read_config,
+    write_config,
+)
 from mgn.system.errors import InputError
 
 
@@ -82,3 +91,38 @@ def test_a_field_that_nobody_knows_is_refused_with_the_files_name(stored):
     path.write_text(json.dumps({**json.loads(path.read_text()), "margins": 1}))
     with pytest.raises(InputError, match=r"config\.json: unknown configuration field: margins"):
         read_config(path)
+
+
+def test_a_run_is_scored_on_its_own_data_set(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    run, own = tmp_path / "run", tmp_path / "set"
+    (run / BEST).mkdir(parents=True)
+    own.mkdir()
+    write_config(run, RunSettings(RECIPES["demo"], (own,)))
+    for model in (run, run / "model.ckpt-5", run / BEST, run / BEST / "model.ckpt-5"):
+        assert dataset_of_run(str(model)) == own
+        assert capsys.readouterr().err.startswith(f"data set: {own}, ")
+    for model in (None, str(run / "mgn.pb"), str(own / "mgn"), str(own)):  # of no run
+        assert dataset_of_run(model) is None
+    own.rmdir()
+    with pytest.raises(InputError, match=f"{own} is not there; name the data set with --dataset"):
+        dataset_of_run("run")
+    write_config(run, RunSettings(RECIPES["demo"], (DEMO_SET,)))
+    assert dataset_of_run("run") is None  # it is drawn again
+    write_config(run, RunSettings(RECIPES["demo"], (own, tmp_path / "b")))
+    with pytest.raises(InputError, match=f"choose one: --dataset {own} or --dataset {tmp_path}/b"):
+        dataset_of_run("run")
+    (run / CONFIG).write_text('{"architectures": ["BertModel"]}')  # another program's
+    assert dataset_of_run("run") is None
+    assert capsys.readouterr().err == ""
+
+
+def test_a_folder_that_takes_no_run_is_told_at_once(tmp_path):
+    (tmp_path / "file").touch()
+    for name, words in (
+        ("file/run", "is a file, not a folder"),
+        ("x" * 256, "name is too long"),
+        ("a\udcff", "is no valid UTF-8"),
+    ):
+        with pytest.raises(InputError, match=words):
+            new_run(train.parse(["--train_dir", str(tmp_path / name)]))

@@ -2,6 +2,8 @@
 one."""
 
 import base64
+import dataclasses
+import errno
 import json
 import re
 import shutil
@@ -18,6 +20,7 @@ from mgn.data.reading import ImageReader
 from mgn.data.records import read_split
 from mgn.evaluation import page, report, scoring
 from mgn.evaluation.embedding import Embedded, embed_query_and_gallery
+from mgn.system.errors import CheckError
 
 
 @pytest.fixture(scope="module")
@@ -34,8 +37,9 @@ def examined(dataset):
 def written(examined, tmp_path_factory):
     folder = tmp_path_factory.mktemp("report")
     with closing(ImageReader()) as read:
-        made = report.write(examined, folder, read)
-    return [*made, page.write_page(examined, folder, made)]
+        drawings = page.draw(examined, folder, read, None)
+    assert not drawings.failed
+    return [report.write_scores(examined, folder), *drawings.paths]
 
 
 def test_the_record_holds_every_figure(examined, written):
@@ -106,9 +110,73 @@ def test_one_person_has_scores_but_no_threshold(examined, tmp_path):
     assert result.verified is None and report.as_dict(result)["verification"] is None
     assert "same or different" not in report.as_text(result)
     with closing(ImageReader()) as read:
-        made = report.write(result, tmp_path, read)
-    assert [p.name for p in made] == ["metrics.json", "cmc.png", "worst-1.png", "sample-1.png"]
-    assert "Same or different" not in page.write_page(result, tmp_path, made).read_text()
+        made = page.draw(result, tmp_path, read, None).paths
+    assert [p.name for p in made] == ["cmc.png", "worst-1.png", "sample-1.png", "report.html"]
+    assert "Same or different" not in made[-1].read_text()
+
+
+def test_what_cannot_be_drawn_costs_nothing_else(examined, tmp_path, monkeypatch):
+    def half_drawn(_report, folder):
+        (folder / "cmc.png").write_bytes(b"\x89PNG")
+        raise ValueError("no font\nat all")
+
+    def no_room(*_):
+        raise OSError(errno.ENOSPC, "No space")
+
+    monkeypatch.setattr(report, "_draw_curves", half_drawn)
+    monkeypatch.setattr(report, "_draw_heads", no_room)
+    with closing(ImageReader()) as read:
+        drawings = page.draw(examined, tmp_path, read, "a checkpoint")
+    names = ["worst-1.png", "sample-1.png", "report.html"]
+    assert [path.name for path in drawings.paths] == names
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names)
+    failed = ["curves (no font)", "heads.png (the disk is full; free some space)"]
+    assert drawings.failed == failed
+    told = re.escape(f"could not be drawn: {', '.join(failed)}; the scores are in x/metrics.json")
+    with pytest.raises(CheckError, match=f"^{told}$"):
+        drawings.check(Path("x/metrics.json"))
+
+
+def test_images_of_equal_names_are_told_apart(examined, tmp_path, monkeypatch):
+    """Eight queries 0009_c1s1.jpg in as many folders are eight rows, not one."""
+    e = examined.embedded
+    records = [
+        dataclasses.replace(record, path=f"/data/{i}/0009_c1s1.jpg")
+        for i, record in enumerate(e.query.records)
+    ]
+    query = dataclasses.replace(e.query, records=tuple(records))
+    equal = dataclasses.replace(examined, embedded=dataclasses.replace(e, query=query))
+    drawn = []
+    monkeypatch.setattr(report, "head_maps", lambda _checkpoint, images: images)
+    monkeypatch.setattr(report, "draw_head_maps", lambda *arguments: drawn.append(arguments))
+    drawings = report.draw_pictures(equal, tmp_path, lambda path: path, "a checkpoint")
+    assert "heads.png" in [path.name for path in drawings.paths]
+    ((images, titles, _, _),) = drawn
+    chosen = {*examined.worst[:4], *examined.sample[:4]}
+    assert sorted(titles) == sorted(f"{i}/0009_c1s1.jpg" for i in chosen)
+    assert images == [f"/data/{title}" for title in titles]
+    assert "<td>7/0009_c1s1.jpg</td>" in page.write_page(equal, tmp_path, []).read_text()
+
+
+@pytest.mark.parametrize(
+    ("paths", "expected"),
+    [
+        ([], []),
+        (["a/x.jpg", "b/y.jpg"], ["x.jpg", "y.jpg"]),
+        (["a/x.jpg", "a/x.jpg"], ["x.jpg", "x.jpg"]),
+        (["a/c/x.jpg", "b/c/x.jpg", "y.jpg"], ["a/c/x.jpg", "b/c/x.jpg", "y.jpg"]),
+        (["x.jpg", "a/x.jpg"], ["x.jpg", "a/x.jpg"]),
+    ],
+)
+def test_short_names(paths, expected):
+    assert report.short_names(paths) == expected
+
+
+def test_a_folder_of_any_name_takes_the_page(examined, tmp_path):
+    folder = tmp_path / "a\udcff$"
+    folder.mkdir()
+    with closing(ImageReader()) as read:
+        assert not page.draw(examined, folder, read, None).failed
 
 
 def test_the_page_stands_alone(examined, written):

@@ -92,10 +92,12 @@ def test_wrong_input(small_checkpoint, dataset, tmp_path, capsys, monkeypatch):
         (["--gallery", "empty", "--query", dataset], "empty: no image in it"),
         (["--gallery", dataset / "query", "--query", "empty"], "empty: no image in it"),
         ([*right, "--cache", "mine.npz"], "mine.npz: is no cache of this program"),
+        ([*right, "--cache", "mine.npz/a"], "a part of this path is a file"),
         ([*right, "--output_dir", tmp_path], "search-7.png exists"),
         (["--gallery", "bad", "--query", dataset / "query"], "none of its 1 images can be read"),
         (["--gallery", dataset / "query", "--query", "bad/x.jpg"], "x.jpg: not a whole JPEG"),
     ):
         assert expected in refused(capsys, search, *model, *arguments)
     assert expected in refused(capsys, search, *model, *arguments)  # a cache is there now
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["search_cache"]
     assert (tmp_path / "mine.npz").read_bytes() == b"not a cache"
