@@ -2,7 +2,6 @@
 
 import argparse
 import sys
-from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -37,7 +36,7 @@ def evaluate(flags: argparse.Namespace, output_dir: Path) -> None:
 
     dataset, *splits = list_splits(dataset, flags.query, flags.gallery)
 
-    from mgn.data.reading import ImageReader
+    from mgn.data.decoding import read_image
     from mgn.evaluation import page, report, scoring
     from mgn.inference.embedder import checkpoint_at, load_embedder, model_hash, resolve
 
@@ -53,8 +52,8 @@ def evaluate(flags: argparse.Namespace, output_dir: Path) -> None:
     with atomic_folder(output_dir, OUTPUTS, flags.overwrite) as folder:
         report.write_scores(examined, folder)
     print(report.as_text(examined), flush=True)
-    with atomic_folder(output_dir, PICTURES) as folder, closing(ImageReader()) as read:
-        drawings = page.draw(examined, folder, read, checkpoint)
+    with atomic_folder(output_dir, PICTURES) as folder:
+        drawings = page.draw(examined, folder, read_image, checkpoint)
     written = ["metrics.json", *(path.name for path in drawings.paths)]
     print(f"written: {', '.join(str(output_dir / name) for name in written)}")
     drawings.check(output_dir / "metrics.json")

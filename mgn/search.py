@@ -39,7 +39,7 @@ def search(flags: argparse.Namespace, folder: Path) -> None:
             sys.stderr.write(f"--{flag} {getattr(flags, flag)}: left out: {kinds_text(kinds)}\n")
     refuse_names(folder, OUTPUTS, flags.overwrite)
 
-    from mgn.data.reading import ImageReader
+    from mgn.data.decoding import read_image
     from mgn.evaluation.embedding import embed_split
     from mgn.evaluation.search import embed_what_is_new, read_cache
     from mgn.evaluation.sheets import ranked_rows, write_sheets
@@ -52,11 +52,11 @@ def search(flags: argparse.Namespace, folder: Path) -> None:
     cache = flags.cache or _default_cache(made_by, flags.gallery)
     known = read_cache(cache, made_by)
     refuse_existing(cache, overwrite=True)
-    with closing(load_embedder(model, **options)) as embed, closing(ImageReader()) as read:
+    with closing(load_embedder(model, **options)) as embed:
         gallery, features = embed_what_is_new(
-            embed, read, gallery, flags.gallery, known, (cache, made_by)
+            embed, read_image, gallery, flags.gallery, known, (cache, made_by)
         )
-        query, query_features, _ = embed_split(embed, query, read, "query")
+        query, query_features, _ = embed_split(embed, query, read_image, "query")
         rows = ranked_rows(query.records, query_features, gallery.records, features, flags.count)
         for row in rows:
             print(row.query.path)
@@ -64,7 +64,7 @@ def search(flags: argparse.Namespace, folder: Path) -> None:
                 print(f"  {place:>3}  {distance:.4f}  {entry.path}")
         title = f"the nearest of {len(gallery.records)} images in {flags.gallery}"
         with atomic_folder(folder, OUTPUTS, flags.overwrite) as making:
-            drawn = write_sheets(rows, title, making, "search", read)
+            drawn = write_sheets(rows, title, making, "search", read_image)
     print(f"written: {', '.join(str(folder / path.name) for path in drawn)}")
 
 

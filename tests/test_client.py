@@ -18,8 +18,8 @@ from model_server import Model, serving_grpc, serving_rest
 
 from mgn import client
 from mgn.config import NetworkOptions
+from mgn.data.decoding import read_image
 from mgn.data.demo import draw_image
-from mgn.data.reading import ImageReader
 from mgn.inference.embedder import open_exported
 from mgn.inference.graph import PLAIN, PRE_POST, build
 from mgn.serving import remote, saved_model
@@ -70,8 +70,8 @@ def protocol(request):
 
 
 def expected_of(pb, files):
-    with contextlib.closing(ImageReader()) as read, contextlib.closing(open_exported(pb)) as embed:
-        return embed([read(path) for path in files])
+    with contextlib.closing(open_exported(pb)) as embed:
+        return embed([read_image(path) for path in files])
 
 
 @pytest.mark.parametrize("kind", FORMS)

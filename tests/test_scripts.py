@@ -21,7 +21,7 @@ import export_tf_serving_with_pre_post
 import train
 from mgn.config import RECIPES
 from mgn.config.settings import RunSettings, write_config
-from mgn.data.reading import ImageReader
+from mgn.data.decoding import read_image
 from mgn.data.records import read_split
 from mgn.evaluation import embedding, scoring, sheets
 from mgn.inference import load_embedder
@@ -83,8 +83,8 @@ def test_lists_of_images_and_kept_features(
         assert (output / "heads.png").exists() == ("--model" in arguments)
         assert (output / "report.html").stat().st_size > 10_000
     assert len({result["mAP"] for result in results}) == 1 and results[0]["queries"] == 8
-    with closing(load_embedder(small_checkpoint)) as embed, closing(ImageReader()) as read:
-        both = embed([read(dataset / "query" / "0009_c1s1_000000_00.jpg")], flip=True)[0]
+    with closing(load_embedder(small_checkpoint)) as embed:
+        both = embed([read_image(dataset / "query" / "0009_c1s1_000000_00.jpg")], flip=True)[0]
     assert (
         relative(np.load(features)["query_features"][0], both) < 1e-5
     )  # the flip test is on by default
@@ -200,8 +200,8 @@ def test_damaged_images_and_the_mirror_image_are_left_out_only_when_asked(
     assert run(evaluate, *arguments, "--skip_unreadable", "--no_flip", "--features", features) == 0
     stored = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert stored["skipped"] == [str(damaged)] and stored["queries"] == 7
-    with closing(load_embedder(small_checkpoint)) as embed, closing(ImageReader()) as read:
-        first = read(root / "query" / "0009_c1s1_000000_00.jpg")
+    with closing(load_embedder(small_checkpoint)) as embed:
+        first = read_image(root / "query" / "0009_c1s1_000000_00.jpg")
         alone, both = embed([first], flip=False)[0], embed([first])[0]
     assert relative(np.load(features)["query_features"][0], alone) < 1e-5 < relative(both, alone)
 

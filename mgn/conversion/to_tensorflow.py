@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,7 +12,7 @@ from mgn import weights
 from mgn.config import NetworkOptions
 from mgn.config.options import BODIES, HEIGHT, WIDTH, check_network_options
 from mgn.conversion import headorder, parity, torchfiles
-from mgn.data.reading import ImageReader
+from mgn.data.decoding import read_image
 from mgn.data.records import image_files
 from mgn.system.errors import CheckError, InputError
 from mgn.system.session import new_session
@@ -182,8 +181,7 @@ def _normalised(session: tf.Session, paths: Sequence[str]) -> np.ndarray:
     """Images evenly chosen among `paths`: float32 [N, height, width, 3]."""
     chosen = paths[:: math.ceil(len(paths) / _IMAGES)]
     output = f"{parity.IMAGES}:0"
-    with closing(ImageReader()) as read_image:
-        images = [read_image(path)[None] for path in chosen]
+    images = [read_image(path)[None] for path in chosen]
     return np.concatenate([session.run(output, {"raw_images:0": image}) for image in images])
 
 

@@ -8,6 +8,7 @@ from PIL import Image, UnidentifiedImageError
 
 from mgn.system.errors import InputError
 
+READERS = 4  # threads that decode
 # Ends of the names of image files; what a file holds is seen from its contents alone.
 EXTENSIONS = (
     *(".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".webp", ".gif"),

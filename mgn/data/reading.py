@@ -2,21 +2,19 @@
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import tensorflow.compat.v1 as tf
 
 from mgn.config import TrainConfig
 from mgn.data.augmentation import augment
-from mgn.data.decoding import read_image
+from mgn.data.decoding import READERS, read_image
 from mgn.data.images import resize
 from mgn.data.sampling import Share, shared_batches
 from mgn.system.errors import InputError
 from mgn.system.progress import Progress
 from mgn.system.session import new_graph, new_session
 
-READERS = 4  # threads that decode
 _READ_AT_ONCE = 64  # images, when all are read ahead
 _PARALLEL = tf.data.experimental.AUTOTUNE
 
@@ -108,17 +106,6 @@ def _read(paths: Sequence[str], index: tf.Tensor, config: TrainConfig) -> tf.Ten
     image = tf.numpy_function(decoded, [index], tf.uint8, stateful=False)
     image = resize(tf.ensure_shape(image, [None, None, 3]), config.height, config.width)
     return tf.cast(tf.round(image), tf.uint8)
-
-
-class ImageReader:
-    """`read_image` for callers that close it."""
-
-    def __call__(self, path: str | Path) -> np.ndarray:
-        """Read one file to uint8 RGB [H, W, 3]."""
-        return read_image(path)
-
-    def close(self) -> None:
-        """Nothing stays open."""
 
 
 def check_readable(paths: Sequence[str]) -> None:

@@ -11,6 +11,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
+from mgn.data.decoding import READERS, read_image
 from mgn.data.demo import checked_dataset
 from mgn.data.records import Split, check_matches, describe, read_images, read_split, warn_of_zeros
 from mgn.system.errors import ImageError, InputError
@@ -97,15 +98,12 @@ def embed_query_and_gallery(
     Raises:
         InputError: an unreadable image, or one whose embedding is NaN or infinite; it is named.
     """
-    from mgn.data.reading import ImageReader  # late: wrong splits are reported before TensorFlow
-
-    with closing(ImageReader()) as read:
-        query, query_features, query_skipped = embed_split(
-            embed, query, read, "query", skip_unreadable
-        )
-        gallery, gallery_features, gallery_skipped = embed_split(
-            embed, gallery, read, "gallery", skip_unreadable
-        )
+    query, query_features, query_skipped = embed_split(
+        embed, query, read_image, "query", skip_unreadable
+    )
+    gallery, gallery_features, gallery_skipped = embed_split(
+        embed, gallery, read_image, "gallery", skip_unreadable
+    )
     skipped = (*query_skipped, *gallery_skipped)
     for name, split in (("query", query), ("gallery", gallery)):
         if not split.records:
@@ -122,8 +120,6 @@ def embed_split(
         the split of the images that were embedded, their features float32 [N, 2048], the names
         left out.
     """
-    from mgn.data.reading import READERS
-
     paths = split.paths
     kept = []  # one bool an image: whether it has a feature
     features = np.empty((0, 0), np.float32)

@@ -5,6 +5,7 @@ import logging
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import TextIO
@@ -89,6 +90,7 @@ def run(main: Callable[[list[str]], int | None], arguments: list[str] | None = N
     sys.stdout, sys.stderr = (stream and _Output(stream) for stream in streams)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     logging.getLogger("tensorflow").setLevel(logging.ERROR)  # else each v1 call warns
+    warnings.filterwarnings("ignore", module="PIL")  # of damaged EXIF, for each image
     before = signal.signal(signal.SIGTERM, _raise_terminated)
     try:
         try:

@@ -18,7 +18,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import closing
 from pathlib import Path
 
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
@@ -31,8 +30,8 @@ import numpy as np
 from conftest import seeded_variables, write_checkpoint
 
 from mgn.config import NetworkOptions
+from mgn.data.decoding import read_image
 from mgn.data.demo import draw_image
-from mgn.data.reading import ImageReader
 from mgn.data.records import image_files
 from mgn.evaluation.embedding import embed_split
 from mgn.export import freezing
@@ -169,9 +168,8 @@ def folder_of_files(folder, flags):
         for batch in batches:
             embed.session.run(embed.result, {embed.input: batch})
 
-    with closing(ImageReader()) as read:
-        sides = {"bare graph": bare, "folder": lambda: embed_split(embed, split, read, "gallery")}
-        seconds = alternate(sides, flags.rounds)
+    sides = {"bare graph": bare, "folder": lambda: embed_split(embed, split, read_image, "gallery")}
+    seconds = alternate(sides, flags.rounds)
     rates = {name: flags.images / statistics.median(found) for name, found in seconds.items()}
     for name, found in seconds.items():
         each = f"{flags.images / max(found):.2f} to {flags.images / min(found):.2f}"

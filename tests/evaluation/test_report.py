@@ -8,7 +8,6 @@ import json
 import re
 import shutil
 import subprocess
-from contextlib import closing
 from pathlib import Path
 
 import cv2
@@ -16,7 +15,7 @@ import numpy as np
 import pytest
 from conftest import mean_colour
 
-from mgn.data.reading import ImageReader
+from mgn.data.decoding import read_image
 from mgn.data.records import read_split
 from mgn.evaluation import page, report, scoring
 from mgn.evaluation.embedding import Embedded, embed_query_and_gallery
@@ -36,8 +35,7 @@ def examined(dataset):
 @pytest.fixture(scope="module")
 def written(examined, tmp_path_factory):
     folder = tmp_path_factory.mktemp("report")
-    with closing(ImageReader()) as read:
-        drawings = page.draw(examined, folder, read, None)
+    drawings = page.draw(examined, folder, read_image, None)
     assert not drawings.failed
     return [report.write_scores(examined, folder), *drawings.paths]
 
@@ -109,8 +107,7 @@ def test_one_person_has_scores_but_no_threshold(examined, tmp_path):
     result = report.examine(scoring.score(alone), alone, "m", "d")
     assert result.verified is None and report.as_dict(result)["verification"] is None
     assert "same or different" not in report.as_text(result)
-    with closing(ImageReader()) as read:
-        made = page.draw(result, tmp_path, read, None).paths
+    made = page.draw(result, tmp_path, read_image, None).paths
     assert [p.name for p in made] == ["cmc.png", "worst-1.png", "sample-1.png", "report.html"]
     assert "Same or different" not in made[-1].read_text()
 
@@ -125,8 +122,7 @@ def test_what_cannot_be_drawn_costs_nothing_else(examined, tmp_path, monkeypatch
 
     monkeypatch.setattr(report, "_draw_curves", half_drawn)
     monkeypatch.setattr(report, "_draw_heads", no_room)
-    with closing(ImageReader()) as read:
-        drawings = page.draw(examined, tmp_path, read, "a checkpoint")
+    drawings = page.draw(examined, tmp_path, read_image, "a checkpoint")
     names = ["worst-1.png", "sample-1.png", "report.html"]
     assert [path.name for path in drawings.paths] == names
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names)
@@ -175,8 +171,7 @@ def test_short_names(paths, expected):
 def test_a_folder_of_any_name_takes_the_page(examined, tmp_path):
     folder = tmp_path / "a\udcff$"
     folder.mkdir()
-    with closing(ImageReader()) as read:
-        assert not page.draw(examined, folder, read, None).failed
+    assert not page.draw(examined, folder, read_image, None).failed
 
 
 def test_the_page_stands_alone(examined, written):

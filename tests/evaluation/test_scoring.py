@@ -4,7 +4,6 @@ import dataclasses
 import io
 import re
 import shutil
-from contextlib import closing
 
 import cv2
 import numpy as np
@@ -12,7 +11,7 @@ import pytest
 from conftest import mean_colour
 
 from mgn import metrics
-from mgn.data.reading import ImageReader
+from mgn.data.decoding import read_image
 from mgn.data.records import read_split
 from mgn.evaluation import embedding, scoring
 from mgn.evaluation.embedding import embed_query_and_gallery, embed_split
@@ -27,8 +26,7 @@ def embedded(dataset):
 
 def test_every_row_is_its_image(dataset):
     split = read_split(dataset, "gallery")
-    with closing(ImageReader()) as read:
-        used, got, skipped = embed_split(mean_colour, split, read, "gallery")
+    used, got, skipped = embed_split(mean_colour, split, read_image, "gallery")
     assert len(got) == 25 and used == split and not skipped
     for row, record in zip(got, split.records, strict=True):
         expected = cv2.imread(record.path)[:, :, ::-1].mean(axis=(0, 1))

@@ -10,7 +10,7 @@ import pytest
 from conftest import refused, run
 
 from mgn import search
-from mgn.data.reading import ImageReader
+from mgn.data.decoding import read_image
 from mgn.data.records import image_files
 from mgn.inference import load_embedder
 from mgn.inference.graph import PRE_POST
@@ -26,9 +26,9 @@ def test_the_nearest_are_printed_and_drawn(
     arguments = ["--model", small_checkpoint, "--gallery", gallery, "--query", query, "--count", 3]
     assert run(search, *arguments) == 0
     first = capsys.readouterr()
-    with closing(load_embedder(small_checkpoint)) as embed, closing(ImageReader()) as read:
+    with closing(load_embedder(small_checkpoint)) as embed:
         files = image_files(gallery).paths
-        features, target = embed([read(path) for path in files]), embed([read(query)])
+        features, target = embed([read_image(path) for path in files]), embed([read_image(query)])
     distances = np.linalg.norm(features - target, axis=1)
     found = re.findall(r"^ +\d+  (\d\.\d{4})  (.*)$", first.out, re.MULTILINE)
     assert [path for _, path in found] == [files[i] for i in np.argsort(distances)[:3]]

@@ -17,7 +17,7 @@ from conftest import REFERENCE, relative, seeded_variables, write_checkpoint
 
 from mgn import inference
 from mgn.config import NetworkOptions
-from mgn.data.reading import ImageReader
+from mgn.data.decoding import read_image
 from mgn.export import freezing
 from mgn.inference import exported, load_embedder
 from mgn.inference.graph import OUTPUTS, PLAIN, PRE_POST
@@ -285,5 +285,5 @@ def test_the_example_of_the_readme(tmp_path, small_graphs, small_checkpoint):
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
     )
-    a, b = load_embedder(small_checkpoint)([ImageReader()(name) for name in names])
+    a, b = load_embedder(small_checkpoint)([read_image(name) for name in names])
     assert float(done.stdout.split()[-1]) == pytest.approx(np.linalg.norm(a - b), abs=1e-3)

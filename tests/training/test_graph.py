@@ -11,8 +11,9 @@ from conftest import REFERENCE, relative
 
 from mgn import training, weights
 from mgn.config import RECIPES, TrainConfig
+from mgn.data.decoding import read_image
 from mgn.data.images import normalise, resize
-from mgn.data.reading import ImageReader, training_dataset
+from mgn.data.reading import training_dataset
 from mgn.data.records import read_split
 from mgn.data.sampling import labels_of, pk_batches
 from mgn.system.session import new_session
@@ -319,7 +320,6 @@ def test_batches_hold_the_images_of_pk_batches(dataset):
     )
     made = list(run_dataset(config, split.paths, labels, 0, 5))
     planned = [b for epoch in range(3) for b in pk_batches(labels, 4, 3, 5, epoch)][:5]
-    read = ImageReader()
     placed = tf.placeholder(tf.uint8, [None, None, 3])
     prepared = normalise(tf.round(resize(placed, config.height, config.width)))
     with tf.Session() as session:
@@ -328,7 +328,7 @@ def test_batches_hold_the_images_of_pk_batches(dataset):
                 got_labels, labels[expected]
             )
             for image, index in zip(images, indices, strict=True):
-                plain = session.run(prepared, {placed: read(split.paths[index])})
+                plain = session.run(prepared, {placed: read_image(split.paths[index])})
                 assert any(np.allclose(image, p, atol=1e-5) for p in (plain, plain[:, ::-1]))
 
 
