@@ -87,4 +87,4 @@ def read_file(path: str | Path) -> tuple[bytes, np.ndarray]:
     try:
         return contents, decode(contents)
     except InputError as error:
-        raise InputError(f"{path}: {error}") from None
+        raise InputError(f"{path}: {error}; mend or remove it") from None

@@ -119,7 +119,7 @@ def test_files_that_are_no_images(copy, capsys):
         unreadable(path)
         for path in (first, second, third, copy / QUERY / NINTH, copy / GALLERY / NINTH)
     ]
-    assert findings["unreadable images"][2][1] == f"{second}: empty"
+    assert findings["unreadable images"][2][1] == f"{second}: empty; mend or remove it"
 
 
 def test_names(copy, capsys):

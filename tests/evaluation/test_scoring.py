@@ -104,7 +104,7 @@ def damaged(dataset, tmp_path):
 
 
 def test_an_unreadable_image_is_named_or_left_out_and_counted(damaged):
-    with pytest.raises(InputError, match=r"0010_c1s1_000000_00\.jpg: not a whole JPEG"):
+    with pytest.raises(InputError, match=r"0010_c1s1_000000_00\.jpg: empty; mend or remove it"):
         scoring.evaluate(mean_colour, damaged)
     query, gallery = read_split(damaged, "query"), read_split(damaged, "gallery")
     embedded = embed_query_and_gallery(mean_colour, query, gallery, skip_unreadable=True)

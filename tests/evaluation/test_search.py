@@ -95,7 +95,7 @@ def test_wrong_input(small_checkpoint, dataset, tmp_path, capsys, monkeypatch):
         ([*right, "--cache", "mine.npz/a"], "a part of this path is a file"),
         ([*right, "--output_dir", tmp_path], "search-7.png exists"),
         (["--gallery", "bad", "--query", dataset / "query"], "none of its 1 images can be read"),
-        (["--gallery", dataset / "query", "--query", "bad/x.jpg"], "x.jpg: not a whole JPEG"),
+        (["--gallery", dataset / "query", "--query", "bad/x.jpg"], "x.jpg: not an image of a kind"),
     ):
         assert expected in refused(capsys, search, *model, *arguments)
     assert expected in refused(capsys, search, *model, *arguments)  # a cache is there now
