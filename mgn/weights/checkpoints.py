@@ -197,7 +197,7 @@ def refuse_pattern(prefix: object) -> None:
     """Raise `InputError` for a path that TensorFlow would take for a pattern of paths."""
     if set("*?[]") & set(str(prefix)):
         problem = "TensorFlow cannot read checkpoints from a path with any of * ? [ ] in it"
-        raise InputError(f"{prefix}: {problem}; rename the folder or file")
+        raise InputError(f"{prefix}: {problem}; rename it, or name it from inside that folder")
 
 
 def stored_shapes(prefix: Path) -> dict[str, list[int]]:

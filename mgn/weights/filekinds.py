@@ -10,7 +10,7 @@ import tensorflow.compat.v1 as tf
 _START = 64  # bytes that tell
 _ONNX_START = re.compile(rb"\x08[\x02-\x1f][\x12\x1a\x22\x2a\x32\x3a\x42]")  # version, next field
 _EVALUATED = "evaluate.py --model and the exporters take it as it is"
-_NOT_READ = "it is not read here: take the weights that it was made of"
+_NOT_READ = "not read here: use the weights that it was made of"
 
 
 class Kind(NamedTuple):
@@ -114,5 +114,6 @@ def _frozen_graph(path: Path) -> Kind | None:
         return None
     advice = f"of this network it needs no conversion, {_EVALUATED}"
     exported = "it is exported already: name the checkpoint that it was made of"
-    to_run = exported if path.suffix == ".pb" else "rename it, or link to it, by a name in .pb"
+    renamed = "rename it, or make a link to it, so that the name ends in .pb"
+    to_run = exported if path.suffix == ".pb" else renamed
     return Kind("a frozen graph of TensorFlow", advice, to_run)

@@ -106,10 +106,14 @@ def test_pytorchs_own_files_need_only_conversion(tmp_path):
 @pytest.mark.parametrize(
     ("write", "name", "said"),
     [
-        (graph_def, "link", "a frozen graph of TensorFlow; rename it, or link to it, by a name in"),
-        (graph_def, "model.PB", "a frozen graph of TensorFlow; rename it, or link to it, by a nam"),
-        (content(ONNX), "x.onnx", "an ONNX model; it is not read here"),
-        (content(ONNX), "x.pb", "an ONNX model; it is not read here"),
+        (graph_def, "link", "a frozen graph of TensorFlow; rename it, or make a link to it, so"),
+        (
+            graph_def,
+            "model.PB",
+            "a frozen graph of TensorFlow; rename it, or make a link to it, so",
+        ),
+        (content(ONNX), "x.onnx", "an ONNX model; not read here"),
+        (content(ONNX), "x.pb", "an ONNX model; not read here"),
         (
             saved_model,
             "saved_model.pb",
