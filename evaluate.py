@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from mgn.config import parsing
+from mgn.config.dataset import add_dataset_options, data_set
 from mgn.config.settings import dataset_of_run
 from mgn.system import cli
 from mgn.system.files import atomic_folder, output_folder, refuse_existing, refuse_names
@@ -30,13 +31,15 @@ def evaluate(flags: argparse.Namespace, output_dir: Path) -> None:
     """Check, embed, score; write the scores, print the tables, draw."""
     if flags.features and not flags.features.exists():
         refuse_existing(flags.features, overwrite=False)
-    dataset = flags.dataset or (None if flags.query else dataset_of_run(flags.model))
+    chosen = data_set(flags.dataset, vars(flags))
+    chosen = chosen or (None if flags.query else dataset_of_run(flags.model))
 
     from mgn.evaluation.embedding import list_splits, load_or_embed
 
-    dataset, *splits = list_splits(dataset, flags.query, flags.gallery)
+    dataset, *splits = list_splits(chosen, flags.query, flags.gallery)
 
     from mgn.data.decoding import read_image
+    from mgn.data.formats.table import is_pooled
     from mgn.evaluation import page, report, scoring
     from mgn.inference.embedder import checkpoint_at, load_embedder, model_hash, resolve
 
@@ -47,7 +50,8 @@ def evaluate(flags: argparse.Namespace, output_dir: Path) -> None:
     load = partial(load_embedder, model, **options)
     how = not flags.no_flip, flags.skip_unreadable
     embedded = load_or_embed(flags.features, *splits, load, made_by, *how)
-    scores = scoring.score(embedded, flags.rerank)
+    draws = flags.single_gallery_shot, chosen is not None and is_pooled(chosen)
+    scores = scoring.score(embedded, flags.rerank, *draws)
     examined = report.examine(scores, embedded, model or str(flags.features), dataset)
     with atomic_folder(output_dir, OUTPUTS, flags.overwrite) as folder:
         report.write_scores(examined, folder)
@@ -63,8 +67,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     """Flags, checked as far as they can be without TensorFlow."""
     parser = cli.Parser("Score a model on the query and gallery of a data set.")
     add = parser.add_argument
-    folder = "Market-1501 folder, or one with query.csv and gallery.csv; omitted: what the model's"
-    folder += " run was trained on, else the demo set"
+    folder = "as --dataset of train.py; omitted: that of the model's run, else the demo set"
     add("--dataset", type=cli.existing_path, help=folder)
     listed = "folder of images named as Market-1501's, or CSV list (path,person,camera)"
     add("--query", type=cli.existing_path, help=f"{listed}, as query")
@@ -75,11 +78,15 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     add("--features", type=Path, help=kept)
     reranking = "score k-reciprocal re-ranking too (arXiv:1701.08398)"
     add("--rerank", action="store_true", help=reranking)
+    text = "score galleries of one image of each of 100 identities too; N: how many are drawn"
+    drawn = {"type": cli.positive_int, "nargs": "?", "const": 100, "metavar": "N"}
+    add("--single_gallery_shot", **drawn, help=text)
     add("--no_flip", action="store_true", help="embed the image alone, not its mirror image")
     add("--skip_unreadable", action="store_true", help="leave damaged images out, and count them")
     results = "folder for the results; omitted: the next free runs/evaluation-N"
     add("--output_dir", type=Path, help=results)
     add("--overwrite", action="store_true", help="replace results in --output_dir")
+    add_dataset_options(parser)
     parsing.add_network_options(parser)
     flags = parser.parse_args(arguments)
     if flags.model is None and not (flags.features and flags.features.exists()):

@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 from mgn.config import RECIPES, TrainConfig, parsing
+from mgn.config.dataset import add_dataset_options
 from mgn.config.recipes import RECIPE_NOTES
 from mgn.config.settings import new_run, resumed_run
 from mgn.system import cli
@@ -59,9 +60,11 @@ def parse(arguments: list[str]) -> dict:
         type=cli.existing_path,
         action="append",
         default=[],
-        help="Market-1501 folder; given more than once: trained on as one set, scored on each;"
+        help="folder of images, Market-1501's or another (doc/datasets.md); given more than once:"
+        " trained on as one set, scored on each;"
         " omitted: the demo set",
     )
+    add_dataset_options(parser)
     run.add_argument(
         "--train_dir", type=Path, help="folder of the run; omitted: the next free runs/RECIPE-N"
     )

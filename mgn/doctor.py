@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from mgn.config import TrainConfig
+from mgn.config.dataset import add_dataset_options, data_set
 from mgn.system import cli
 from mgn.system.files import atomic_folder, refuse_names, write_json
 
@@ -23,14 +24,16 @@ def main(arguments: list[str]) -> int:
     page = "folder for doctor.html, a page with the images that are worth a look, and doctor.json"
     add("--output_dir", type=Path, help=page)
     add("--overwrite", action="store_true", help="replace these two")
+    add_dataset_options(parser)
     flags = parser.parse_args(arguments)
+    dataset = data_set(flags.dataset, vars(flags))
     if flags.output_dir:
         refuse_names(flags.output_dir, OUTPUTS, flags.overwrite)
 
     from mgn.data.findings import PROBLEM
     from mgn.data.inspection import examine
 
-    report = examine(flags.dataset, flags.batch_images)
+    report = examine(dataset, flags.batch_images)
     print(json.dumps(report.values(), indent=2) if flags.json else report.text())
     if flags.output_dir:
         from mgn.evaluation.datasheet import write_page

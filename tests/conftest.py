@@ -21,7 +21,8 @@ from seeded import seeded_state_dict
 from mgn import weights
 from mgn.config import NetworkOptions
 from mgn.conversion.torch_mgn import TorchMGN
-from mgn.data.records import FOLDERS, read_split
+from mgn.data.names import FOLDERS
+from mgn.data.records import read_split
 from mgn.export import freezing
 from mgn.inference.graph import PLAIN
 from mgn.network.architecture import inference_network

@@ -227,9 +227,11 @@ def rule_files_and_scripts_are_short(house):
 
 def rule_tests_mirror_the_rooms(house):
     rooms = {room_of(name) for name in house.trees if "/" in name}
-    for path in sorted((house.root / "tests").glob("*/test_*.py")):
-        name = f"{path.parent.name}/{path.stem.removeprefix('test_')}"
-        if path.parent.name in rooms and name not in house.trees and name not in NOT_MIRRORED:
+    tests = house.root / "tests"
+    for path in sorted(tests.rglob("test_*.py")):
+        folder = path.parent.relative_to(tests).as_posix()
+        name = f"{folder}/{path.stem.removeprefix('test_')}"
+        if room_of(name) in rooms and name not in house.trees and name not in NOT_MIRRORED:
             yield f"{path.relative_to(house.root)} tests no file of its name"
 
 

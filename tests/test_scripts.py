@@ -195,7 +195,9 @@ def test_damaged_images_and_the_mirror_image_are_left_out_only_when_asked(
     damaged = root / "query" / "0010_c1s1_000000_00.jpg"
     damaged.write_bytes(b"")
     arguments = ["--dataset", root, "--model", small_checkpoint, "--output_dir", tmp_path / "out"]
-    assert "0010_c1s1_000000_00.jpg: empty; mend or remove it" in refused(capsys, evaluate, *arguments)
+    assert "0010_c1s1_000000_00.jpg: empty; mend or remove it" in refused(
+        capsys, evaluate, *arguments
+    )
     assert not (tmp_path / "out").exists()
     assert run(evaluate, *arguments, "--skip_unreadable", "--no_flip", "--features", features) == 0
     stored = json.loads((tmp_path / "out" / "metrics.json").read_text())

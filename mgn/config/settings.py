@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
+from mgn.config.dataset import DataSet, data_sets, from_json, moved, to_json
 from mgn.config.options import TrainConfig
 from mgn.config.recipes import RECIPES
 from mgn.system.errors import InputError
@@ -45,7 +46,7 @@ class RunSettings(NamedTuple):
     """What a run is begun with, and what it needs to be resumed or repeated."""
 
     config: TrainConfig
-    datasets: tuple[Path, ...]  # trained on as one; none: the demo set, to be drawn yet
+    datasets: tuple[DataSet, ...]  # trained on as one; none: the demo set, to be drawn yet
     init_checkpoint: str | None = None
     fresh_classifier: bool = False  # of `init_checkpoint`: left out
     replicas: int | None = None  # in all: others add in another order, on other batch statistics
@@ -54,9 +55,8 @@ class RunSettings(NamedTuple):
 def write_config(train_dir: Path, settings: RunSettings) -> None:
     """Record the settings of a run in its folder; paths become absolute."""
     start = settings.init_checkpoint
-    datasets = [str(Path(dataset).resolve()) for dataset in settings.datasets]
     values = {
-        "dataset": datasets if len(datasets) > 1 else datasets[0],
+        **to_json(settings.datasets),
         "init_checkpoint": start and str(Path(start).resolve()),
         "fresh_classifier": settings.fresh_classifier,
         "replicas": settings.replicas,
@@ -74,27 +74,17 @@ def read_config(path: Path) -> RunSettings:
     if not path.is_file():
         raise InputError(f"{path}: no such file: there is no run to resume or to repeat")
     values = read_json(path)
-    paths = _datasets_in(values.pop("dataset", None))
-    if not paths:
-        raise InputError(f"{path}: does not say which data set the run is trained on")
     start = values.pop("init_checkpoint", None)
     fresh = bool(values.pop("fresh_classifier", False))
     replicas = values.pop("replicas", None)
     try:
-        return RunSettings(TrainConfig.from_dict(values), paths, start, fresh, replicas)
+        datasets = from_json(values)
+        return RunSettings(TrainConfig.from_dict(values), datasets, start, fresh, replicas)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
 
 
-def _datasets_in(value: object) -> tuple[Path, ...]:
-    """The data sets that a `config.json` names; none if it is not one of ours."""
-    named = [value] if isinstance(value, str) else value
-    if not (isinstance(named, list) and all(isinstance(each, str) for each in named)):
-        return ()
-    return tuple(map(Path, named))
-
-
-def dataset_of_run(model: str | None) -> Path | None:
+def dataset_of_run(model: str | None) -> DataSet | None:
     """The data set to score a run's model on, where none is named: its own. Says so on stderr.
 
     Args:
@@ -110,17 +100,18 @@ def dataset_of_run(model: str | None) -> Path | None:
         return None
     folder = Path(model) if Path(model).is_dir() else Path(model).parent
     config = (folder.parent if folder.name == BEST else folder) / CONFIG
-    datasets = _datasets_in(read_json(config).get("dataset")) if config.is_file() else ()
-    if not datasets:
+    try:
+        datasets = from_json(read_json(config))
+    except InputError:  # no run of ours
         return None
     if len(datasets) > 1:
         named = " or ".join(f"--dataset {dataset}" for dataset in datasets)
         raise InputError(f"--model {model}: its run has several data sets; choose one: {named}")
     (dataset,) = datasets
-    if dataset.exists():
+    if dataset.folder.exists():
         sys.stderr.write(f"data set: {dataset}, that of the run; --dataset names another\n")
         return dataset
-    if dataset == DEMO_SET.resolve():
+    if dataset.folder == DEMO_SET.resolve():
         return None
     problem = f"its run's data set {dataset} is not there"
     raise InputError(f"--model {model}: {problem}; name the data set with --dataset")
@@ -147,7 +138,7 @@ def new_run(flags: dict) -> tuple[RunSettings, Path]:
     # What the run starts from: the same.
     names = "init_checkpoint", "fresh_classifier"
     given = {name: flags[name] for name in names if flags[name]}
-    datasets = tuple(flags["dataset"]) or settings.datasets
+    datasets = data_sets(flags["dataset"], flags) or settings.datasets
     settings = settings._replace(config=config, datasets=datasets, **given)
     for name, other, has_effect in _WITHOUT_EFFECT:
         if name in flags and not has_effect(config):
@@ -187,7 +178,7 @@ def resumed_run(flags: dict) -> tuple[RunSettings, Path]:
         named = " and ".join(f"--{n}" for n in conflicts)
         raise InputError(f"{'; '.join(told)}; leave {named} out")
     config = dataclasses.replace(config, **changed)
-    datasets = tuple(flags["dataset"]) or settings.datasets
+    datasets = moved(settings.datasets, flags["dataset"], flags)
     return settings._replace(config=config, datasets=datasets), flags["train_dir"]
 
 

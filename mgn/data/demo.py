@@ -8,7 +8,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from mgn.config.dataset import DataSet
 from mgn.config.settings import DEMO_SET
+from mgn.data.formats.table import recognise
 from mgn.data.pedestrians import HEIGHT, SCALE, WIDTH, Body, draw_person, make_look
 from mgn.data.records import read_split
 from mgn.system.errors import InputError
@@ -36,9 +38,9 @@ CAMERAS = (
 )
 
 
-def checked_dataset(dataset: Path | None, *splits: str) -> Path:
-    """The folder of `--dataset`, or the demo set; `InputError` if one of the splits is wrong."""
-    dataset = dataset or make(DEMO_SET)
+def checked_dataset(dataset: DataSet | None, *splits: str) -> DataSet:
+    """That of `--dataset`, recognised, or the demo set; `InputError` if a split is wrong."""
+    dataset, _ = recognise(dataset or make(DEMO_SET))
     for split in splits:
         read_split(dataset, split)
     return dataset

@@ -4,7 +4,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 
 from mgn.data.findings import OK, PROBLEM, WARNING, Finding, look_for
-from mgn.data.records import CALLED, FOLDERS, Record, Split
+from mgn.data.names import CALLED, FOLDERS
+from mgn.data.records import Record, Split
 
 _COPIES = {  # what is wrong with a second copy, by split
     "train": "they weigh more than others in training; remove the copies",
@@ -17,7 +18,7 @@ def check_splits(splits: Mapping[str, Split], digests: Mapping[str, bytes]) -> I
     """Look for the same image twice inside each split.
 
     Args:
-        splits: by name, as in `records.FOLDERS`.
+        splits: by name, as in `names.FOLDERS`.
         digests: by path, of each file's contents; not of what is unreadable.
     """
     for name, split in splits.items():

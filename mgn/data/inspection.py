@@ -8,32 +8,30 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from mgn.config.dataset import DataSet
 from mgn.data import records
 from mgn.data.appearance import Appearance
 from mgn.data.duplicates import check_overlap, check_splits
-from mgn.data.findings import FIGURES, PROBLEM, WARNING, Finding, Report, look_for
-from mgn.data.folders import is_hidden
-from mgn.data.names import EXAMPLE, WAYS, fits
+from mgn.data.findings import FIGURES, OK, PROBLEM, WARNING, Finding, Report, look_for
+from mgn.data.formats import counts, table
+from mgn.data.formats.layout import Layout
+from mgn.data.names import CALLED, DISTRACTOR, EXAMPLE, FOLDERS, WAYS
 from mgn.data.opening import open_all
-from mgn.data.records import DISTRACTOR, FOLDERS, ZEROS, ZEROS_ADVICE, Record, Split
+from mgn.data.records import ZEROS, ZEROS_ADVICE, Record, Split
 from mgn.data.suspects import SHOWN, Suspect, find_near_copies, odd_images, samples
 from mgn.system.errors import InputError
 
 NEAR_COPIES = "pairs of images of different identities that look nearly the same"
-MARKET = {  # Market-1501's own; images are those that are used
-    "train": {"images": 12936, "identities": 751, "cameras": 6},
-    "query": {"images": 3368, "identities": 750, "cameras": 6},
-    "gallery": {"images": 15913, "cameras": 6, "junk": 3819},
-}
 
 
-def examine(dataset: Path, batch_images: int) -> Report:
+def examine(dataset: DataSet | Path, batch_images: int) -> Report:
     """Look at names, images, identities and cameras of all splits.
 
     Raises:
         InputError: there is no split at all.
     """
-    splits, findings = read_splits(dataset)
+    dataset, layout = table.recognise(dataset)
+    splits, findings = read_splits(dataset, layout)
     images = open_all([path for split in splits.values() for path in split.paths])
     unreadable = [image.fault for image in images.values() if image.fault]
     advice = "training stops; mend or remove them"
@@ -51,28 +49,23 @@ def examine(dataset: Path, batch_images: int) -> Report:
     suspects = {NEAR_COPIES: list(itertools.chain(*copies[:SHOWN]))}
     suspects |= odd_images(looks) | samples(splits, looks)
     figures = {name: count(split) for name, split in splits.items()}
-    expected, differing = compare(figures, "market" in dataset.resolve().name.lower())
+    like, expected, differing = compare(dataset, figures)
     findings += differing
-    like = "Market-1501" if expected else ""
     return Report(str(dataset), figures, expected, like, sizes(looks), tuple(findings), suspects)
 
 
-def read_splits(dataset: Path) -> tuple[dict[str, Split], list[Finding]]:
+def read_splits(dataset: DataSet, layout: Layout) -> tuple[dict[str, Split], list[Finding]]:
     """The splits that can be used, and what is wrong with the others and with names."""
     splits, findings, misnamed = {}, [], []
     for name in FOLDERS:
         try:
-            path = records.split_path(dataset, name)
-            if path.is_dir():  # a list may name an image as it likes
-                files = sorted(path.iterdir())
-                misnamed += [str(f) for f in files if not fits(f) and not is_hidden(f.name)]
-            if path.exists():
+            if records.has_split(dataset, name):
                 splits[name] = records.read_split(dataset, name)
+                misnamed += splits[name].others
         except InputError as error:  # no reason not to look at the other splits
             findings.append(Finding(PROBLEM, str(error)))
     if not splits:
-        none = f"{dataset}: no {', '.join(FOLDERS.values())}; no train.csv, query.csv, gallery.csv"
-        raise InputError(findings[0].what if findings else none)
+        raise InputError(findings[0].what if findings else f"{dataset}: no {layout.needed}")
     trainable = "train" in splits
     scorable = "query" in splits and "gallery" in splits
     if not trainable and not scorable:
@@ -84,11 +77,13 @@ def read_splits(dataset: Path) -> tuple[dict[str, Split], list[Finding]]:
     elif not scorable:
         missing = "not both query and gallery: can be trained on, not evaluated"
         findings.append(Finding(WARNING, missing))
-    advice = f"left out, as not named like {EXAMPLE}; {WAYS}"
+    ways = table.ways(layout)
+    named = f", as not named like {EXAMPLE}" if ways == WAYS else ""
+    advice = f"left out{named}; {ways}"
     findings.append(look_for(WARNING, "files with other names", misnamed, advice))
     for name, split in splits.items():
         if split.zeros:
-            what = f"{records.CALLED[name]} {ZEROS}"
+            what = f"{CALLED[name]} {ZEROS}"
             findings.append(look_for(WARNING, what, split.zeros, ZEROS_ADVICE))
     return splits, findings
 
@@ -147,20 +142,18 @@ def count(split: Split) -> dict[str, int]:
     return dict(zip(FIGURES, figures, strict=True))
 
 
-def compare(counts: dict[str, dict], called_market: bool) -> tuple[dict, list[Finding]]:
-    """Market-1501's figures if these look like them, else none; and then what differs."""
-    like_market = called_market
-    unlike = []
-    for name, figures in counts.items():
-        for figure, wanted in MARKET[name].items():
-            if figures[figure] != wanted:
-                unlike.append(f"{name}: {figures[figure]:,} {figure}, not {wanted:,}")
-            elif figure != "cameras":  # many sets have six
-                like_market = True
-    if not like_market:
-        return {}, []
-    advice = "if it is Market-1501, unpack it again"
-    return MARKET, [look_for(WARNING, "figures unlike Market-1501's", unlike, advice)]
+def compare(
+    dataset: DataSet, figures: dict[str, dict]
+) -> tuple[str, counts.Figures, list[Finding]]:
+    """The published data set that this one looks like, its figures, and what differs."""
+    like, expected, differing = counts.compare(dataset.folder, dataset.format, figures)
+    if not like:
+        return "", {}, []
+    if not differing:
+        return like, expected, [Finding(OK, f"looks like {like}, and has its figures")]
+    advice = "if it is that data set, unpack it again"
+    what = f"looks like {like}: {'; '.join(differing)}"
+    return like, expected, [Finding(WARNING, what, advice=advice)]
 
 
 def sizes(looks: Mapping[str, Appearance]) -> dict[str, tuple[int, int]]:

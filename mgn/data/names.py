@@ -7,6 +7,9 @@ from mgn.data import folders
 from mgn.data.decoding import EXTENSIONS
 from mgn.data.lists import HEADER
 
+FOLDERS = {"train": "bounding_box_train", "query": "query", "gallery": "bounding_box_test"}
+CALLED = {"train": "training", "query": "query", "gallery": "gallery"}  # before "images"
+JUNK, DISTRACTOR = -1, 0  # identity numbers with a meaning of their own in Market-1501
 EXAMPLE = "0002_c1s1_000451_03.jpg"
 WAYS = (  # other than these names
     f"other names need lists (train.csv, query.csv, gallery.csv, with {HEADER}),"

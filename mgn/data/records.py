@@ -1,7 +1,6 @@
-"""Market-1501 file names and CSV lists to records."""
+"""Data sets to records: splits, what each holds, and what was left out of it."""
 
 import dataclasses
-import os
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,15 +9,15 @@ from pathlib import Path
 
 import numpy as np
 
+from mgn.config.dataset import DataSet
 from mgn.data import contents, folders
 from mgn.data.decoding import EXTENSIONS
-from mgn.data.lists import read_list
-from mgn.data.names import EXAMPLE, WAYS, fits, parse_name
+from mgn.data.formats import table
+from mgn.data.formats.layout import MARKET_JUNK, Listing
+from mgn.data.formats.market import list_place
+from mgn.data.names import CALLED, DISTRACTOR, EXAMPLE, WAYS, parse_name
 from mgn.system.errors import InputError
 
-FOLDERS = {"train": "bounding_box_train", "query": "query", "gallery": "bounding_box_test"}
-CALLED = {"train": "training", "query": "query", "gallery": "gallery"}  # before "images"
-JUNK, DISTRACTOR = -1, 0  # identity numbers with a meaning of their own in Market-1501
 UNNAMED = -2  # identity and camera of an image whose name does not say them
 ZEROS = "images of identity 0, which Market-1501 uses for distractors"
 ZEROS_ADVICE = "left out; if 0 is a person, number identities from 1"
@@ -42,6 +41,7 @@ class Split:
     ignored: int  # files that are not named like a Market-1501 image
     kinds: Counter = field(default_factory=Counter, hash=False)  # of these: {".txt": 3}
     zeros: tuple[str, ...] = ()  # of the junk: images of identity 0, which may be a person's
+    others: tuple[str, ...] = ()  # of the ignored: all that people may have put there
 
     @property
     def persons(self) -> np.ndarray:
@@ -78,77 +78,56 @@ class Split:
         return contents.is_fingerprint_of(self.records, known)
 
 
-def read_split(dataset: Path, split: str) -> Split:
-    """List one split of a data set: `read_images` of its `split_path`."""
-    return read_images(split_path(dataset, split), split)
-
-
-def split_path(dataset: Path, split: str) -> Path:
-    """Where a split of a data set is or would be.
+def read_split(dataset: DataSet | Path, split: str) -> Split:
+    """List one split of a data set, without the identities that its format leaves out.
 
     Args:
-        dataset: folder that holds `bounding_box_train`, `query` and `bounding_box_test`, as
-            Market-1501's does, or lists `train.csv`, `query.csv` and `gallery.csv`.
+        dataset: a folder, and how it is read; of a path alone the format is recognised.
         split: "train", "query" or "gallery".
 
     Raises:
-        InputError: folder and list are both there, or one is a link to nowhere.
+        InputError: no format fits, the split is not there, nothing usable in it, or a line that
+            is wrong.
     """
-    places = Path(dataset) / FOLDERS[split], Path(dataset) / f"{split}.csv"
-    there = [path for path in places if os.path.lexists(path)]
-    if len(there) > 1:
-        both = f"{places[0].name} and {places[1].name}"
-        raise InputError(f"{dataset} has {both}: which is meant? Move the other out of it")
-    for path in there:
-        if not path.exists():
-            problem = f"a link to {path.readlink()}, which is not there"
-            raise InputError(f"{path}: {problem}; mount what it leads to, or remove the link")
-    return there[0] if there else places[0]
+    dataset, layout = table.recognise(dataset)
+    listing = table.list_images(dataset, layout, split)
+    return _split(listing, layout.junk[split], table.ways(layout))
+
+
+def has_split(dataset: DataSet | Path, split: str) -> bool:
+    """Whether a data set has a split; `InputError` if it is a link to nowhere."""
+    dataset, layout = table.recognise(dataset)
+    return layout.has(dataset, split)
 
 
 def read_images(path: Path, split: str) -> Split:
-    """List the images of a split, without those of `unused_identities`.
+    """List the images of a split, without those of Market-1501's junk and distractors.
 
     Args:
         path: a folder of images named as in Market-1501, or a CSV file with the columns path
             (relative to the file), person and camera (whole numbers).
-        split: as in `split_path`.
+        split: "train", "query" or "gallery".
 
     Raises:
         InputError: no such folder or file, nothing usable in it, or a line that is wrong.
     """
-    path = Path(path)
-    listed, kinds = [], Counter()
-    if path.is_dir():
-        for file in sorted(path.iterdir()):
-            if fits(file):
-                listed.append((str(file), parse_name(file.name)))
-            else:
-                kinds[folders.kind_of(file)] += 1
-    elif path.suffix.lower() == ".csv" and path.is_file():
-        listed = list(read_list(path))
-    elif path.exists():
-        raise InputError(f"{path}: neither a folder of images nor a .csv list")
-    else:
-        needed = f"{', '.join(FOLDERS.values())}, or train.csv, query.csv, gallery.csv"
-        raise InputError(f"{path}: no such folder; --dataset must name a folder that has {needed}")
+    return _split(list_place(Path(path)), MARKET_JUNK[split], WAYS)
 
-    unused = unused_identities(split)
-    records = [Record(name, *numbers) for name, numbers in listed]
-    used = tuple(record for record in records if record.person not in unused)
-    left = [record for record in records if record.person in unused]
+
+def _split(listing: Listing, junk: set[int], needed: str) -> Split:
+    records = [Record(name, *numbers) for name, numbers in listing.images]
+    used = tuple(record for record in records if record.person not in junk)
+    left = [record for record in records if record.person in junk]
     zeros = tuple(record.path for record in left if record.person == DISTRACTOR)
-    found = Split(used, len(left), kinds.total(), kinds, zeros)
+    kinds = Counter(map(folders.kind_of, listing.others))
+    others = tuple(str(file) for file in listing.others if not folders.is_hidden(file.name))
+    found = Split(used, len(left), kinds.total(), kinds, zeros, others)
     if not used:
-        if path.is_file():
-            raise InputError(f"{path}: no usable line ({found.left_out})")
-        raise InputError(f"{path}: no image named like {EXAMPLE} ({found.left_out}); {WAYS}")
+        if listing.place.is_file():
+            raise InputError(f"{listing.place}: no usable line ({found.left_out})")
+        wanted = f"image named like {EXAMPLE}" if needed == WAYS else "usable image"
+        raise InputError(f"{listing.place}: no {wanted} ({found.left_out}); {needed}")
     return found
-
-
-def unused_identities(split: str) -> set[int]:
-    """Market-1501's rule: whose images are left out of "train", "query" or "gallery"."""
-    return {JUNK} if split == "gallery" else {JUNK, DISTRACTOR}
 
 
 def warn_of_zeros(dataset: object, splits: Mapping[str, Split]) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 
 from mgn.data.decoding import READERS, read_image
 from mgn.data.demo import checked_dataset
+from mgn.data.formats.table import DataSet, note
 from mgn.data.records import Split, check_matches, describe, read_images, read_split, warn_of_zeros
 from mgn.system.errors import ImageError, InputError
 from mgn.system.files import atomic_write
@@ -43,7 +44,7 @@ class Embedded:
 
 
 def list_splits(
-    dataset: Path | None, query_path: Path | None, gallery_path: Path | None
+    dataset: DataSet | None, query_path: Path | None, gallery_path: Path | None
 ) -> tuple[str, Split, Split]:
     """List what is evaluated on: its name, query split, gallery split.
 
@@ -55,10 +56,11 @@ def list_splits(
         query = read_images(query_path, "query")
         gallery = read_images(gallery_path, "gallery")
     else:
-        folder = checked_dataset(dataset)
-        name = str(folder)
-        query = read_split(folder, "query")
-        gallery = read_split(folder, "gallery")
+        dataset = checked_dataset(dataset)
+        name = str(dataset)
+        query = read_split(dataset, "query")
+        gallery = read_split(dataset, "gallery")
+        sys.stderr.write(note(dataset))
     check_matches(query, gallery)
     warn_of_zeros(name, {"query": query})
     sys.stderr.write(f"query: {describe(query)}; gallery: {describe(gallery)}\n")

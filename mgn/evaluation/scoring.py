@@ -6,9 +6,12 @@ from pathlib import Path
 import numpy as np
 
 from mgn import metrics
+from mgn.data.formats.table import DataSet
 from mgn.data.records import check_matches, read_split
 from mgn.evaluation.embedding import Embed, Embedded, embed_query_and_gallery
+from mgn.metrics.single_shot import Draws, random_gallery, single_gallery_shot
 
+_DRAWS = 10  # of random galleries, where a data set's protocol is that
 _ROWS = ("mAP", "mAP_official", "mINP", "rank@1", "rank@3", "rank@5", "rank@10")
 _NOTES = {
     "mAP": "  step AP, as scikit-learn and most papers",
@@ -25,6 +28,7 @@ class Scores:
     queries: int
     gallery: int
     skipped: tuple[str, ...]  # unreadable images, left out
+    drawn: Draws | None = None  # of galleries with one image of each identity
 
     def as_dict(self) -> dict:
         """What `metrics.json` holds of it."""
@@ -34,7 +38,9 @@ class Scores:
             "gallery": self.gallery,
         }
         reranked = {"reranked": self.reranked.summary()} if self.reranked else {}
-        return {**self.plain.summary(), **counts, "skipped": list(self.skipped), **reranked}
+        drawn = {"single_gallery_shot": self.drawn.summary()} if self.drawn else {}
+        others = {"skipped": list(self.skipped)} | reranked | drawn
+        return {**self.plain.summary(), **counts, **others}
 
 
 @dataclass(frozen=True)
@@ -48,12 +54,12 @@ class CameraPair:
     rank1: float
 
 
-def evaluate(embed: Embed, dataset: Path) -> Scores:
+def evaluate(embed: Embed, dataset: DataSet | Path) -> Scores:
     """Embed and score the query and gallery of a data set.
 
     Args:
         embed: list of uint8 RGB [H, W, 3] to float32 [N, 2048]; see `inference.load_embedder`.
-        dataset: folder as `data.read_split` takes it.
+        dataset: as `data.records.read_split` takes it.
 
     Raises:
         InputError: an empty split, an unreadable image, or no query with a match.
@@ -64,14 +70,30 @@ def evaluate(embed: Embed, dataset: Path) -> Scores:
     return score(embed_query_and_gallery(embed, query, gallery))
 
 
-def score(embedded: Embedded, rerank: bool = False) -> Scores:
-    """Score features; `rerank`: score k-reciprocal re-ranked distances (arXiv:1701.08398) too."""
+def score(
+    embedded: Embedded, rerank: bool = False, draws: int | None = None, pooled: bool = False
+) -> Scores:
+    """Score features; `rerank`: score k-reciprocal re-ranked distances (arXiv:1701.08398) too.
+
+    With `draws`, galleries of one image of each identity are drawn as often and scored too; with
+    `pooled` they are, from query and gallery together.
+    """
     features = embedded.query_features, embedded.gallery_features
     plain = metrics.evaluate(*features, *embedded.labels)
     reranked = None
     if rerank:
         reranked = metrics.evaluate_distances(metrics.rerank(*features), *embedded.labels)
-    return Scores(plain, reranked, *map(len, features), embedded.skipped)
+    drawn = score_draws(embedded, draws or _DRAWS, pooled) if draws or pooled else None
+    return Scores(plain, reranked, *map(len, features), embedded.skipped, drawn)
+
+
+def score_draws(embedded: Embedded, draws: int, pooled: bool) -> Draws:
+    """Score galleries of one image of each identity: see `score`."""
+    query, gallery = embedded.query_features, embedded.gallery_features
+    if pooled:
+        ids = np.append(embedded.query.persons, embedded.gallery.persons)
+        return random_gallery(np.concatenate([query, gallery]), ids, draws)
+    return single_gallery_shot(query, gallery, *embedded.labels, draws=draws)
 
 
 def score_camera_pairs(embedded: Embedded) -> list[CameraPair]:
@@ -114,7 +136,18 @@ def table(scores: Scores) -> str:
     for row in _ROWS:
         cells = "".join(f"{figures[row]:>12.4f}" for figures in columns.values())
         lines.append(f"{row:<14}{cells}{_NOTES.get(row, '')}")
-    return "\n".join([*lines, counts_line(scores)])
+    lines.append(counts_line(scores))
+    if scores.drawn:
+        lines.append(draws_line(scores.drawn))
+    return "\n".join(lines)
+
+
+def draws_line(drawn: Draws) -> str:
+    """The means over random galleries, on one line."""
+    figures = drawn.summary()
+    ranks = ", ".join(f"rank@{k} {figures[f'rank@{k}']:.4f}" for k in (1, 5, 10, 20))
+    of = f"one gallery image of each of {drawn.identities} identities, mean of {drawn.draws} draws"
+    return f"{of}: {ranks} (rank@1 +- {drawn.spread:.4f}), mAP {drawn.mAP:.4f}"
 
 
 def counts_line(scores: Scores) -> str:

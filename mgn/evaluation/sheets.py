@@ -9,7 +9,8 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from mgn.data.records import DISTRACTOR, JUNK, UNNAMED, Record
+from mgn.data.names import DISTRACTOR, JUNK
+from mgn.data.records import UNNAMED, Record
 from mgn.evaluation.embedding import Read
 from mgn.evaluation.plots import AS_IT_IS, drawable
 from mgn.metrics.distances import nearest

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike as Array
 
-from mgn.data.records import JUNK
+from mgn.data.names import JUNK
 from mgn.metrics.distances import ROWS, labels, matrix, mover, squares
 from mgn.system.errors import InputError
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike as Array
 
-from mgn.data.records import JUNK
+from mgn.data.names import JUNK
 from mgn.metrics.distances import check_columns, labels, squares
 from mgn.system.errors import InputError
 

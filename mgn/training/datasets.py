@@ -1,13 +1,13 @@
 """The data sets of a run: one training set of all of them, and what each is scored on."""
 
 import itertools
-from pathlib import Path
 from typing import NamedTuple
 
+from mgn.config.dataset import DataSet
 from mgn.config.settings import RunSettings
 from mgn.data.joining import check_apart, join, names_of
 from mgn.data.reading import check_readable
-from mgn.data.records import Split, check_matches, describe, read_split, split_path, warn_of_zeros
+from mgn.data.records import Split, check_matches, describe, has_split, read_split, warn_of_zeros
 from mgn.system.errors import InputError
 
 
@@ -16,7 +16,7 @@ class RunData(NamedTuple):
 
     training: Split  # of all data sets
     sources: dict[str, Split]  # by data set, as it numbers its identities and cameras
-    test_sets: dict[str, Path]  # by data set: those that have query and gallery
+    test_sets: dict[str, DataSet]  # by data set: those that have query and gallery
 
     @property
     def without_test_set(self) -> list[str]:
@@ -49,7 +49,7 @@ def read(settings: RunSettings) -> RunData:
         if has_test_set(dataset):
             splits["query"] = query = read_split(dataset, "query")
             gallery = read_split(dataset, "gallery")
-            check_matches(query, gallery)
+            _check_matches(dataset, query, gallery)
             test_sets[name] = dataset
             scored_on[name] = [*query.paths, *gallery.paths]
         warn_of_zeros(dataset, splits)
@@ -64,6 +64,15 @@ def read(settings: RunSettings) -> RunData:
     return RunData(training, sources, test_sets)
 
 
-def has_test_set(dataset: Path) -> bool:
+def has_test_set(dataset: DataSet) -> bool:
     """Whether a data set has query and gallery."""
-    return all(split_path(dataset, name).exists() for name in ("query", "gallery"))
+    return has_split(dataset, "query") and has_split(dataset, "gallery")
+
+
+def _check_matches(dataset: DataSet, query: Split, gallery: Split) -> None:
+    try:
+        check_matches(query, gallery)
+    except InputError as error:
+        way = "to train all the same, move its query and gallery elsewhere"
+        unscored = "a data set without them is trained on and not scored"
+        raise InputError(f"{dataset}: {error}; {way}: {unscored}") from None

@@ -23,7 +23,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 import tensorflow.compat.v1 as tf
 
 from mgn.data.demo import make
-from mgn.data.records import FOLDERS
+from mgn.data.names import FOLDERS
 from mgn.weights import checkpoints
 
 OPTIONS = ["--recipe", "scratch", "--batch_ids", "4", "--batch_images", "2", "--optimizer", "sgd"]

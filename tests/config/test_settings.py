@@ -6,6 +6,7 @@ import pytest
 
 import train
 from mgn.config import RECIPES
+from mgn.config.dataset import DataSet
 from mgn.config.settings import (
     BEST,
     CONFIG,
@@ -22,7 +23,9 @@ from mgn.system.errors import InputError
 @pytest.fixture
 def stored(tmp_path):
     """What a run began with, everything given, and its file."""
-    began = RunSettings(RECIPES["strong"], (tmp_path / "set",), str(tmp_path / "start"), True, 2)
+    began = RunSettings(
+        RECIPES["strong"], (DataSet(tmp_path / "set"),), str(tmp_path / "start"), True, 2
+    )
     write_config(tmp_path, began)
     return began, tmp_path / CONFIG
 
@@ -33,7 +36,7 @@ def test_what_is_written_is_read(stored):
 
 
 def test_several_data_sets_are_written_as_a_list(tmp_path):
-    began = RunSettings(RECIPES["strong"], (tmp_path / "a", tmp_path / "b"))
+    began = RunSettings(RECIPES["strong"], (DataSet(tmp_path / "a"), DataSet(tmp_path / "b")))
     write_config(tmp_path, began)
     stored = json.loads((tmp_path / CONFIG).read_text())
     assert stored["dataset"] == [str(tmp_path / "a"), str(tmp_path / "b")]
@@ -48,7 +51,7 @@ def test_paths_become_absolute(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_config(tmp_path, RunSettings(RECIPES["demo"], ("runs/demo_set",), "pretrained/resnet50"))
     read = read_config(tmp_path / CONFIG)
-    assert read.datasets == (tmp_path / "runs" / "demo_set",)
+    assert read.datasets == (DataSet(tmp_path / "runs" / "demo_set"),)
     assert read.init_checkpoint == str(tmp_path / "pretrained" / "resnet50")
 
 
@@ -71,7 +74,7 @@ def test_flags_go_before_the_file(stored, tmp_path):
     (tmp_path / "other").mkdir()
     arguments = ["--config", path, "--dataset", tmp_path / "other", "--seed", "7"]
     again, folder = new_run(train.parse([str(part) for part in arguments]))
-    assert (again.datasets, again.config.seed) == ((tmp_path / "other",), 7)
+    assert (again.datasets, again.config.seed) == ((DataSet(tmp_path / "other"),), 7)
     assert again.init_checkpoint == began.init_checkpoint
     assert folder.name.startswith("strong-")  # the recipe that is repeated, not the default one
 

@@ -261,11 +261,12 @@ def test_links(copy, capsys):
     assert row(report, "images") == ["48", "8", "25"]
     shutil.rmtree(copy / QUERY)
     (copy / QUERY).symlink_to("nowhere")
-    (copy / "train.csv").write_text("path,person,camera\n")
     status, findings, report = examine(capsys, copy)
-    assert status == 1 and row(report, "images") == ["-", "-", "25"]
+    assert status == 1 and row(report, "images") == ["48", "-", "25"]
     assert f"problem: {copy / QUERY}: a link to nowhere, which is not there; " in report
-    assert f"problem: {copy} has bounding_box_train and train.csv: which is meant?" in report
+    (copy / "train.csv").write_text("path,person,camera\n")
+    assert "which is meant? Give --format" in refused(capsys, copy)
+    assert examine(capsys, copy, "--format", "market1501")[2] == report
 
 
 def test_json(copy, capsys):
@@ -341,18 +342,16 @@ def test_market_1501_is_compared_with_where_apt(dataset, copy, tmp_path, capsys)
     assert status == 0 and row(report, "images") == ["48", "12,936", "8", "3,368", "25", "15,913"]
     assert row(report, "identities") == ["8", "751", "4", "750", "4", "-"]
     assert row(report, "junk") == ["0", "-", "0", "-", "1", "3,819"]
-    assert wrong(findings) == {"figures unlike Market-1501's": ("warning", 9)}
-    assert findings["figures unlike Market-1501's"][2][0] == "train: 48 images, not 12,936"
+    (what,) = wrong(findings)
+    expected = "looks like Market-1501: 12,936 training images expected, 48 found; 751 training id"
+    assert what.startswith(expected) and what.count(" expected, ") == 9
     lists = tmp_path / "lists"  # 751 identities, and a name that says nothing
     lists.mkdir()
     image = next((dataset / TRAIN).glob("*.jpg"))
     lines = [(image, person, camera) for person in range(1, 752) for camera in (1, 2)]
     write_list(lists / "train.csv", lines)
-    findings = examine(capsys, lists)[1]
-    assert findings["figures unlike Market-1501's"][2] == [
-        "train: 1,502 images, not 12,936",
-        "train: 2 cameras, not 6",
-    ]
+    expected = "12,936 training images expected, 1,502 found; 6 training cameras expected, 2 found"
+    assert f"warning: looks like Market-1501: {expected}; if" in examine(capsys, lists)[2]
     write_list(lists / "train.csv", [(image, person, person % 6) for person in range(1, 13)])
     assert "Market-1501" not in examine(capsys, lists)[2]  # many sets have six cameras
 
@@ -393,7 +392,8 @@ def test_nothing_to_examine(tmp_path, capsys):
     assert "no such file or folder" in refused(capsys, tmp_path / "nowhere")
     (tmp_path / "file").write_text("x")
     for path in (tmp_path, tmp_path / "file"):
-        assert f"{path}: no bounding_box_train, query, bounding_box_test" in refused(capsys, path)
+        expected = f"{path}: no data set in it; --dataset must name a folder that has bounding_box"
+        assert expected in refused(capsys, path)
     (tmp_path / TRAIN).mkdir()
     assert "bounding_box_train: no image named like" in refused(capsys, tmp_path)
     assert "--batch_images" in refused(capsys, tmp_path, "--batch_images", 0)

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from mgn.data import records
+from mgn.config.dataset import DataSet
+from mgn.data import names, records
 from mgn.system.errors import InputError
 
 
@@ -31,7 +32,7 @@ def test_a_distractor_is_never_a_label_or_a_query(tmp_path):
     for split in ("train", "query"):
         found = records.read_split(tmp_path, split)
         assert found.persons.tolist() == [5] and found.junk == 2
-        zero = tmp_path / records.FOLDERS[split] / "0000_c1s1_000001_00.jpg"
+        zero = tmp_path / names.FOLDERS[split] / "0000_c1s1_000001_00.jpg"
         assert found.zeros == (str(zero),)  # which may be somebody
 
 
@@ -49,7 +50,7 @@ def test_images_of_identity_0_are_missed_aloud(capsys):
 
 
 def test_missing_folder_and_empty_split(tmp_path):
-    with pytest.raises(InputError, match="no such folder; --dataset"):
+    with pytest.raises(InputError, match="no data set in it; --dataset"):
         records.read_split(tmp_path, "train")
     (tmp_path / "bounding_box_train").mkdir()
     (tmp_path / "bounding_box_train" / "notes.txt").touch()
@@ -75,20 +76,34 @@ def test_a_folder_is_ignored_and_a_link_to_nowhere_is_an_image_to_be_missed(tmp_
 
 def test_a_list_beside_the_folder_is_not_ignored_silently(dataset, tmp_path):
     copy = shutil.copytree(dataset, tmp_path / "copy")
-    for name, folder in records.FOLDERS.items():
-        (copy / f"{name}.csv").write_text("path,person,camera\n")
-        with pytest.raises(InputError, match=f"has {folder} and {name}.csv: which is meant"):
+    for name in names.FOLDERS:
+        (copy / f"{name}.csv").write_text(f"path,person,camera\n{copy / 'one.jpg'},7,1\n")
+        (copy / "one.jpg").touch()
+        expected = r"layout of market1501 \(bounding_box_train.* and of csv \(.*: which is meant\?"
+        with pytest.raises(InputError, match=expected):
             records.read_split(copy, name)
+        assert records.read_split(DataSet(copy, "csv"), name).persons.tolist() == [7]
+        assert len(records.read_split(DataSet(copy, "market1501"), name).records) > 1
+        (copy / f"{name}.csv").unlink()
+
+
+def test_folders_and_lists_may_be_mixed(dataset, tmp_path):
+    copy = shutil.copytree(dataset, tmp_path / "copy")
+    shutil.rmtree(copy / "query")
+    (copy / "one.jpg").touch()
+    (copy / "query.csv").write_text("path,person,camera\none.jpg,9,3\n")
+    assert records.read_split(copy, "query").cameras.tolist() == [3]
+    assert len(records.read_split(copy, "train").records) == 48
 
 
 def test_a_split_that_is_a_link(dataset, tmp_path):
-    for name, folder in records.FOLDERS.items():
+    for name, folder in names.FOLDERS.items():
         (tmp_path / folder).symlink_to(dataset / folder)
         assert len(records.read_split(tmp_path, name).records) > 0
         (tmp_path / folder).unlink()
         (tmp_path / folder).symlink_to("/nowhere/at/all")
         with pytest.raises(InputError, match=f"{folder}: a link to /nowhere/at/all, which is not"):
-            records.split_path(tmp_path, name)
+            records.has_split(tmp_path, name)
 
 
 def write_list(path, text, images=("a/x.jpg", "y.png")):

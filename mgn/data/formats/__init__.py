@@ -1,0 +1,1 @@
+"""Data sets by name, one file a family of layouts."""

@@ -1,0 +1,102 @@
+"""Every layout of a data set by name, and which one a folder has."""
+
+import dataclasses
+from pathlib import Path
+
+from mgn.config.dataset import FORMATS, DataSet, as_data_set
+from mgn.data import folders
+from mgn.data.decoding import EXTENSIONS
+from mgn.data.formats import listed, market, paired, persons
+from mgn.data.formats.layout import Labelled, Layout, Listing
+from mgn.data.names import DISTRACTOR, JUNK, WAYS, parse_name
+from mgn.system.errors import InputError
+
+LAYOUTS = market.LAYOUTS | listed.LAYOUTS | paired.LAYOUTS | persons.LAYOUTS
+_LAST = "folders"  # fits much: asked only if nothing else fits
+
+
+def recognise(dataset: DataSet | Path) -> tuple[DataSet, Layout]:
+    """The data set with its format, and what that means.
+
+    Raises:
+        InputError: no format fits, several do, or the chosen one has no use for an option.
+    """
+    dataset = as_data_set(dataset)
+    name = dataset.format or _recognised(dataset.folder)
+    layout = LAYOUTS[name]
+    for option, given in (("cameras", dataset.cameras), ("split", dataset.split)):
+        if given not in ((), None) and option not in layout.takes:
+            takers = ", ".join(name for name in FORMATS if option in LAYOUTS[name].takes)
+            raise InputError(f"--{option}: {dataset} is read as {name}; goes with {takers}")
+    return dataclasses.replace(dataset, format=name), layout
+
+
+def _recognised(folder: Path) -> str:
+    fitting = [name for name in FORMATS if name != _LAST and LAYOUTS[name].fits(folder)]
+    if not fitting and folder.is_dir() and LAYOUTS[_LAST].fits(folder):
+        return _LAST
+    if len(fitting) == 1:
+        return fitting[0]
+    if fitting:
+        told = " and of ".join(f"{name} ({LAYOUTS[name].needed})" for name in fitting)
+        raise InputError(f"{folder}: has the layout of {told}: which is meant? Give --format")
+    inside = _recognised_inside(folder)
+    needed = f"{market.NEEDED}; {market.LISTS}; or {LAYOUTS[_LAST].needed}"
+    way = inside or f"--dataset must name a folder that has {needed}; see --format for others"
+    raise InputError(f"{folder}: no data set in it; {way}")
+
+
+def _recognised_inside(folder: Path) -> str:
+    """Which folders in a folder are data sets, as an advice; "" if none is."""
+    found = []
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        names = [name for name in FORMATS if path.is_dir() and LAYOUTS[name].fits(path)]
+        found += [f"{path} ({names[0]})"] if names else []
+    return f"name one of those inside: {', '.join(found[:3])}" if found else ""
+
+
+def ways(layout: Layout) -> str:
+    """How images must be named or listed to be found."""
+    own = layout.title not in ("Market-1501", "CSV lists")
+    return f"{layout.title} has {layout.needed}" if own else WAYS
+
+
+def list_images(dataset: DataSet, layout: Layout, split: str) -> Listing:
+    """What a split holds; the gallery with the images of `distractors`."""
+    listing = layout.list_images(dataset, split)
+    if split == "gallery" and dataset.distractors:
+        listing.images.extend(_strangers(Path(dataset.distractors)))
+    return listing
+
+
+def _strangers(folder: Path) -> list[Labelled]:
+    """All images under a folder, as distractors.
+
+    Raises:
+        InputError: there is none, or a name says that it is somebody.
+    """
+    images = []
+    for file in folders.walk(folder):
+        if file.suffix.lower() not in EXTENSIONS or folders.is_hidden(file.name):
+            continue
+        identity, camera = parse_name(file.name) or (DISTRACTOR, 0)
+        if identity not in (DISTRACTOR, JUNK):
+            problem = f"shows identity {identity}, which is no distractor"
+            raise InputError(f"--distractors: {file} {problem}; name a folder of strangers alone")
+        images.append((str(file), (identity, camera)))
+    if not images:
+        raise InputError(f"--distractors {folder}: no image in it ({', '.join(EXTENSIONS)})")
+    return images
+
+
+def is_pooled(dataset: DataSet | Path) -> bool:
+    """Whether the gallery is to be drawn anew and anew from all test images."""
+    _, layout = recognise(dataset)
+    return layout.pooled
+
+
+def note(dataset: DataSet | Path) -> str:
+    """How the evaluation of a data set differs from Market-1501's, as a line; "" if it does not."""
+    dataset, layout = recognise(dataset)
+    read_as = f"note: {dataset} is read as {dataset.format}: {layout.protocol}\n"
+    return read_as if layout.protocol else ""
