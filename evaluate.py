@@ -11,10 +11,8 @@ from mgn.config.settings import dataset_of_run
 from mgn.system import cli
 from mgn.system.files import atomic_folder, output_folder, refuse_existing, refuse_names
 
-PICTURES = (
-    *("cmc.png", "distances.png", "roc.png", "worst-*.png", "sample-*.png", "heads.png"),
-    "report.html",
-)
+CURVES = ("cmc.png", "distances.png", "roc.png")
+PICTURES = (*CURVES, "worst-*.png", "sample-*.png", "heads.png", "report.html")
 OUTPUTS = (*PICTURES, "metrics.json")
 
 
@@ -58,9 +56,9 @@ def evaluate(flags: argparse.Namespace, output_dir: Path) -> None:
     print(report.as_text(examined), flush=True)
     with atomic_folder(output_dir, PICTURES) as folder:
         drawings = page.draw(examined, folder, read_image, checkpoint)
-    written = ["metrics.json", *(path.name for path in drawings.paths)]
-    print(f"written: {', '.join(str(output_dir / name) for name in written)}")
-    drawings.check(output_dir / "metrics.json")
+    scores = output_dir / "metrics.json"
+    print(f"written: {scores}", *(str(output_dir / path.name) for path in drawings.paths), sep=", ")
+    drawings.check(scores)
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from mgn.data.records import FOLDERS
+from mgn.data.names import FOLDERS
 from mgn.data.suspects import Suspect
 
 OK, WARNING, PROBLEM = "ok", "warning", "problem"

@@ -69,6 +69,22 @@ def looks_like(folder: Path, name: re.Pattern) -> bool:
     return bool(first) and all(name.fullmatch(found) for found in first)
 
 
+def holds_images(folder: Path) -> bool:
+    """Whether there is an image in a folder itself."""
+    return any(file.suffix.lower() in EXTENSIONS for file in folder.iterdir())
+
+
+def people_in(folder: Path) -> list[Path]:
+    """The folders in a folder that may be a person each."""
+    there = sorted(path for path in folder.iterdir() if path.is_dir())
+    return [path for path in there if not folders.is_hidden(path.name)]
+
+
+def holds_people(folder: Path) -> bool:
+    """Whether a folder has no image itself, but folders in it do."""
+    return not holds_images(folder) and any(map(holds_images, people_in(folder)))
+
+
 def lines_of(path: Path, needed: str) -> Iterator[tuple[str, str]]:
     """Yield (where, text) of each line that is not empty.
 

@@ -5,7 +5,15 @@ import re
 from pathlib import Path
 
 from mgn.config.dataset import DataSet
-from mgn.data.formats.layout import MARKET_JUNK, Layout, Listing, checked_file, lines_of, looks_like
+from mgn.data.formats.layout import (
+    MARKET_JUNK,
+    Layout,
+    Listing,
+    checked_file,
+    holds_people,
+    lines_of,
+    looks_like,
+)
 from mgn.data.lists import read_list
 from mgn.data.names import EXAMPLE, FOLDERS, fits, parse_name
 from mgn.system.errors import InputError
@@ -65,8 +73,13 @@ def _list(dataset: DataSet, split: str) -> Listing:
 
 
 def _folders_in(folder: Path) -> set[str]:
-    """The splits that have a folder."""
-    return {split for split, name in FOLDERS.items() if os.path.lexists(folder / name)}
+    """The splits that have a folder, and not one of folders for each person."""
+    there = {split: folder / name for split, name in FOLDERS.items()}
+    return {
+        split
+        for split, path in there.items()
+        if os.path.lexists(path) and not (path.is_dir() and holds_people(path))
+    }
 
 
 def _has_names(folder: Path, name: re.Pattern) -> bool:

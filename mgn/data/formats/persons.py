@@ -6,7 +6,7 @@ from pathlib import Path
 from mgn.config.dataset import DataSet
 from mgn.data import folders
 from mgn.data.decoding import EXTENSIONS
-from mgn.data.formats.layout import Labelled, Layout, Listing
+from mgn.data.formats.layout import Labelled, Layout, Listing, holds_people, people_in
 from mgn.data.names import DISTRACTOR, JUNK, parse_name
 from mgn.system.errors import InputError
 from mgn.system.numbers import is_digits
@@ -37,21 +37,9 @@ def _split_folder(folder: Path, split: str) -> Path | None:
     return None
 
 
-def _people(folder: Path) -> list[Path]:
-    there = sorted(path for path in folder.iterdir() if path.is_dir())
-    return [path for path in there if not folders.is_hidden(path.name)]
-
-
 def _fits(folder: Path) -> bool:
-    for split in _SPLITS:
-        place = _split_folder(folder, split)
-        if place and any(_holds_images(person) for person in _people(place)):
-            return True
-    return False
-
-
-def _holds_images(folder: Path) -> bool:
-    return any(file.suffix.lower() in EXTENSIONS for file in folder.iterdir())
+    places = [_split_folder(folder, split) for split in _SPLITS]
+    return any(place and holds_people(place) for place in places)
 
 
 def _has(dataset: DataSet, split: str) -> bool:
@@ -67,7 +55,7 @@ def _list(dataset: DataSet, split: str) -> Listing:
     images, unnamed = [], []
     others = [file for file in sorted(place.iterdir()) if not file.is_dir()]
     others += [path for path in place.iterdir() if path.is_dir() and folders.is_hidden(path.name)]
-    for person in _people(place):
+    for person in people_in(place):
         for file in folders.walk(person):
             hidden = folders.is_hidden(file.name)
             if hidden or file.suffix.lower() not in EXTENSIONS or not folders.is_file(file):
@@ -93,7 +81,7 @@ def _numbers(folder: Path) -> dict[str, int]:
     names, labelled = set(), set()
     for split in _SPLITS:
         place = _split_folder(folder, split)
-        found = {person.name for person in _people(place)} if place else set()
+        found = {person.name for person in people_in(place)} if place else set()
         names |= found
         labelled |= found if split != "gallery" else set()
     if not all(is_digits(name) or name == str(JUNK) for name in names):

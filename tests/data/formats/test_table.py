@@ -1,0 +1,58 @@
+"""Which layout a folder has; distractors; options that a layout has no use for."""
+
+import pytest
+
+from mgn.config.dataset import FORMATS, DataSet
+from mgn.data.formats.table import LAYOUTS, note, recognise
+from mgn.data.records import read_split
+from mgn.system.errors import InputError
+
+from .sets import make, msmt17
+
+
+def test_every_format_has_a_layout():
+    assert sorted(FORMATS) == sorted(LAYOUTS)
+
+
+def test_two_layouts_in_one_folder(tmp_path):
+    msmt17(tmp_path)
+    make(tmp_path / "query", "0001_c1s1_000001_00.jpg")
+    expected = r"layout of market1501 \(.*\) and of msmt17 \(.*\): which is meant\? Give --format"
+    with pytest.raises(InputError, match=expected):
+        read_split(tmp_path, "query")
+    assert read_split(DataSet(tmp_path, "market1501"), "query").persons.tolist() == [1]
+    assert len(read_split(DataSet(tmp_path, "msmt17"), "query").records) == 2
+
+
+def test_the_folder_above_is_told_what_is_inside(tmp_path):
+    msmt17(tmp_path / "MSMT17_V2")
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(InputError, match=r"no data set in it; name one .*MSMT17_V2 \(msmt17\)"):
+        recognise(tmp_path)
+
+
+def test_distractors_join_the_gallery(tmp_path):
+    for folder in ("query", "bounding_box_test"):
+        make(tmp_path / "set" / folder, "0003_c1s1_000001_00.jpg")
+    make(
+        tmp_path / "more", "0000_c4s1_000001_00.jpg", "a/stranger.png", "-1_c1s1_0_00.jpg", "x.txt"
+    )
+    dataset = DataSet(tmp_path / "set", distractors=tmp_path / "more")
+    gallery = read_split(dataset, "gallery")
+    assert gallery.persons.tolist() == [3, 0, 0] and gallery.junk == 1
+    assert len(read_split(dataset, "query").records) == 1
+    make(tmp_path / "more", "0007_c4s1_000001_00.jpg")
+    with pytest.raises(InputError, match=r"0007_c4s1_000001_00.jpg shows identity 7"):
+        read_split(dataset, "gallery")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match=r"--distractors .*empty: no image in it"):
+        read_split(DataSet(tmp_path / "set", distractors=tmp_path / "empty"), "gallery")
+
+
+def test_options_without_use(tmp_path):
+    make(tmp_path / "query", "0003_c1s1_000001_00.jpg")
+    with pytest.raises(InputError, match=r"--cameras: .* is read as market1501; goes with folders"):
+        recognise(DataSet(tmp_path, cameras=("a",)))
+    with pytest.raises(InputError, match=r"--split: .*goes with vehicleid, viper, prid, grid"):
+        recognise(DataSet(tmp_path, split=0))
+    assert note(tmp_path) == ""
