@@ -101,9 +101,10 @@ def test_a_run_is_scored_on_its_own_data_set(tmp_path, monkeypatch, capsys):
     run, own = tmp_path / "run", tmp_path / "set"
     (run / BEST).mkdir(parents=True)
     own.mkdir()
-    write_config(run, RunSettings(RECIPES["demo"], (own,)))
+    chosen = DataSet(own, "folders", cameras=("front", "back"))
+    write_config(run, RunSettings(RECIPES["demo"], (chosen,)))
     for model in (run, run / "model.ckpt-5", run / BEST, run / BEST / "model.ckpt-5"):
-        assert dataset_of_run(str(model)) == own
+        assert dataset_of_run(str(model)) == chosen
         assert capsys.readouterr().err.startswith(f"data set: {own}, ")
     for model in (None, str(run / "mgn.pb"), str(own / "mgn"), str(own)):  # of no run
         assert dataset_of_run(model) is None
