@@ -1,10 +1,12 @@
 """The data sets of a run: one training set of all of them, and what each is scored on."""
 
 import itertools
+import sys
 from typing import NamedTuple
 
 from mgn.config.dataset import DataSet
 from mgn.config.settings import RunSettings
+from mgn.data.formats.table import note
 from mgn.data.joining import check_apart, join, names_of
 from mgn.data.reading import check_readable
 from mgn.data.records import Split, check_matches, describe, has_split, read_split, warn_of_zeros
@@ -51,6 +53,7 @@ def read(settings: RunSettings) -> RunData:
             gallery = read_split(dataset, "gallery")
             _check_matches(dataset, query, gallery)
             test_sets[name] = dataset
+            sys.stderr.write(note(dataset))
             scored_on[name] = [*query.paths, *gallery.paths]
         warn_of_zeros(dataset, splits)
     every = settings.config.eval_every

@@ -162,3 +162,16 @@ def test_features_in_a_file_score_the_same_and_only_with_their_images(damaged, t
         (tmp_path / "bad.npz").write_bytes(contents)
         with pytest.raises(InputError, match=r"bad\.npz: not a whole feature file"):
             embedding.load_features(tmp_path / "bad.npz", query, gallery, None)
+
+
+def test_draws_are_reported_and_written(dataset):
+    embedded = embedding.embed_query_and_gallery(
+        mean_colour, read_split(dataset, "query"), read_split(dataset, "gallery")
+    )
+    scores = scoring.score(embedded, draws=7)
+    told = "one gallery image of each of 4 identities, mean of 7 draws: rank@1 "
+    assert scoring.table(scores).splitlines()[-1].startswith(told)
+    assert scores.as_dict()["single_gallery_shot"]["draws"] == 7
+    pooled = scoring.score(embedded, pooled=True).drawn  # of query and gallery, distractor too
+    assert (pooled.draws, pooled.identities) == (10, 5)
+    assert "single_gallery_shot" not in scoring.score(embedded).as_dict()

@@ -89,3 +89,15 @@ def test_identity_0_is_left_out_with_a_warning(drawn, capsys):
     assert set(left.persons) == {2, 3} and len(left.zeros) == 12  # by 3 cameras, 4 times each
     expected = f"warning: {drawn}: 12 training images of identity 0, which Market-1501 uses for"
     assert expected in capsys.readouterr().err
+
+
+def test_one_camera_is_refused_with_the_way_to_train_all_the_same(dataset, tmp_path):
+    copy = shutil.copytree(dataset, tmp_path / "copy")
+    for folder in ("query", "bounding_box_test"):
+        for path in (copy / folder).glob("*_c2s1_*.jpg"):
+            path.unlink()
+    expected = "seen by one camera only.* to train all the same, move its query and gallery"
+    with pytest.raises(InputError, match=expected):
+        read(copy)
+    shutil.rmtree(copy / "query")
+    assert read(copy).without_test_set == ["copy"]

@@ -33,14 +33,14 @@ def recognise(dataset: DataSet | Path) -> tuple[DataSet, Layout]:
 
 def _recognised(folder: Path) -> str:
     fitting = [name for name in FORMATS if name != _LAST and LAYOUTS[name].fits(folder)]
-    if not fitting and folder.is_dir() and LAYOUTS[_LAST].fits(folder):
-        return _LAST
     if len(fitting) == 1:
         return fitting[0]
     if fitting:
         told = " and of ".join(f"{name} ({LAYOUTS[name].needed})" for name in fitting)
         raise InputError(f"{folder}: has the layout of {told}: which is meant? Give --format")
     inside = _recognised_inside(folder)
+    if not inside and folder.is_dir() and LAYOUTS[_LAST].fits(folder):
+        return _LAST
     needed = f"{market.NEEDED}; {market.LISTS}; or {LAYOUTS[_LAST].needed}"
     way = inside or f"--dataset must name a folder that has {needed}; see --format for others"
     raise InputError(f"{folder}: no data set in it; {way}")
@@ -50,7 +50,7 @@ def _recognised_inside(folder: Path) -> str:
     """Which folders in a folder are data sets, as an advice; "" if none is."""
     found = []
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-        names = [name for name in FORMATS if path.is_dir() and LAYOUTS[name].fits(path)]
+        names = [name for name in FORMATS if name != _LAST and LAYOUTS[name].fits(path)]
         found += [f"{path} ({names[0]})"] if names else []
     return f"name one of those inside: {', '.join(found[:3])}" if found else ""
 

@@ -26,7 +26,7 @@ def test_two_layouts_in_one_folder(tmp_path):
 
 def test_the_folder_above_is_told_what_is_inside(tmp_path):
     msmt17(tmp_path / "MSMT17_V2")
-    (tmp_path / "notes.txt").touch()
+    make(tmp_path, "notes.txt", "results/cmc.png")  # and results is no person
     with pytest.raises(InputError, match=r"no data set in it; name one .*MSMT17_V2 \(msmt17\)"):
         recognise(tmp_path)
 
