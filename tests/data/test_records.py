@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from data.test_lists import write_list
 from mgn.config.dataset import DataSet
 from mgn.data import names, records
 from mgn.system.errors import InputError
@@ -104,14 +105,6 @@ def test_a_split_that_is_a_link(dataset, tmp_path):
         (tmp_path / folder).symlink_to("/nowhere/at/all")
         with pytest.raises(InputError, match=f"{folder}: a link to /nowhere/at/all, which is not"):
             records.has_split(tmp_path, name)
-
-
-def write_list(path, text, images=("a/x.jpg", "y.png")):
-    for name in images:
-        (path.parent / name).parent.mkdir(exist_ok=True)
-        (path.parent / name).touch()
-    path.write_text(text, encoding="utf-8")
-    return path
 
 
 def test_a_csv_list_is_relative_to_itself_in_its_order(tmp_path):
