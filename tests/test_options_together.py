@@ -4,6 +4,7 @@ To save minutes the network is small (`shallow.py`): what options do to each oth
 on its size. The benchmark has the whole network, and all pairs.
 """
 
+import json
 import shutil
 
 import pytest
@@ -47,6 +48,18 @@ def test_freeze(row, models, tmp_path):
 @pytest.mark.parametrize("row", options.covering(options.EVALUATE)[:6], ids=range(6))
 def test_evaluate(row, tiny_sets, models, tmp_path):
     assert not options.evaluate_row(row, tiny_sets[0], models, tmp_path)
+
+
+def test_one_data_set_in_three_layouts_has_the_same_scores(tiny_sets, models, tmp_path):
+    row = dict.fromkeys(options.EVALUATE, False) | {"model": "run", "lists": "dataset"}
+    scores = []
+    for layout in options.LAYOUTS:
+        (tmp_path / layout).mkdir()
+        chosen = {**row, "layout": layout, "distractors": True, "single_gallery_shot": True}
+        assert not options.evaluate_row(chosen, tiny_sets[0], models, tmp_path / layout)
+        told = json.loads((tmp_path / layout / "results" / "metrics.json").read_text())
+        scores.append({name: told[name] for name in ("mAP", "mINP", "rank@1", "queries")})
+    assert scores[0] == scores[1] == scores[2] and scores[0]["queries"] > 0
 
 
 def test_a_covering_set_has_every_pair():

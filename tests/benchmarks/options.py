@@ -31,10 +31,13 @@ import export_pb
 import export_pb_with_pre_post
 import train
 from mgn.data import demo
+from mgn.data.names import FOLDERS, JUNK, parse_name
 from mgn.system import cli
 
+LAYOUTS = ("market1501", "folders", "csv")
 TRAIN = {
     "datasets": (1, 2),
+    "layout": LAYOUTS,
     "precision": ("float32", "bfloat16", "float16"),
     "optimizer": ("sgd", "adam", "amsgrad"),
     "nesterov": ("false", "true"),
@@ -73,6 +76,9 @@ EVALUATE = {
     "skip_unreadable": (False, True),
     "features": (False, True),
     "lists": ("dataset", "query and gallery"),
+    "layout": LAYOUTS,
+    "distractors": (False, True),
+    "single_gallery_shot": (False, True),
 }
 FREEZE = {
     "form": ("plain", "pre_post"),
@@ -120,7 +126,7 @@ def _pairs(row: dict, options: Mapping) -> set:
 def flags_of(row: dict) -> list:
     """A row as flags of `train.py`; without those that it refuses with the others."""
     row = dict(row)
-    del row["datasets"]
+    del row["datasets"], row["layout"]
     if not row["eval_every"]:
         row["early_stop"] = 0
     return list(itertools.chain(*((f"--{name}", value) for name, value in row.items())))
@@ -142,7 +148,7 @@ def train_row(row: dict, datasets: Sequence[Path], train_dir: Path) -> str:
     size = ["--batch_ids", 2, "--batch_images", 2, "--max_steps", STEPS, "--epochs", 9]
     where = ["--train_dir", train_dir]
     for dataset in datasets[: row["datasets"]]:
-        where += ["--dataset", dataset]
+        where += ["--dataset", laid_out(dataset, row["layout"])]
     try:
         status, output = run(train, [*where, "--recipe", "scratch", *size, *flags_of(row)])
     finally:
@@ -186,13 +192,48 @@ def evaluate_row(row: dict, dataset: Path, models: Mapping[str, Path], folder: P
     for name in ("rerank", "no_flip", "skip_unreadable"):
         arguments += [f"--{name}"] if row[name] else []
     arguments += ["--features", folder / "features.npz"] if row["features"] else []
-    splits = ["--query", dataset / "query", "--gallery", dataset / "bounding_box_test"]
-    arguments += ["--dataset", dataset] if row["lists"] == "dataset" else splits
+    arguments += ["--single_gallery_shot", 5] if row["single_gallery_shot"] else []
+    if row["lists"] == "dataset":
+        arguments += ["--dataset", laid_out(dataset, row["layout"])]
+        arguments += ["--distractors", strangers(dataset)] if row["distractors"] else []
+    else:
+        arguments += ["--query", dataset / "query", "--gallery", dataset / "bounding_box_test"]
     status, output = run(evaluate, arguments)
     if status != 0:
         return f"exit status {status}: {output.strip().splitlines()[-1]}"
     metrics = json.loads((folder / "results" / "metrics.json").read_text(encoding="utf-8"))
+    if ("single_gallery_shot" in metrics) != row["single_gallery_shot"]:
+        return "draws asked for and not made, or the other way round"
     return "" if 0 < metrics["mAP"] <= 1 else f"mAP {metrics['mAP']}"
+
+
+def laid_out(dataset: Path, layout: str) -> Path:
+    """The same images in another layout, in a folder beside them."""
+    made = dataset.with_name(f"{dataset.name}_{layout}")
+    if layout == "market1501" or made.exists():
+        return dataset if layout == "market1501" else made
+    made.mkdir()
+    for split, name in FOLDERS.items():
+        lines = ["path,person,camera"]
+        for file in sorted((dataset / name).iterdir()):
+            person, camera = parse_name(file.name)
+            lines.append(f"{file},{person},{camera}")
+            if layout == "folders" and person != JUNK:
+                place = made / split / f"{person:04}"
+                place.mkdir(parents=True, exist_ok=True)
+                (place / f"cam{camera}_{file.name[8:]}").symlink_to(file)
+        if layout == "csv":
+            (made / f"{split}.csv").write_text("\n".join(lines), encoding="utf-8")
+    return made
+
+
+def strangers(dataset: Path) -> Path:
+    """A folder of images of nobody."""
+    made = dataset.with_name(f"{dataset.name}_strangers")
+    made.mkdir(exist_ok=True)
+    for i, file in enumerate(sorted((dataset / "bounding_box_train").iterdir())[:5]):
+        shutil.copyfile(file, made / f"stranger{i}.jpg")
+    return made
 
 
 def tiny_sets(folder: Path) -> list[Path]:
