@@ -20,6 +20,7 @@ import export_tf_serving_model
 import export_tf_serving_with_pre_post
 import train
 from mgn.config import RECIPES
+from mgn.config.dataset import DataSet
 from mgn.config.settings import RunSettings, write_config
 from mgn.data.decoding import read_image
 from mgn.data.records import read_split
@@ -173,19 +174,20 @@ def test_a_place_that_takes_no_results_is_told_before_the_work(
 
 def test_a_runs_own_data_set_is_scored(dataset, features, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    write_config(tmp_path, RunSettings(RECIPES["demo"], (dataset,)))
+    own = DataSet(dataset, "market1501")
+    write_config(tmp_path, RunSettings(RECIPES["demo"], (own,)))
     asked = []
     monkeypatch.setattr(embedding, "list_splits", lambda *a: asked.append(a) or sys.exit(3))
     for arguments, expected in (
-        (["--model", tmp_path], (dataset, None, None)),
-        (["--model", tmp_path, "--dataset", "."], (Path(), None, None)),
+        (["--model", tmp_path], (own, None, None)),
+        (["--model", tmp_path, "--dataset", "."], (DataSet(Path()), None, None)),
         (["--model", tmp_path, "--query", dataset, "--gallery", "."], (None, dataset, Path())),
         (["--features", features], (None, None, None)),
     ):
         assert run(evaluate, *arguments) == 3
         assert asked.pop() == expected
         told = f"data set: {dataset}, that of the run; --dataset names another\n"
-        assert capsys.readouterr().err == (told if expected[0] == dataset else "")
+        assert capsys.readouterr().err == (told if expected[0] == own else "")
 
 
 def test_damaged_images_and_the_mirror_image_are_left_out_only_when_asked(
@@ -282,7 +284,7 @@ def test_wrong_flags_to_the_others(small_checkpoint, converted, dataset, tmp_pat
             "no such file, folder or checkpoint",
         ),
         (evaluate, [*score, "--pool", "max"], "was made with pool avg"),
-        (evaluate, ["--dataset", tmp_path, "--model", small_checkpoint], "query: no such folder"),
+        (evaluate, ["--dataset", tmp_path, "--model", small_checkpoint], "no data set in it"),
         (evaluate, ["--dataset", dataset], "required: --model"),
         (evaluate, ["--model", small_checkpoint, "--output_dir", tmp_path], "metrics.json exists"),
         (export_pb, ["--checkpoint", small_checkpoint, "--pb_path", pb], "mgn.pb exists"),

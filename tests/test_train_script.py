@@ -248,7 +248,7 @@ def test_wrong_flags_to_train(tmp_path, dataset, trained, capsys, monkeypatch):
     (tmp_path / "empty").mkdir()
     for arguments, expected in (
         (["--dataset", "nowhere"], "nowhere: no such file or folder"),
-        (["--dataset", "empty"], "bounding_box_train: no such folder"),
+        (["--dataset", "empty"], "empty: no data set in it; --dataset must name a folder"),
         (["--recipe", "magic"], "argument --recipe: invalid choice: 'magic'"),
         (["--height", "100"], "--height 100: must be a multiple of 96"),
         (["--width", "20"], "--width 20: must be a multiple of 32"),
