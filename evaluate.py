@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
@@ -19,13 +20,13 @@ OUTPUTS = (*PICTURES, "metrics.json")
 def main(arguments: list[str]) -> int:
     """Parse, claim the folder of the results, evaluate."""
     flags = parse(arguments)
-    with output_folder(flags.output_dir, "evaluation") as output_dir:
+    with output_folder(flags.output_dir, "evaluation") as output_dir, ExitStack() as last:
         refuse_names(output_dir, OUTPUTS, flags.overwrite)
-        evaluate(flags, output_dir)
+        evaluate(flags, output_dir, last)
     return cli.DONE
 
 
-def evaluate(flags: argparse.Namespace, output_dir: Path) -> None:
+def evaluate(flags: argparse.Namespace, output_dir: Path, last: ExitStack) -> None:
     """Check, embed, score; write the scores, print the tables, draw."""
     if flags.features and not flags.features.exists():
         refuse_existing(flags.features, overwrite=False)
@@ -47,9 +48,9 @@ def evaluate(flags: argparse.Namespace, output_dir: Path) -> None:
     checkpoint = checkpoint_at(model, **options) if model else None
     load = partial(load_embedder, model, **options)
     how = not flags.no_flip, flags.skip_unreadable
-    embedded = load_or_embed(flags.features, *splits, load, made_by, *how)
-    draws = flags.single_gallery_shot, chosen is not None and is_pooled(chosen)
-    scores = scoring.score(embedded, flags.rerank, *draws)
+    embedded, keep = load_or_embed(flags.features, *splits, load, made_by, *how)
+    last.callback(keep)  # whatever becomes of the scores
+    scores = scoring.score(embedded, flags.rerank, flags.single_gallery_shot, is_pooled(chosen))
     examined = report.examine(scores, embedded, model or str(flags.features), dataset)
     with atomic_folder(output_dir, OUTPUTS, flags.overwrite) as folder:
         report.write_scores(examined, folder)

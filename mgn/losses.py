@@ -93,20 +93,21 @@ def total_loss(
     triplet_weight: tf.Tensor | float,
     label_smoothing: float = 0.0,
     cross_entropy_weight: float = 1.0,
+    most_images: int | None = None,
 ) -> Losses:
     """Weighted sum of the mean softmax loss of all heads and the mean triplet loss of whole maps.
 
     Triplets are mined over the images of all replicas: each computes the same loss from all
-    features.
+    features. `most_images` is for `replicas.gather`.
     """
-    everybody = replicas.gather(labels)
+    everybody = replicas.gather(labels, most_images)
     # Softmax: each replica's share of the mean over all images and heads, then their sum.
     images = tf.cast(tf.size(everybody), tf.float32)
     sums = [tf.reduce_sum(softmax_cross_entropy(x, labels, label_smoothing)) for x in logits]
     own_cross_entropy = tf.add_n(sums) / images / len(logits)
     (cross_entropy,) = replicas.sums([own_cross_entropy])
     # Triplet: each head by itself, then the mean over anchors and heads.
-    gathered = [replicas.gather(features) for features in triplet_features]
+    gathered = [replicas.gather(features, most_images) for features in triplet_features]
     triplets = [batch_hard_triplet(features, everybody, margin) for features in gathered]
     triplet = tf.reduce_mean(tf.stack(triplets))
     # Their weighted sum; a replica differentiates its own share of the softmax loss.

@@ -6,7 +6,7 @@ import os
 import re
 import sys
 from collections import Counter
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 from mgn.config import parsing
@@ -52,10 +52,11 @@ def search(flags: argparse.Namespace, folder: Path) -> None:
     cache = flags.cache or _default_cache(made_by, flags.gallery)
     known = read_cache(cache, made_by)
     refuse_existing(cache, overwrite=True)
-    with closing(load_embedder(model, **options)) as embed:
-        gallery, features = embed_what_is_new(
+    with ExitStack() as last, closing(load_embedder(model, **options)) as embed:
+        gallery, features, keep = embed_what_is_new(
             embed, read_image, gallery, flags.gallery, known, (cache, made_by)
         )
+        last.callback(keep)  # whatever becomes of the query
         query, query_features, _ = embed_split(embed, query, read_image, "query")
         rows = ranked_rows(query.records, query_features, gallery.records, features, flags.count)
         for row in rows:
@@ -65,7 +66,7 @@ def search(flags: argparse.Namespace, folder: Path) -> None:
         title = f"the nearest of {len(gallery.records)} images in {flags.gallery}"
         with atomic_folder(folder, OUTPUTS, flags.overwrite) as making:
             drawn = write_sheets(rows, title, making, "search", read_image)
-    print(f"written: {', '.join(str(folder / path.name) for path in drawn)}")
+        print(f"written: {', '.join(str(folder / path.name) for path in drawn)}")
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:

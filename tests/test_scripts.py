@@ -1,6 +1,8 @@
 """Evaluation, conversion and export end to end on the small set, and run wrong on purpose."""
 
+import errno
 import json
+import os
 import re
 import shutil
 import sys
@@ -188,6 +190,21 @@ def test_a_runs_own_data_set_is_scored(dataset, features, tmp_path, capsys, monk
         assert asked.pop() == expected
         told = f"data set: {dataset}, that of the run; --dataset names another\n"
         assert capsys.readouterr().err == (told if expected[0] == own else "")
+
+
+def test_scores_are_there_when_the_embeddings_cannot_be_kept(
+    small_checkpoint, dataset, tmp_path, capsys, monkeypatch
+):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "kept.npz")
+
+    monkeypatch.setattr(embedding, "save_features", full)
+    out, kept = tmp_path / "out", tmp_path / "kept.npz"
+    arguments = ["--model", small_checkpoint, "--features", kept, "--output_dir", out]
+    assert run(evaluate, "--dataset", dataset, *arguments) == 1
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith("error: kept.npz: ") and "disk is full" in last
+    assert {"metrics.json", "cmc.png", "report.html"} <= {path.name for path in out.iterdir()}
 
 
 def test_damaged_images_and_the_mirror_image_are_left_out_only_when_asked(

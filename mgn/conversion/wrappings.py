@@ -1,5 +1,6 @@
 """The one network in what a PyTorch file holds, whatever is wrapped around it."""
 
+import re
 from collections import deque
 from collections.abc import Mapping, Sequence
 from itertools import takewhile
@@ -12,6 +13,8 @@ from mgn.system.errors import InputError
 from mgn.weights import families
 
 _TRAINED, _FOLLOWING = "encoder_q", "encoder_k"  # MoCo's two networks (arXiv:1911.05722)
+_INNER = re.compile(r"(?<=\.)(_orig_mod|module)\.")  # of torch.compile, DataParallel
+_OF_LOSS = re.compile(r"(^|\.)\w*(criterion|loss)\w*(\.|$)")  # a network in a loss
 _TOP = "."  # the name of a network that lies bare in the file
 _SHOWN = 10  # names in an error
 Tensors = dict[str, torch.Tensor]
@@ -91,8 +94,16 @@ def _mappings(loaded: object) -> dict[str, Tensors]:
             else:
                 waiting.append((f"{name}.{key}" if name else key, inner))
         if tensors:
-            found[name] = tensors
+            while name in found:  # {"a.b": ...} beside {"a": {"b": ...}}
+                name += "'"
+            found[name] = _without_inner(tensors)
     return found
+
+
+def _without_inner(tensors: Tensors) -> Tensors:
+    """The same without wrappings in the middle of keys: of a part that was compiled, say."""
+    bare = {_INNER.sub("", key): value for key, value in tensors.items()}
+    return bare if len(bare) == len(tensors) else tensors
 
 
 def _named(value: object) -> list[tuple[str, object]]:
@@ -100,14 +111,16 @@ def _named(value: object) -> list[tuple[str, object]]:
     if isinstance(value, Mapping):  # an optimiser's tensors lie under numbers
         return [(key, inner) for key, inner in value.items() if isinstance(key, str)]
     if isinstance(value, list | tuple):
-        return [(str(i), inner) for i, inner in enumerate(value) if isinstance(inner, Mapping)]
+        holders = Mapping | list | tuple
+        return [(str(i), inner) for i, inner in enumerate(value) if isinstance(inner, holders)]
     return []
 
 
 def _choose(path: Path, networks: Sequence[Network], key: str | None) -> Network | None:
     """The network that is meant; None: the file has none that is known."""
-    fitting = list(networks)
+    fitting = [network for network in networks if not _OF_LOSS.search(network.name)]
     if key:
+        key = key.strip(".") or _TOP
         exact = [network for network in networks if network.name == key]
         fitting = exact or [n for n in networks if f".{key}." in f".{n.name}."]
         if not fitting:

@@ -75,21 +75,28 @@ def load_or_embed(
     model: str | None = None,
     flip: bool = True,
     skip_unreadable: bool = False,
-) -> Embedded:
-    """Read the features from the file `path` if it is there, else embed every image and make it.
+) -> tuple[Embedded, Callable[[], None]]:
+    """Read the features from the file `path` if it is there, else embed every image.
 
     `load` returns an `inference.Embedder`, and is called only if there is something to embed.
     `model` is the hash of that model, which the file keeps; None: a file of any model is right.
-    With `path` None nothing is kept. See `embed_query_and_gallery` for the rest.
+    See `embed_query_and_gallery` for the rest.
+
+    Returns:
+        the features, and what makes the file: to be called at the end, as it may fail. It does
+        nothing if `path` is None or was there.
     """
     if path and path.exists():
-        return load_features(path, query, gallery, model, flip)
+        return load_features(path, query, gallery, model, flip), _nothing
     with closing(load()) as embedder:
         embed = partial(embedder, flip=flip)
         embedded = embed_query_and_gallery(embed, query, gallery, skip_unreadable)
-    if path:
-        save_features(path, embedded, (query, gallery), model, flip)
-    return embedded
+    keep = partial(save_features, path, embedded, (query, gallery), model, flip)
+    return embedded, keep if path else _nothing
+
+
+def _nothing() -> None:
+    """Nothing is to be kept."""
 
 
 def embed_query_and_gallery(

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -42,8 +43,8 @@ def embed_what_is_new(
     folder: Path,
     known: dict[str, np.ndarray],
     kept_in: tuple[Path, str],
-) -> tuple[Split, np.ndarray]:
-    """Embed the images that the cache lacks or that have changed, and keep all of them there.
+) -> tuple[Split, np.ndarray, Callable[[], None]]:
+    """Embed the images that the cache lacks or that have changed.
 
     Args:
         embed: see `inference.load_embedder`.
@@ -54,7 +55,8 @@ def embed_what_is_new(
         kept_in: the cache, and the hash of the model.
 
     Returns:
-        the split of the images that have an embedding, and these, float32 [G, 2048].
+        the split of the images that have an embedding, and these, float32 [G, 2048]; and what
+        brings the cache up to date: to be called at the end, as it may fail.
     """
     keys = [_key(record, folder) for record in gallery.records]
     new = gallery.only([key not in known for key in keys])
@@ -72,14 +74,18 @@ def embed_what_is_new(
     if not kept:
         raise InputError(f"--gallery {folder}: none of its {len(keys)} images can be read")
     features = np.stack([known[key] for key in kept])
-    # Write the cache if something is new, or if it has images that are gone from the folder.
-    if added or len(kept) < len(known):
-        cache, model = kept_in
-        with atomic_write(cache, overwrite=True) as temporary, temporary.open("wb") as stream:
-            np.savez(stream, format=_FORMAT, model=model, keys=json.dumps(kept), features=features)
+
+    def keep() -> None:
+        """Write the cache if something is new, or if it has images that are gone."""
+        if added or len(kept) < len(known):
+            cache, model = kept_in
+            with atomic_write(cache, overwrite=True) as temporary, temporary.open("wb") as stream:
+                stored = {"format": _FORMAT, "model": model, "keys": json.dumps(kept)}
+                np.savez(stream, **stored, features=features)
+
     counts = f"{len(new.records)} of {len(keys)} gallery images embedded"
     sys.stderr.write(f"{counts}, the others from {kept_in[0]}\n")
-    return gallery.only(present), features
+    return gallery.only(present), features, keep
 
 
 def _key(record: Record, folder: Path) -> str:

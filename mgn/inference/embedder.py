@@ -119,9 +119,11 @@ def load_embedder(path: str | Path | checkpoints.Checkpoint, **options: object) 
     exported = _exported(Path(path))
     if exported is None:
         return load_embedder(checkpoints.find(path, **options))
+    embedder = open_exported(exported)
     if options:
+        embedder.close()
         raise InputError(f"{path}: describes itself; leave out --{', --'.join(options)}")
-    return open_exported(exported)
+    return embedder
 
 
 def open_exported(path: Path, rewrite: bool = True) -> Embedder:

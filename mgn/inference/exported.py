@@ -19,6 +19,10 @@ def read_graph_def(path: Path) -> tf.GraphDef:
     graph_def = tf.GraphDef()
     try:
         graph_def.ParseFromString(Path(path).read_bytes())
+    except IsADirectoryError:
+        raise InputError(
+            f"{path}: is a folder; name a .pb file, as export_pb.py makes it"
+        ) from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
     except Exception as error:  # protobuf's DecodeError differs between its implementations

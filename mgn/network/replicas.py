@@ -49,21 +49,25 @@ def _gradient_of_sum(_: tf.Operation, _own: tf.Tensor, total: tf.Tensor) -> tupl
     return sums([total])[0], None
 
 
-def gather(rows: tf.Tensor) -> tf.Tensor:
+def gather(rows: tf.Tensor, most: int | None = None) -> tf.Tensor:
     """The rows [B, ...] of all replicas, in their order: [sum of all B, ...].
 
-    B may differ between replicas. The gradient reaches the own rows only, so that the gradients of
-    a loss that every replica computes from all rows add up to its gradient.
+    B may differ between replicas, and from step to step if `most` says how many rows there are at
+    most in all: the sums of a cluster have one shape in every step. The gradient reaches the own
+    rows only, so that the gradients of a loss that every replica computes from all rows add up to
+    its gradient.
     """
     if count() == 1:
         return rows
     own = tf.one_hot(_index(), count(), dtype=tf.int32)
     (sizes,) = sums([own * tf.shape(rows)[0]])
+    total = tf.reduce_sum(sizes)
     before = tf.reduce_sum(sizes[: _index()])
-    after = tf.reduce_sum(sizes) - before - tf.shape(rows)[0]
+    after = (most or total) - before - tf.shape(rows)[0]
     place = tf.concat([[[before, after]], tf.zeros([rows.shape.rank - 1, 2], tf.int32)], axis=0)
     in_place = tf.pad(rows, place)  # zeros where the others' rows are
     (rows_of_all,) = sums([in_place])
+    in_place, rows_of_all = in_place[:total], rows_of_all[:total]
     if not rows.dtype.is_floating:
         return rows_of_all
     # Adds zero, through which the gradient flows.

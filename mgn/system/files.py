@@ -14,9 +14,11 @@ from pathlib import Path
 from mgn.system.errors import CheckError, InputError, advice, causes, first_line
 
 _OF_FILES = re.compile(  # of a checkpoint's own, and of other kinds
-    r"\.(index|json|meta|data-\d+-of-\d+|pb|pbtxt|pth?|tar|bin|npz|onnx|safetensors|h5|keras)$",
+    r"\.(index|json|meta|data-\d+-of-\d+|pb|pbtxt|pth?|tar|bin|np[yz]|pkl|pickle|zip|gz"
+    r"|onnx|tflite|safetensors|h5|hdf5|keras)$",
     re.IGNORECASE,
 )
+_LONG = 60 * "x"  # longer than the name of any file that is made inside a folder
 _MAKING = ".making."  # what is being made lies in a folder of this name and eight letters
 
 
@@ -36,7 +38,8 @@ def check_can_be_made(path: Path) -> None:
     try:
         there = next((folder for folder in path.parents if folder.exists()), path)
         asked = [there / name for name in path.relative_to(there).parts]  # each may be too long
-        asked.append(path.parent / f"{_MAKING}{8 * 'x'}" / path.name)  # or all, while it is made
+        making = f"{_MAKING}{8 * 'x'}"
+        asked.append(path.parent / making / path.name / making / _LONG)  # or all, while it is made
         for name in asked:
             with contextlib.suppress(FileNotFoundError):
                 name.lstat()
@@ -57,6 +60,8 @@ def check_is_text(path: Path) -> None:
 
 def refuse_prefix(prefix: object, overwrite: bool) -> None:
     """Raise `InputError` unless a checkpoint may have this prefix, and be found by it again."""
+    if not Path(prefix).name:
+        raise InputError(f"{prefix}: is a folder; a checkpoint needs a name in it, such as mgn")
     ending = _OF_FILES.search(str(prefix))
     if ending:
         problem = f"a checkpoint whose name ends in {ending[0]} would be taken for such a file"

@@ -91,6 +91,7 @@ def build_train_graph(
         triplet_weight,
         config.label_smoothing,
         config.cross_entropy_weight,
+        most_images=(config.batch_ids + 1) * config.batch_images,  # one left over joins a batch
     )
     onset.update(losses.cross_entropy)
     variables, standing = phases.divide(tf.trainable_variables(), frozen)

@@ -13,7 +13,7 @@ from mgn.config.settings import RunSettings
 from mgn.data.reading import check_readable, read_all
 from mgn.data.records import Split
 from mgn.data.sampling import check_divides, labels_of, planned_steps, steps_per_epoch
-from mgn.system.errors import CheckError, InputError, Stopped
+from mgn.system.errors import CheckError, InputError, Stopped, first_line
 from mgn.system.progress import Progress
 from mgn.system.signals import StopRequest, stop_request
 from mgn.training import phases, start
@@ -230,7 +230,7 @@ class Trainer:
         except tf.errors.OpError as error:
             self._workers.check()
             check_readable(self._paths)  # TensorFlow does not say which file
-            raise CheckError(f"step {self.step}: {error.message.splitlines()[0]}") from None
+            raise CheckError(f"step {self.step}: {first_line(error)}") from None
         self.step += 1
         if self._workers.alone and asked.signal_number:  # it came during the step
             return taken._replace(stop=True)

@@ -14,7 +14,7 @@ from mgn.config.options import MEAN, PREPROCESSING, STD, check_network_options
 from mgn.network import HEADS, replicas
 from mgn.system.errors import InputError, first_line
 from mgn.system.files import read_json, sha256_of
-from mgn.weights.filekinds import file_kind
+from mgn.weights.filekinds import file_kind, folder_kind
 
 NAME = "model.ckpt"  # checkpoints of a train_dir are NAME-STEP
 DATA = ".data-00000-of-00001"
@@ -105,6 +105,9 @@ def find(path: Path, **given: object) -> Checkpoint:
 def _in_folder(folder: Path) -> Path:
     """Prefix of the newest complete checkpoint of a run, or of the only one in the folder."""
     there = [newest(folder)] if newest(folder) else prefixes_in(folder)
+    kind = None if there else folder_kind(folder)
+    if kind:
+        raise InputError(f"{folder}: not a checkpoint (it looks like {kind.name}; {kind.to_run})")
     if len(there) != 1:
         names = ", ".join(prefix.name for prefix in there)
         others = f"; name one of {names}" if names else ", nor any other checkpoint"

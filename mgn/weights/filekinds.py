@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 import tensorflow.compat.v1 as tf
 
+from mgn.system.numbers import is_digits
+
 _START = 64  # bytes that tell
 _ONNX_START = re.compile(rb"\x08[\x02-\x1f][\x12\x1a\x22\x2a\x32\x3a\x42]")  # version, next field
 _EVALUATED = "evaluate.py --model and the exporters take it as it is"
@@ -57,7 +59,8 @@ _IN_ZIP = (  # ends of names in it; the first that is there decides
 
 def folder_kind(path: Path) -> Kind | None:
     """What a folder is that leads to no TensorFlow checkpoint; None: nothing known."""
-    if not (path / "saved_model.pb").is_file():
+    versions = (file.parent.name for file in path.glob("*/saved_model.pb"))
+    if not ((path / "saved_model.pb").is_file() or any(map(is_digits, versions))):
         return None
     advice = f"one of this network needs no conversion, {_EVALUATED}"
     return Kind("a SavedModel of TensorFlow", advice, "it is exported already")

@@ -52,13 +52,43 @@ def test_a_network_alone_is_bare_again(family):
     tensors = FAMILIES[family]
     optimiser = {"state": {i: {"exp_avg": value} for i, value in enumerate(tensors.values())}}
     beside = {"epoch": 3, "optimizer": optimiser, "history": [0.1, 0.2], "args": {"lr": 0.1}}
-    around = [tensors, [tensors], OrderedDict(tensors), {3: "an optimiser's", **tensors}]
+    around = [
+        tensors,
+        [tensors],
+        [["mgn", [tensors]]],
+        OrderedDict(tensors),
+        {3: "an optimiser's", **tensors},
+    ]
     around += [under(beginning, tensors) for beginning in BEGINNINGS]
     around += [{name: tensors, **beside} for name in NAMES]
     around.append({"epoch": 3, "model": under("module.encoder_q", tensors)})
     around.append({"runs": [{"net": {"state_dict": under("module.ema", tensors)}}], **beside})
     for loaded in around:
         assert same(unwrap(FILE, loaded), tensors)
+
+
+@pytest.mark.parametrize("inner", ["_orig_mod", "module"])
+def test_a_part_that_was_wrapped_by_itself(inner):
+    """torch.compile or DataParallel of the backbone alone."""
+    tensors = network()
+    wrapped = {}
+    for key, value in tensors.items():
+        wrapped[key.replace("backone.", f"backone.{inner}.", 1)] = value
+    assert wrapped.keys() != tensors.keys()
+    for loaded in (wrapped, {"model": under("module", wrapped)}):
+        assert same(unwrap(FILE, loaded), tensors)
+
+
+def test_a_network_in_a_loss_is_not_the_one():
+    tensors = network()
+    loss = under("criterion.net", network("torchvision_resnet50"))
+    got = unwrap(FILE, {"state_dict": {**tensors, **loss}})
+    assert set(got) == {*tensors, *loss}
+
+
+def test_two_ways_to_one_name_are_two_networks():
+    with pytest.raises(InputError, match=r"more than one network, a\.b, a\.b'; choose"):
+        unwrap(FILE, {"a.b": ONE, "a": {"b": OTHER}})
 
 
 def test_what_lies_beside_a_network_keeps_a_name():

@@ -89,8 +89,10 @@ def _strangers(folder: Path) -> list[Labelled]:
     return images
 
 
-def is_pooled(dataset: DataSet | Path) -> bool:
-    """Whether the gallery is to be drawn anew and anew from all test images."""
+def is_pooled(dataset: DataSet | Path | None) -> bool:
+    """Whether the gallery is to be drawn anew and anew from all test images; None: it is not."""
+    if dataset is None:
+        return False
     _, layout = recognise(dataset)
     return layout.pooled
 
