@@ -10,7 +10,8 @@ from mgn.system import cli
 from mgn.system.errors import CheckError, InputError
 from mgn.system.files import refuse_existing, refuse_prefix
 
-_FORWARD = ("key", "reduction_order", "verify", "allow_missing", "allow_extra", "dry_run", "json")
+_FORWARD = ("key", "reduction_order", "verify", "allow_missing", "allow_extra")
+_FORWARD += ("stem_padding", "dry_run", "json")
 
 
 def main(arguments: list[str]) -> int:
@@ -40,6 +41,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     keys = {"action": "append", "default": [], "metavar": "PATTERN"}
     add("--allow_missing", **keys, help="keys that may be missing, such as 'fc_*'")
     add("--allow_extra", **keys, help="keys that may be left over")
+    add("--stem_padding", type=int, choices=(0, 1), help="for fast-reid's files that do not tell")
     parsing.add_network_options(parser, "what weights do not tell; else as the authors trained")
     flags = parser.parse_args(arguments)
     if not flags.checkpoint and not flags.dry_run:

@@ -4,15 +4,22 @@ import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from mgn.config.variants import (
+    FIELDS,
+    HEIGHT,
+    MEAN,
+    POOLS,
+    REDUCTIONS,
+    STD,
+    VARIANTS,
+    WIDTH,
+    NetworkOptions,
+    check_network,
+)
 from mgn.system.errors import InputError
 
-MEAN = (0.485, 0.456, 0.406)  # RGB, of images in 0 to 1: ImageNet's, as every MGN was trained with
-STD = (0.229, 0.224, 0.225)
 EMBEDDING_SIZE = 2048  # eight heads of 256
 BODIES = ("backbone", "p1", "p2", "p3")  # what heads stand on: the backbone and three branches
-HEIGHT, WIDTH = 384, 128  # pixels; arXiv:1804.01438, section 4
-POOLS = ("avg", "max")
-REDUCTIONS = ("relu", "prelu")
 REDUCTION_ORDERS = ("pytorch", "mgn-reid")  # how a file may number the heads' reductions
 OPTIMIZERS = ("sgd", "adam", "amsgrad")
 SCHEDULES = ("step", "cosine")
@@ -52,25 +59,25 @@ _saved = _group("checkpoints and scores")
 
 
 @dataclass(frozen=True)
-class NetworkOptions:
-    """What a checkpoint's weights are for; stored beside each one, in `PREFIX.json`."""
-
-    num_classes: int  # 0: without classifiers
-    pool: str = "avg"
-    reduction: str = "relu"
-    height: int = HEIGHT
-    width: int = WIDTH
-
-
-@dataclass(frozen=True)
 class TrainConfig:
     """One training run. Flags of `train.py` have the names of these fields."""
 
     recipe: str = _recipe("seathiefwang", "named set of these options")
     pretrained: bool = _recipe(True, "expect --init_checkpoint, and warn without it")
 
-    pool: str = _model("avg", "pooling of the heads: avg or max", POOLS)
-    reduction: str = _model("relu", "activation of the heads: relu or prelu", REDUCTIONS)
+    variant: str = _model(
+        "mgn-pytorch", "published network: the options of this group at once", tuple(VARIANTS)
+    )
+    pool: str = _model("avg", "pooling of the heads; gem has a learned power a head", POOLS)
+    reduction: str = _model(
+        "relu", "what ends a head; neck: ReLU and one more batch norm", REDUCTIONS
+    )
+    stem_padding: int = _model(1, "zeros around the map that the stem pools: 1, or 0", (0, 1))
+    p1_stride: int = _model(2, "stride of the last layer of p1: 2, or 1 as p2 and p3", (1, 2))
+    ibn: bool = _model(False, "IBN-a: half of some batch norms is instance norm (arXiv:1807.09441)")
+    extra_bn: bool = _model(False, "one more batch norm of each branch's map, before pooling")
+    mean: tuple[float, ...] = _model(MEAN, "of R, G and B, 0 to 255: taken off every image")
+    std: tuple[float, ...] = _model(STD, "the deviation that every image is divided by")
     height: int = _model(HEIGHT, "image height, pixels, a multiple of 96")
     width: int = _model(WIDTH, "image width, pixels, a multiple of 32")
     zero_init_residual: bool = _model(False, "start blocks as the identity (arXiv:1706.02677)")
@@ -155,11 +162,11 @@ class TrainConfig:
 
     def __post_init__(self):
         """Raise `InputError` that names the first field out of range."""
-        check_network_options(self.height, self.width, self.pool, self.reduction)
+        check_network(self)
         for field in dataclasses.fields(self):
             _check_value(field.name, getattr(self, field.name), field.metadata["allowed"])
-        object.__setattr__(self, "milestones", tuple(self.milestones))  # JSON brings a list
-        object.__setattr__(self, "freeze_layers", tuple(self.freeze_layers))
+        for name in ("milestones", "freeze_layers", "mean", "std"):  # JSON brings a list
+            object.__setattr__(self, name, tuple(getattr(self, name)))
         for name in self.freeze_layers:
             if name not in BODIES:
                 raise InputError(f"--freeze_layers {name}: choose of {', '.join(BODIES)}")
@@ -173,7 +180,8 @@ class TrainConfig:
 
     def network_options(self, num_classes: int) -> NetworkOptions:
         """The part of this that a checkpoint's weights depend on."""
-        return NetworkOptions(num_classes, self.pool, self.reduction, self.height, self.width)
+        names = "variant", "height", "width", *FIELDS
+        return NetworkOptions(num_classes, **{name: getattr(self, name) for name in names})
 
     @classmethod
     def from_dict(cls, values: dict) -> "TrainConfig":
@@ -197,17 +205,3 @@ def _check_value(name: str, value: object, allowed: tuple) -> None:
     least, most = allowed
     if not least <= value <= most:  # NaN lies nowhere
         raise InputError(f"--{name} {value}: must lie between {least:g} and {most:g}")
-
-
-def check_network_options(height: int, width: int, pool: str, reduction: str) -> None:
-    """Raise `InputError` unless a network can be built with these options."""
-    if height < 96 or height % 96:
-        raise InputError(
-            f"--height {height}: must be a multiple of 96 (three stripes, height / 16)"
-        )
-    if width < 32 or width % 32:
-        raise InputError(f"--width {width}: must be a multiple of 32 (the network's total stride)")
-    if pool not in POOLS:
-        raise InputError(f"--pool {pool}: choose one of {', '.join(POOLS)}")
-    if reduction not in REDUCTIONS:
-        raise InputError(f"--reduction {reduction}: choose one of {', '.join(REDUCTIONS)}")

@@ -5,7 +5,8 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from mgn.config.options import POOLS, PRECISIONS
+from mgn.config.options import PRECISIONS
+from mgn.config.variants import POOLS, VARIANTS
 from mgn.system.cli import Parser, existing_path, model_path, positive_int
 from mgn.system.errors import InputError
 from mgn.system.files import refuse_existing
@@ -16,6 +17,7 @@ _METAVARS = {
     float | None: "X",
     bool: "true|false",
     tuple[int, ...]: "N,N",
+    tuple[float, ...]: "R,G,B",
     tuple[str, ...]: "NAME,NAME",
 }
 
@@ -58,12 +60,14 @@ def add_network_options(
     )
     group.add_argument("--height", type=positive_int, help="image height, pixels")
     group.add_argument("--width", type=positive_int, help="image width, pixels")
+    group.add_argument("--variant", choices=tuple(VARIANTS), help="published network that it is")
 
 
 def network_options(flags: argparse.Namespace) -> dict:
     """The options of `add_network_options` that were given."""
-    names = ("pool", "height", "width")
-    return {name: getattr(flags, name) for name in names if getattr(flags, name) is not None}
+    names = ("pool", "height", "width", "variant", "stem_padding")
+    given = {name: getattr(flags, name, None) for name in names}
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def add_export_options(parser: argparse.ArgumentParser) -> None:
@@ -158,6 +162,13 @@ def _numbers(text: str) -> tuple[int, ...]:
         raise argparse.ArgumentTypeError(f"{text!r} is not a list such as 40,60") from None
 
 
+def _decimals(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(decimal_number(part.strip()) for part in text.split(",") if part)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list such as 89.9,79.2,80") from None
+
+
 def _names(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(","))
 
@@ -170,5 +181,6 @@ _TYPES = {  # of a field -> of its flag
     float | None: _number_or_none,
     int | None: positive_int,
     tuple[int, ...]: _numbers,
+    tuple[float, ...]: _decimals,
     tuple[str, ...]: _names,
 }

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from mgn.config.dataset import DataSet, data_sets, from_json, moved, to_json
 from mgn.config.options import TrainConfig
 from mgn.config.recipes import RECIPES
+from mgn.config.variants import with_variant
 from mgn.system.errors import InputError
 from mgn.system.files import (
     check_can_be_made,
@@ -134,7 +135,7 @@ def new_run(flags: dict) -> tuple[RunSettings, Path]:
     else:
         name = flags.get("recipe") or ("seathiefwang" if flags["dataset"] else "demo")
         settings = RunSettings(RECIPES[name], ())
-    config = dataclasses.replace(settings.config, **_options_in(flags))
+    config = dataclasses.replace(settings.config, **with_variant(_options_in(flags)))
     # What the run starts from: the same.
     names = "init_checkpoint", "fresh_classifier"
     given = {name: flags[name] for name in names if flags[name]}

@@ -31,7 +31,10 @@ def build_graph(options: NetworkOptions) -> tuple[tf.Graph, list[tf.Variable]]:
     """The network for inference, with names for `compare`; and its variables."""
     with new_graph().as_default() as graph:
         raw_images = tf.placeholder(tf.uint8, [None, None, None, 3], name="raw_images")
-        images = tf.identity(normalise(resize(raw_images, options.height, options.width)), IMAGES)
+        images = normalise(
+            resize(raw_images, options.height, options.width), options.mean, options.std
+        )
+        images = tf.identity(images, IMAGES)
         images.set_shape([None, options.height, options.width, 3])
         tf.set_random_seed(0)  # for a variable that a file lacks, as allowed
         outputs = inference_network(images, options, classifiers=True)
@@ -100,7 +103,7 @@ def _what_is_wrong(difference: float) -> str:
 
 def _torch_network(state_dict: Mapping[str, np.ndarray], options: NetworkOptions) -> TorchMGN:
     with torch.device("meta"):  # no memory, no random start: every value is given
-        network = TorchMGN(options.num_classes, options.pool, options.reduction).eval()
+        network = TorchMGN(options.num_classes, **options.architecture()).eval()
     given = {}
     for key, value in state_dict.items():
         given[key] = torch.from_numpy(np.asarray(value, np.float32))

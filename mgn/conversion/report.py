@@ -7,11 +7,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mgn.config.options import POOLS, REDUCTION_ORDERS
+from mgn.config.options import REDUCTION_ORDERS
+from mgn.config.variants import described
 from mgn.conversion import parity
 from mgn.conversion.to_pytorch import Written
 from mgn.conversion.to_tensorflow import Conversion, Source
 from mgn.network import BRANCHES, HEADS
+from mgn.network.architecture import EXTRA_BN
+from mgn.network.layers import GEM
 from mgn.system.errors import MgnError
 from mgn.weights.coverage import Coverage
 
@@ -19,7 +22,8 @@ _AMBIGUOUS = {  # what a family's name leaves open
     "ResNet-50 of torchvision or torchreid": "torchvision's v1 and v2 have the same keys and shapes"
 }
 _PARTS = {"stem": ("backbone",)}  # of the network: the scopes of each
-_PARTS |= {branch.name: (branch.name,) for branch in BRANCHES}
+_PARTS |= {branch.name: (branch.name, EXTRA_BN.format(branch.name)) for branch in BRANCHES}
+_PARTS["powers"] = (GEM,)
 _PARTS |= {head.name: (head.reduction, head.classifier) for head in HEADS}
 _SHOWN = 4  # names in a note
 
@@ -47,11 +51,13 @@ def proof_text(done: Conversion, pool_given: bool) -> str:
 
 def _options_line(source: Source, pool_given: bool) -> str:
     options = source.options
-    other = next(pool for pool in POOLS if pool != options.pool)
-    chosen = f"the authors', as the file does not tell; else --pool {other}"
-    origin = "as given" if pool_given else chosen
     count = options.num_classes
     classes = f"{count} classes (sorted ids)" if count else "no classifiers"
+    if options.variant != "mgn-pytorch":
+        return f"{classes}, network {described(options)}"
+    other = "max" if options.pool == "avg" else "avg"
+    chosen = f"the authors', as the file does not tell; else --pool {other}"
+    origin = "as given" if pool_given else chosen
     return f"{classes}, {options.reduction} heads, {options.pool} pooling ({origin})"
 
 
@@ -89,9 +95,10 @@ def way_back_text(done: Written, pt_path: object) -> str:
     """What `to_pytorch.convert` wrote, and its proof."""
     prefix, options = done.checkpoint.prefix, done.checkpoint.options
     size = f"{options.height}×{options.width}"
-    needed = f"{size} images, {options.pool} pooling and {options.reduction} heads"
+    needed = f"{size} images, {described(options)}"
+    left_out = f"; left out {len(done.dropped)} of classifiers" if done.dropped else ""
     lines = (
-        f"{prefix}: {done.tensors} tensors as MGN-pytorch names them, equal bit for bit",
+        f"{prefix}: {done.tensors} tensors as in {done.family.name}, equal bit for bit{left_out}",
         "largest difference between TensorFlow and PyTorch, over the largest value:",
         parity.table(done.differences),
         f"{pt_path}: for {needed}, which it does not tell",

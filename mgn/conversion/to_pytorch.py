@@ -1,4 +1,4 @@
-"""The way back: a checkpoint of this toolkit to a PyTorch file as MGN-pytorch writes it."""
+"""The way back: a checkpoint of this toolkit to a PyTorch file as its authors' code writes it."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -6,34 +6,39 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from mgn.config import NetworkOptions
 from mgn.conversion import parity, torchfiles
 from mgn.system.errors import CheckError, InputError
 from mgn.system.files import atomic_write
 from mgn.system.session import new_session
 from mgn.weights import checkpoints
 from mgn.weights.coverage import check_finite, not_finite
-from mgn.weights.families import mgn_pytorch_key, to_torch_layout
+from mgn.weights.families import PIXELS, Family, family_of, to_torch_layout
+from mgn.weights.naming import mgn_pytorch_key
 
 
 class Written(NamedTuple):
     """What was written: shown to the user."""
 
     checkpoint: checkpoints.Checkpoint
+    family: Family
     tensors: int
+    dropped: list[str]  # variables that its files do not have: classifiers
     differences: dict[str, parity.Difference]
 
 
 def convert(path: Path, pt_path: Path, overwrite: bool = False, **options: object) -> Written:
-    """Write a checkpoint's weights as MGN-pytorch's state dict (PReLU: lwplw's), and prove them.
+    """Write a checkpoint's weights as the state dict of its variant's family, and prove them.
 
     Values are kept bit for bit. Counters of batches, which a checkpoint does not have, are 0;
-    PyTorch uses them only where batch norm has no momentum.
+    PyTorch uses them only where batch norm has no momentum. fast-reid's classifiers are cosines
+    without a bias, so ours are left out of its files.
 
     Args:
         path: a train_dir, a checkpoint, or one of its files.
         pt_path: of the PyTorch file to make.
         overwrite: replace what is at `pt_path`.
-        options: `pool`, `height`, `width`, for a checkpoint without `.json`.
+        options: `pool`, `height`, `width`, `variant`, for a checkpoint without `.json`.
 
     Raises:
         InputError: no whole network there, or `pt_path` exists.
@@ -50,14 +55,18 @@ def convert(path: Path, pt_path: Path, overwrite: bool = False, **options: objec
         atomic_write(pt_path, overwrite) as temporary,
     ):
         checkpoints.restore(session, found, variables)
-        names = {found.name_of(v.op.name): v.op.name for v in variables}
-        values = checkpoints.read(found.prefix, list(names))
+        stored = {v.op.name: found.name_of(v.op.name) for v in variables}
+        values = checkpoints.read(found.prefix, list(stored.values()))
         check_finite(not_finite(values))
+        family = family_of(found.options.variant)
+        keys = {name: family.key(name, family.order) for name in stored}
+        dropped = [name for name, key in keys.items() if key is None]
+        kept = {name: key for name, key in keys.items() if key}
         # Popped, so that 280 MB are there once, not twice.
         state_dict = {}
-        for name in list(values):
-            state_dict[mgn_pytorch_key(names[name])] = to_torch_layout(values.pop(name))
-        torchfiles.write(temporary, _with_counters(state_dict))
+        for name, key in kept.items():
+            state_dict[key] = to_torch_layout(values.pop(stored[name]))
+        torchfiles.write(temporary, _as_written(state_dict, family, found.options))
         back = torchfiles.read(temporary)
         changed = []
         for key in list(state_dict):
@@ -66,18 +75,29 @@ def convert(path: Path, pt_path: Path, overwrite: bool = False, **options: objec
         if changed:
             named = ", ".join(changed[:5])
             raise CheckError(f"{len(changed)} weights read back otherwise: {named}; not kept")
-        return Written(found, len(back), parity.compare(session, back, found.options))
+        given = {mgn_pytorch_key(name): back[key] for name, key in kept.items()}
+        for name in dropped:
+            given[mgn_pytorch_key(name)] = to_torch_layout(values[stored[name]])
+        differences = parity.compare(session, given, found.options)
+        return Written(found, family, len(back), dropped, differences)
 
 
 def _bits(value: np.ndarray) -> bytes:
     return np.ascontiguousarray(value).tobytes()
 
 
-def _with_counters(state_dict: dict[str, np.ndarray]) -> dict[str, torch.Tensor]:
-    """With a counter behind each batch norm's variance, as PyTorch has it."""
+def _as_written(
+    state_dict: dict[str, np.ndarray], family: Family, options: NetworkOptions
+) -> dict[str, torch.Tensor]:
+    """With what else the family's files have: counters, copies, mean and deviation of images."""
     tensors = {}
     for key, value in state_dict.items():
         tensors[key] = torch.from_numpy(value)
-        if key.endswith(".running_var"):
+        if key.endswith(".running_var"):  # PyTorch has a counter behind each
             tensors[key.replace("running_var", "num_batches_tracked")] = torch.tensor(0)
+    for key in family.copies:
+        tensors[key] = tensors[family.copies[0]].clone()
+    if family.pixels:
+        for key, values in zip(PIXELS, (options.mean, options.std), strict=True):
+            tensors[key] = torch.tensor(values).reshape(1, 3, 1, 1)
     return tensors

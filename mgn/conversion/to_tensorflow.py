@@ -10,15 +10,17 @@ import tensorflow.compat.v1 as tf
 
 from mgn import weights
 from mgn.config import NetworkOptions
-from mgn.config.options import BODIES, HEIGHT, WIDTH, check_network_options
+from mgn.config.options import BODIES
 from mgn.conversion import headorder, parity, torchfiles
 from mgn.data.decoding import read_image
 from mgn.data.records import image_files
 from mgn.system.errors import CheckError, InputError
 from mgn.system.session import new_session
 from mgn.weights import checkpoints, saving
-from mgn.weights.coverage import Coverage, cover, options_in
-from mgn.weights.families import Family, mgn_pytorch_key, recognise, to_torch_layout
+from mgn.weights.coverage import Coverage, cover
+from mgn.weights.families import Family, recognise, to_torch_layout
+from mgn.weights.naming import mgn_pytorch_key
+from mgn.weights.told import options_in
 from mgn.weights.variables import assign_some
 
 _IMAGES = 256  # at most, to judge the order of heads by
@@ -53,37 +55,32 @@ class Conversion(NamedTuple):
 
 def read(
     path: Path,
-    pool: str | None = None,
     order: str | None = None,
     allow_missing: Sequence[str] = (),
     allow_extra: Sequence[str] = (),
-    height: int = HEIGHT,
-    width: int = WIDTH,
     key: str | None = None,
+    **given: object,
 ) -> Source:
     """Read a checkpoint of one of `families.FAMILIES` and say where its weights go.
 
     Args:
         path: see `torchfiles.read`.
-        pool: "avg" or "max"; weights do not tell. None: what the family's authors trained with.
         order: "pytorch" or "mgn-reid", how the file numbers its reductions; None: its family's.
         allow_missing: patterns (as of a shell) of keys that may be missing; they keep initial
             values, or, if all classifiers are missing, there will be none.
         allow_extra: patterns of keys that may be left over.
-        height: of the images it was trained with, pixels.
-        width: the same.
         key: which network of the file, where it holds more than one.
+        given: options that weights do not tell, such as `pool`, `height` and `width`; else they
+            are what the family's authors trained with. See `told.options_in`.
 
     Raises:
-        InputError: not such a file, no order in it, or a size that no network can have.
+        InputError: not such a file, no order in it, or options that it contradicts.
     """
     state_dict = torchfiles.read(path, key)
     family = recognise(state_dict)
     if order and not family.order:
         raise InputError(f"--reduction_order: {_without_order(path, family)}")
-    told = options_in(state_dict, family)
-    options = NetworkOptions(**told, pool=pool or family.pool, height=height, width=width)
-    check_network_options(height, width, options.pool, options.reduction)
+    options = options_in(state_dict, family, given)
     graph, variables = parity.build_graph(options)
     allowed = allow_missing, allow_extra
     coverage = cover(state_dict, family, _shapes(variables), order, *allowed)

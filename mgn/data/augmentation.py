@@ -1,8 +1,11 @@
 """Training images changed at random: mirrored, recoloured, cropped, erased; all in the graph."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import tensorflow.compat.v1 as tf
 
+from mgn.config.variants import MEAN, STD
 from mgn.data.images import mirror, normalise
 
 _ERASED_AREA = 0.02, 0.4  # share of the image (arXiv:1708.04896)
@@ -14,7 +17,13 @@ _LUMA = np.float32((0.299, 0.587, 0.114))  # ITU-R BT.601, as Pillow's conversio
 
 
 def augment(
-    image: tf.Tensor, seed: tf.Tensor, erasing: float, padding: int = 0, jitter: float = 0.0
+    image: tf.Tensor,
+    seed: tf.Tensor,
+    erasing: float,
+    padding: int = 0,
+    jitter: float = 0.0,
+    mean: Sequence[float] = MEAN,
+    std: Sequence[float] = STD,
 ) -> tf.Tensor:
     """Mirror (probability 0.5), change the colours, pad and crop, normalise, erase a rectangle.
 
@@ -24,6 +33,8 @@ def augment(
         erasing: probability that a rectangle is erased, 0 to 1.
         padding: pixels of black on every side, before a part of the old size is cut out.
         jitter: brightness, contrast and saturation change by a factor of 1 - jitter to 1 + jitter.
+        mean: the network's, as `normalise` takes it.
+        std: the same.
 
     Returns:
         float32 [height, width, 3], normalised.
@@ -39,7 +50,8 @@ def augment(
         padded = tf.pad(image, [[padding, padding], [padding, padding], [0, 0]])
         image = tf.slice(padded, tf.concat([corner, [0]], axis=0), image.shape)
     # By rows: broadcasting over an axis of 3 takes TensorFlow more than twice the time.
-    rows = normalise(tf.cast(tf.reshape(image, [image.shape[0], -1]), tf.float32))
+    rows = tf.cast(tf.reshape(image, [image.shape[0], -1]), tf.float32)
+    rows = normalise(rows, mean, std)
     normalised = tf.reshape(rows, image.shape)
     if not erasing:
         return normalised

@@ -1,9 +1,11 @@
 """The only preprocessing: resize, mirror, normalise, all as graph operations."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from mgn.config.options import MEAN, STD
+from mgn.config.variants import MEAN, STD
 
 
 def resize(images: tf.Tensor, height: int, width: int) -> tf.Tensor:
@@ -43,17 +45,22 @@ def _resize_rows(rows: tf.Tensor, number: int) -> tf.Tensor:
     return tf.squeeze(resized, 2)
 
 
-def normalise(images: tf.Tensor) -> tf.Tensor:
-    """RGB 0 to 255, float32 [..., 3] or rows [..., 3 * W], to a network's input, about -2 to 3."""
+def normalise(
+    images: tf.Tensor, mean: Sequence[float] = MEAN, std: Sequence[float] = STD
+) -> tf.Tensor:
+    """RGB 0 to 255, float32 [..., 3] or rows [..., 3 * W], to a network's input, about -2 to 3.
+
+    `mean` and `std` are the network's, three numbers of 0 to 255 each.
+    """
     pixels = images.shape[-1] // 3
-    mean = np.tile(np.float32(255.0 * np.array(MEAN)), pixels)
-    std = np.tile(np.float32(255.0 * np.array(STD)), pixels)
-    return (images - mean) / std
+    return (images - np.tile(np.float32(mean), pixels)) / np.tile(np.float32(std), pixels)
 
 
-def denormalise(images: np.ndarray) -> np.ndarray:
+def denormalise(
+    images: np.ndarray, mean: Sequence[float] = MEAN, std: Sequence[float] = STD
+) -> np.ndarray:
     """The way back from `normalise`, to look at: float32 [..., 3] to uint8 RGB."""
-    grey = (images * np.float32(STD) + np.float32(MEAN)) * 255.0
+    grey = images * np.float32(std) + np.float32(mean)
     return np.clip(np.rint(grey), 0, 255).astype(np.uint8)
 
 

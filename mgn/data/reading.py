@@ -53,8 +53,8 @@ def training_dataset(
         if cached is None:
             image = _read(paths, index, config)
         image = tf.ensure_shape(image, size)
-        erasing, padding = config.random_erasing, config.crop_padding
-        return augment(image, seed, erasing, padding, config.color_jitter)
+        changes = config.random_erasing, config.crop_padding, config.color_jitter
+        return augment(image, seed, *changes, config.mean, config.std)
 
     def load_batch(indices: tf.Tensor, seeds: tf.Tensor, kept: tf.Tensor) -> tuple:
         images = tf.map_fn(load, (indices, seeds, kept), fn_output_signature=tf.float32)

@@ -43,12 +43,13 @@ def head_maps(checkpoint: checkpoints.Checkpoint, images: Sequence[np.ndarray]) 
     options = checkpoint.options
     with new_graph().as_default() as graph:
         image = tf.placeholder(tf.uint8, [None, None, 3])
-        prepared = normalise(resize(image[None], options.height, options.width))
+        prepared = resize(image[None], options.height, options.width)
+        prepared = normalise(prepared, options.mean, options.std)
         prepared.set_shape([1, options.height, options.width, 3])
         added, running = {}, Mode(training=False)
-        seen = head_inputs(prepared, running)
+        seen = head_inputs(prepared, options, running)
         for h in HEADS:
-            feature = head(seen[h.name], h.reduction, running, options.pool, options.reduction)
+            feature = head(seen[h.name], h.reduction, options, running)
             squared = tf.reduce_sum(tf.square(feature))
             (gradient,) = tf.gradients(squared / 2, seen[h.name])
             places = tf.reduce_sum(seen[h.name] * gradient, axis=-1)[0]

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import tensorflow.compat.v1 as tf
 
-from mgn.config.options import HEIGHT, WIDTH
+from mgn.config.variants import HEIGHT, WIDTH, described, options_in
 from mgn.inference.embedder import open_exported
 from mgn.inference.exported import METADATA, metadata_of, saved_model_folder
 from mgn.inference.graph import INPUT_IMAGE, REID_EMBEDDING, RESIZED
@@ -60,7 +60,7 @@ def describe(path: Path) -> Artefact:
             operations=dict(kinds.most_common()),
             weights=_weights(graph_def),
             gigaflops=_gigaflops(graph_def, given, result),
-            description=metadata_of(graph_def),
+            description=metadata_of(graph_def.node),
         )
 
 
@@ -116,12 +116,12 @@ def as_text(artefact: Artefact) -> str:
     if not about:
         return "\n".join([*lines, "no description inside: made by another program"])
     size = f"{about['height']}×{about['width']}"
-    heads = f"{about['pool']} pooling, {about['reduction']} heads"
     kind = about["precision"] + (", Winograd convolutions" if about.get("winograd") else "")
     if "decoding" in about:
         lines.append(f"decoder {about['decoding']}; at most {about['largest_picture']} pixels")
     lines += [
-        f"network {size} images, {heads}, {about['num_classes']} classes in training, {kind}",
+        f"network {described(options_in(about))}",
+        f"        {size} images, {about['num_classes']} classes in training, {kind}",
         f"order   {' '.join(about['embedding_order'])}",
         f"before  {about['preprocessing']['steps']}",
         f"source  sha256 {about['source_sha256']}, by TensorFlow {about['tensorflow']}",

@@ -1,11 +1,14 @@
 """The network frozen for speed: batch norm folded into convolutions, Winograd, smaller types."""
 
+import re
+
 import numpy as np
 import tensorflow.compat.v1 as tf
 from tensorflow.python.framework import tensor_util
 
 from mgn.inference.graph import IMAGE_TENSOR, NETWORK_INPUT, NETWORK_OUTPUT, OUTPUTS, PLAIN
 from mgn.network.architecture import DTYPES
+from mgn.network.layers import GEM, INSTANCE_NORM
 from mgn.network.winograd import CHANNELS, convolve_transformed, transform
 from mgn.system.session import new_graph
 
@@ -40,7 +43,8 @@ def fold_batch_norms(graph_def: tf.GraphDef) -> tf.GraphDef:
     The kernel is multiplied by weight / sqrt(running_var + epsilon), and the rest is the bias; in
     float64, rounded once. TensorFlow then computes convolution, bias, sum and ReLU in one kernel.
 
-    In the frozen `graph_def` every batch norm stands behind a convolution of its own. Reading nodes
+    IBN-a's batch norm is that of the second half of a convolution's channels; the first half stays
+    as it is. A batch norm behind anything else becomes a product and a sum. Reading nodes
     (`Identity` of a constant) go.
     """
     nodes = {node.name: node for node in graph_def.node}
@@ -48,25 +52,42 @@ def fold_batch_norms(graph_def: tf.GraphDef) -> tf.GraphDef:
     for node in graph_def.node:
         if node.op == "Identity" and nodes[node.input[0]].op == "Const":
             reads[node.name] = node.input[0]
-    made = tf.GraphDef(versions=graph_def.versions)
+    instead = {}  # name of a batch norm -> the nodes in its place
     scales = {}  # name of a convolution's kernel -> what it is multiplied by
-    # Batch norms become biases. Other operations stay, and take constants directly.
+    halves = {}  # name of a split -> of the convolution with bias that it now takes
+    passed = {}  # name of a batch norm that is gone -> of what stands for it
+    # Batch norms become biases, or products and sums.
     for node in graph_def.node:
-        if node.op == _BATCH_NORM:
-            convolution = nodes[node.input[0]]
-            kernel = convolution.input[1]
-            constants = [nodes[reads.get(name, name)] for name in node.input[1:]]
-            scale, bias = _scale_and_bias(node, constants)
-            scales[reads.get(kernel, kernel)] = scale
-            inputs = [convolution.name, f"{convolution.name}/bias"]
-            made.node.append(_constant(inputs[1], bias))
-            added = made.node.add(name=node.name, op="BiasAdd", input=inputs)
-            added.attr["T"].type = _FLOAT32
-            added.attr["data_format"].s = b"NHWC"
+        if node.op != _BATCH_NORM:
+            continue
+        constants = [nodes[reads.get(name, name)] for name in node.input[1:]]
+        scale, bias = _scale_and_bias(node, constants)
+        behind = nodes[node.input[0].split(":")[0]]
+        convolution = nodes[behind.input[1]] if behind.op == "Split" else behind
+        if convolution.op != "Conv2D":
+            instead[node.name] = _product_and_sum(node, scale, bias)
+            continue
+        name = node.name
+        if behind.op == "Split":
+            scale = np.concatenate([np.ones_like(scale), scale])
+            bias = np.concatenate([np.zeros_like(bias), bias])
+            name = f"{convolution.name}/BiasAdd"
+            halves[behind.name] = name
+            passed[node.name] = node.input[0]
+        kernel = convolution.input[1]
+        scales[reads.get(kernel, kernel)] = scale
+        instead[node.name] = _bias_added(name, convolution.name, bias)
+    # Other operations stay, and take constants directly.
+    made = tf.GraphDef(versions=graph_def.versions)
+    for node in graph_def.node:
+        if node.name in instead:
+            made.node.extend(instead[node.name])
         elif node.op != "Const" and node.name not in reads:
             kept = made.node.add()
             kept.CopyFrom(node)
-            kept.input[:] = [reads.get(name, name) for name in node.input]
+            kept.input[:] = [passed.get(name, reads.get(name, name)) for name in node.input]
+            if node.name in halves:
+                kept.input[1] = halves[node.name]
     # Constants stay, kernels scaled. The last step drops those that nothing takes any more.
     for node in graph_def.node:
         if node.op == "Const" and node.name in scales:
@@ -80,6 +101,23 @@ def _scale_and_bias(norm: tf.NodeDef, constants: list) -> tuple[np.ndarray, np.n
     weight, bias, mean, variance = (_value(node).astype(np.float64) for node in constants)
     scale = weight / np.sqrt(variance + norm.attr["epsilon"].f)
     return scale, bias - mean * scale
+
+
+def _bias_added(name: str, convolution: str, bias: np.ndarray) -> list[tf.NodeDef]:
+    inputs = [convolution, f"{convolution}/bias"]
+    added = tf.NodeDef(name=name, op="BiasAdd", input=inputs)
+    added.attr["T"].type = _FLOAT32
+    added.attr["data_format"].s = b"NHWC"
+    return [_constant(inputs[1], bias), added]
+
+
+def _product_and_sum(norm: tf.NodeDef, scale: np.ndarray, bias: np.ndarray) -> list[tf.NodeDef]:
+    names = [f"{norm.name}/{part}" for part in ("scale", "product", "bias")]
+    product = tf.NodeDef(name=names[1], op="Mul", input=[norm.input[0], names[0]])
+    total = tf.NodeDef(name=norm.name, op="AddV2", input=[names[1], names[2]])
+    for node in (product, total):
+        node.attr["T"].type = _FLOAT32
+    return [_constant(names[0], scale), product, _constant(names[2], bias), total]
 
 
 def _value(constant: tf.NodeDef) -> np.ndarray:
@@ -122,27 +160,55 @@ def _kernel_to_replace(operation: tf.Operation) -> np.ndarray | None:
 
 
 def in_type(graph_def: tf.GraphDef, dtype: tf.DType) -> tf.GraphDef:
-    """Let a folded network compute in `dtype`, between casts of its input and its output."""
+    """Let a folded network compute in `dtype`, between casts of its input and its output.
+
+    What `layers` computes in float32 stays so, between casts of its own.
+    """
     if dtype == tf.float32:
         return graph_def
-    cast_input = f"{NETWORK_INPUT}/cast"
+    nodes = {node.name: node for node in graph_def.node}
+    exact = {node.name for node in graph_def.node if _is_exact(node)}
+    exact |= {NETWORK_INPUT}
     made = tf.GraphDef(versions=graph_def.versions)
+    casts = {}  # name of a tensor -> of its cast to the other type
+
+    def in_other(name: str) -> str:
+        if name not in casts:
+            source = NETWORK_INPUT if name == NETWORK_INPUT else name.replace(":", "_")
+            casts[name] = f"{source}/cast"
+            types = (tf.float32, dtype) if name.split(":")[0] in exact else (dtype, tf.float32)
+            made.node.append(_cast(casts[name], name, *types))
+        return casts[name]
+
     for node in graph_def.node:
-        if node.op == "Placeholder":
-            made.node.append(node)
-            made.node.append(_cast(cast_input, NETWORK_INPUT, tf.float32, dtype))
-        elif node.op == "Const" and node.attr["dtype"].type == _FLOAT32:
-            made.node.append(_constant(node.name, _value(node), dtype))
-        elif node.name == NETWORK_OUTPUT:
+        if node.name == NETWORK_OUTPUT:
             made.node.append(_cast(NETWORK_OUTPUT, node.input[0], dtype, tf.float32))
+        elif node.op == "Const" and node.name not in exact and _is_float(node):
+            made.node.append(_constant(node.name, _value(node), dtype))
         else:
             kept = made.node.add()
             kept.CopyFrom(node)
-            kept.input[:] = [cast_input if name == NETWORK_INPUT else name for name in node.input]
-            for name in ("T", "Tparams"):
+            is_exact = node.name in exact
+            for i, name in enumerate(node.input):
+                given = nodes[name.split(":")[0]]
+                if _is_float(given) and (given.name in exact) != is_exact:
+                    kept.input[i] = in_other(name)
+            for name in () if is_exact else ("T", "Tparams"):
                 if name in node.attr and node.attr[name].type == _FLOAT32:
                     kept.attr[name].type = dtype.as_datatype_enum
+            if node.name == NETWORK_INPUT:
+                in_other(node.name)
     return made
+
+
+def _is_exact(node: tf.NodeDef) -> bool:
+    """Whether it belongs to a layer that computes in float32."""
+    scopes = [re.sub(r"_\d+$", "", part) for part in node.name.split("/")[:-1]]
+    return GEM in scopes or INSTANCE_NORM in scopes
+
+
+def _is_float(node: tf.NodeDef) -> bool:
+    return node.attr["dtype" if node.op in ("Const", "Placeholder") else "T"].type == _FLOAT32
 
 
 def _cast(name: str, source: str, old: tf.DType, new: tf.DType) -> tf.NodeDef:

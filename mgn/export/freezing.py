@@ -42,7 +42,7 @@ def export_pb(
             Input and output stay float32.
         winograd: 3×3 convolutions by fewer multiplications; see `folding.with_winograd`.
         overwrite: replace `pb_path`.
-        options: `pool`, `height`, `width`, for a checkpoint without `.json`.
+        options: `pool`, `height`, `width`, `variant`, for a checkpoint without `.json`.
 
     Raises:
         InputError: not a checkpoint of a whole network, or `pb_path` exists.

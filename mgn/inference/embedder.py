@@ -7,9 +7,18 @@ import cv2
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from mgn.config.options import EXPORT_MAX_PIXELS, HEIGHT, WIDTH
+from mgn.config import NetworkOptions
+from mgn.config.options import EXPORT_MAX_PIXELS
+from mgn.config.variants import HEIGHT, MEAN, STD, WIDTH
 from mgn.data.images import normalise, resize
-from mgn.inference.exported import load_saved_model, read_graph_def, saved_model_folder, session_of
+from mgn.inference.exported import (
+    METADATA,
+    load_saved_model,
+    metadata_of,
+    read_graph_def,
+    saved_model_folder,
+    session_of,
+)
 from mgn.inference.graph import IMAGE_TENSOR, ORIGINAL, OUTPUTS, PLAIN, PRE_POST, build
 from mgn.network.architecture import inference_network
 from mgn.system.errors import ImageError, InputError
@@ -26,8 +35,24 @@ class Embedder:
     model, `input` and `result` are its tensors, `form` is "plain" or "pre_post".
     """
 
-    def __init__(self, session: tf.Session, where: Path, served: tuple[str, str] | None = None):
-        """Take a session on a graph with the contract's names; `served`: those of its signature."""
+    def __init__(
+        self,
+        session: tf.Session,
+        where: Path,
+        served: tuple[str, str] | None = None,
+        options: NetworkOptions | None = None,
+    ):
+        """Take a session on a graph with the contract's names.
+
+        Args:
+            session: that holds the model; closed on an error.
+            where: its file, for errors.
+            served: names of the two tensors, where a signature has others.
+            options: of the network; None: what the graph says of itself.
+
+        Raises:
+            InputError: not such a graph.
+        """
         graph = session.graph
         names = {operation.name for operation in graph.get_operations()}
         self.form = PRE_POST if OUTPUTS[PRE_POST] in names else PLAIN
@@ -46,9 +71,11 @@ class Embedder:
             return
         self._original = self.result
         shape = self.input.shape.as_list()
+        mean, std = (options.mean, options.std) if options else _pixels_of(graph)
         with graph.as_default():
             self._image = tf.placeholder(tf.uint8, [None, None, 3])
-            self._prepared = normalise(resize(self._image, shape[1] or HEIGHT, shape[2] or WIDTH))
+            resized = resize(self._image, shape[1] or HEIGHT, shape[2] or WIDTH)
+            self._prepared = normalise(resized, mean, std)
 
     def __call__(self, images: Sequence[np.ndarray], flip: bool = True) -> np.ndarray:
         """Embed images, uint8 RGB [H, W, 3] of any sizes: float32 [N, 2048], of length 1.
@@ -96,6 +123,13 @@ class Embedder:
         self.session.close()
 
 
+def _pixels_of(graph: tf.Graph) -> tuple[Sequence[float], Sequence[float]]:
+    """The mean and deviation of images that a graph was made for."""
+    nodes = [op.node_def for op in graph.get_operations() if op.name == METADATA]
+    description = metadata_of(nodes)
+    return description.get("mean", MEAN), description.get("std", STD)
+
+
 def _as_png(image: np.ndarray, position: int) -> bytes:
     if image.shape[0] * image.shape[1] > EXPORT_MAX_PIXELS:
         raise ImageError(position, f"larger than this model takes ({EXPORT_MAX_PIXELS} pixels)")
@@ -109,13 +143,13 @@ def load_embedder(path: str | Path | checkpoints.Checkpoint, **options: object) 
     Args:
         path: a train_dir, a checkpoint's prefix, a `.pb`, a SavedModel's folder or a folder of
             versions (its newest); or a checkpoint already found.
-        options: `pool`, `height`, `width`, for the path of a checkpoint without `.json`.
+        options: `pool`, `height`, `width`, `variant`, for a checkpoint without `.json`.
 
     Raises:
         InputError: none of these, damaged, or not of this network.
     """
     if isinstance(path, checkpoints.Checkpoint):
-        return Embedder(session_of_checkpoint(path), path.prefix)
+        return Embedder(session_of_checkpoint(path), path.prefix, options=path.options)
     exported = _exported(Path(path))
     if exported is None:
         return load_embedder(checkpoints.find(path, **options))

@@ -1,6 +1,7 @@
 """Exported files opened: a frozen graph, a SavedModel, and what they say of themselves."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 import tensorflow.compat.v1 as tf
@@ -48,9 +49,9 @@ def session_of(graph_def: tf.GraphDef, where: object, rewrite: bool = True) -> t
     return new_session(graph, rewrite)
 
 
-def metadata_of(graph_def: tf.GraphDef) -> dict:
-    """What the graph says of itself; empty if it was not made by this toolkit."""
-    for node in graph_def.node:
+def metadata_of(nodes: Iterable[tf.NodeDef]) -> dict:
+    """What a graph says of itself; empty if it was not made by this toolkit."""
+    for node in nodes:
         if node.name == METADATA:
             return json.loads(node.attr["value"].tensor.string_val[0])
     return {}

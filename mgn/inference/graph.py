@@ -53,7 +53,7 @@ def build(
     something = tf.raw_ops.Assert(condition=tf.size(images) > 0, data=[problem])
     with tf.control_dependencies([something]):
         resized = resized_by(images, options.height, options.width)
-    prepared = normalise(tf.identity(resized, RESIZED))
+    prepared = normalise(tf.identity(resized, RESIZED), options.mean, options.std)
     both = network(tf.concat([prepared, mirror(prepared)], axis=0))
     original, flipped = tf.split(both, 2)
     total = tf.identity(original, ORIGINAL) + tf.identity(flipped, FLIPPED)

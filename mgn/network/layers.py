@@ -1,4 +1,4 @@
-"""The network's four layers, in PyTorch's conventions. No other file calls `tf.get_variable`.
+"""The network's layers, in PyTorch's conventions. No other file calls `tf.get_variable`.
 
 Each layer opens a scope of its name, so the tree of calls is the tree of variable names. Layers
 compute in the type of their input. Variables and batch norm's statistics are always float32.
@@ -13,7 +13,9 @@ from mgn.network import replicas
 from mgn.network.winograd import CHANNELS, convolve
 from mgn.system.session import has_gpu
 
-_EPSILON = 1e-5  # of batch norm, PyTorch's
+_EPSILON = 1e-5  # of batch and instance norm, PyTorch's
+_LEAST = 1e-6  # of what GeM raises to a power, fast-reid's
+GEM, INSTANCE_NORM = "gem", "IN"  # scopes of what is computed in float32, whatever the rest is in
 _CHANNELS_OF_PRODUCTS = 256  # from here on `_conv2d` is faster
 _MOMENTUM = 0.1  # weight of the new batch in the running statistics, PyTorch's
 
@@ -145,6 +147,46 @@ def _synchronised_batch_norm(x: tf.Tensor, weight: tf.Tensor, bias: tf.Tensor) -
     variance = replicas.differentiable_sum(tf.reduce_sum(tf.square(centred), [0, 1, 2])) / number
     y = centred * (tf.rsqrt(variance + _EPSILON) * weight) + bias
     return tf.cast(y, x.dtype), mean, variance * (number / (number - 1.0))
+
+
+def instance_batch_norm(
+    x: tf.Tensor, name: str, training: bool, synchronised: bool = False
+) -> tf.Tensor:
+    """IBN-a (arXiv:1807.09441): instance norm of the first half of the channels, then batch norm.
+
+    Takes and returns [N, H, W, C]; see `batch_norm`.
+    """
+    with tf.variable_scope(name):
+        first, second = tf.split(x, 2, axis=3)
+        first = instance_norm(first, INSTANCE_NORM)
+        second = batch_norm(second, "BN", training, synchronised=synchronised)
+        return tf.concat([first, second], axis=3)
+
+
+def instance_norm(x: tf.Tensor, name: str) -> tf.Tensor:
+    """Instance normalisation (arXiv:1607.08022) of [N, H, W, C], in float32.
+
+    By each image's own mean and biased variance of each channel, in training and testing.
+    """
+    with tf.variable_scope(name, use_resource=True):
+        shape = [x.shape[-1]]
+        weight = tf.get_variable("weight", shape, tf.float32, tf.ones_initializer())
+        bias = tf.get_variable("bias", shape, tf.float32, tf.zeros_initializer())
+        values = tf.cast(x, tf.float32)
+        centred = values - tf.reduce_mean(values, axis=[1, 2], keepdims=True)
+        variance = tf.reduce_mean(tf.square(centred), axis=[1, 2], keepdims=True)
+        return tf.cast(centred * (tf.rsqrt(variance + _EPSILON) * weight) + bias, x.dtype)
+
+
+def gem(x: tf.Tensor) -> tf.Tensor:
+    """Generalised-mean pooling (arXiv:1711.02512), float32 [N, H, W, C] to [N, 1, 1, C].
+
+    The power `gem/p`, [1], is learned, and starts at 3. Variables are reused where they are there.
+    """
+    with tf.variable_scope(GEM, reuse=tf.AUTO_REUSE, use_resource=True):
+        p = tf.get_variable("p", [1], tf.float32, tf.constant_initializer(3.0))
+        powers = tf.pow(tf.maximum(x, _LEAST), p)
+        return tf.pow(tf.reduce_mean(powers, axis=[1, 2], keepdims=True), 1.0 / p)
 
 
 def prelu(x: tf.Tensor, name: str) -> tf.Tensor:

@@ -104,7 +104,7 @@ def _write_saved_model(graph_def: tf.GraphDef, folder: Path, form: str) -> None:
 
 def _write_extras(graph_def: tf.GraphDef, source: Embedder, folder: Path) -> None:
     folder.mkdir()
-    described = metadata_of(graph_def)
+    described = metadata_of(graph_def.node)
     if described:
         (folder / "mgn.json").write_text(json.dumps(described, indent=2, sort_keys=True) + "\n")
     _write_requests(source, folder / "tf_serving_warmup_requests")  # the name that a server reads

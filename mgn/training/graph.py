@@ -77,9 +77,10 @@ def build_train_graph(
         (with L2, as PyTorch's optimisers), the batch-norm updates and the moving average. `total`
         and `grad_norm` are without L2.
     """
-    names = "pool", "reduction", "zero_init_residual", "precision", "sync_batch_norm", "winograd"
+    names = "zero_init_residual", "precision", "sync_batch_norm", "winograd"
     options = {name: getattr(config, name) for name in names}
-    outputs = mgn(images, num_classes, True, frozen=frozen, **options)
+    variant = config.network_options(num_classes).architecture()
+    outputs = mgn(images, num_classes, True, frozen=frozen, **options, **variant)
     step = tf.train.get_or_create_global_step()
     onset = Onset(config, num_classes)
     triplet_weight = onset.weight(step)

@@ -14,6 +14,7 @@ import tensorflow.compat.v1 as tf
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from mgn.config import TrainConfig
 from mgn.data.images import denormalise
 from mgn.system.files import atomic_write
 from mgn.system.progress import Progress
@@ -101,7 +102,7 @@ class Journal:
     runlog: RunLog
     progress: Progress
     steps_per_epoch: int
-    batch_images: int  # K
+    config: TrainConfig
     waiting: bool = False  # for the triplet loss, which joins later
 
     def after_step(self, step: int, taken: Step, _last: bool) -> None:
@@ -114,7 +115,8 @@ class Journal:
         line = {"step": step, "epoch": epoch, **taken.figures}
         speed = self.runlog.write(line, taken.batch_size)
         if taken.images is not None:  # a row an identity
-            grid = _in_rows(denormalise(taken.images), self.batch_images)
+            images = denormalise(taken.images, self.config.mean, self.config.std)
+            grid = _in_rows(images, self.config.batch_images)
             self.runlog.write_image(step, "augmented batch", grid)
         shown = {name: f"{taken.figures[name]:.3f}" for name in ("cross_entropy", "triplet")}
         if self.runlog.validations:

@@ -11,7 +11,9 @@ from pathlib import Path
 import tensorflow.compat.v1 as tf
 
 from mgn.config import TrainConfig
+from mgn.config.options import BODIES
 from mgn.config.settings import CONFIG, RunSettings
+from mgn.config.variants import FIELDS, shown_value
 from mgn.data.records import Split
 from mgn.network import HEADS
 from mgn.network.replicas import name_of
@@ -34,15 +36,21 @@ def find_start(settings: RunSettings) -> checkpoints.Checkpoint:
     config = settings.config
     path = settings.init_checkpoint
     described = Path(path).is_dir() or Path(f"{path}.json").is_file()
-    ours = {name: getattr(config, name) for name in ("pool", "height", "width")}
+    ours = {name: getattr(config, name) for name in ("height", "width", *FIELDS)}
     found = checkpoints.find(path, **({} if described else ours))
-    if found.kind != "mgn":
-        return found
-    for name in ("pool", "reduction"):
+    # Of a backbone only its blocks count.
+    differ = []
+    for name in FIELDS if found.kind == "mgn" else ("ibn",):
         theirs = getattr(found.options, name)
         if theirs != getattr(config, name):
-            wrong = f"--init_checkpoint {found.prefix} has {name} {theirs}"
-            raise InputError(f"{wrong}: add --{name} {theirs}")
+            differ.append((name, theirs))
+    if differ:
+        has = ", ".join(f"{name} {shown_value(theirs)}" for name, theirs in differ)
+        flags = " ".join(f"--{name} {shown_value(theirs)}" for name, theirs in differ)
+        named = found.options.variant
+        whole = found.kind == "mgn" and named not in ("mgn-pytorch", config.variant)
+        advice = f"--variant {named}" if whole else flags
+        raise InputError(f"--init_checkpoint {found.prefix} has {has}: add {advice}")
     return found
 
 
@@ -91,7 +99,8 @@ def variables_taken(
     """
     whole = found.kind == "mgn"
     theirs = found.options.num_classes
-    fresh = set() if whole else {head.reduction for head in HEADS}
+    scopes = {name_of(v).split("/")[0] for v in variables}
+    fresh = set() if whole else scopes - set(BODIES)
     if not whole or fresh_classifier or theirs != num_classes:
         fresh |= {head.classifier for head in HEADS}
     taken = [v for v in variables if name_of(v).split("/")[0] not in fresh]

@@ -215,7 +215,7 @@ class Trainer:
 
         While the first worker scores the last checkpoint, the others may go.
         """
-        journal = Journal(runlog, progress, self._per_epoch, self._config.batch_images)
+        journal = Journal(runlog, progress, self._per_epoch, self._config)
         saves = PeriodicSaves(self._config, runlog, self.save, self.meet)
         collapse = Collapse(self._config, self.num_classes, self._per_epoch)
         return [self._health, journal, collapse, saves, self._workers, validation]

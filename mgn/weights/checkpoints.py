@@ -1,6 +1,5 @@
 """TensorFlow checkpoints that describe themselves, by the options in PREFIX.json."""
 
-import dataclasses
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,11 +9,13 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from mgn.config import NetworkOptions
-from mgn.config.options import MEAN, PREPROCESSING, STD, check_network_options
+from mgn.config.options import PREPROCESSING
+from mgn.config.variants import kept, options_in, with_variant
 from mgn.network import HEADS, replicas
 from mgn.system.errors import InputError, first_line
 from mgn.system.files import read_json, sha256_of
 from mgn.weights.filekinds import file_kind, folder_kind
+from mgn.weights.told import check_agrees, check_possible, possible
 
 NAME = "model.ckpt"  # checkpoints of a train_dir are NAME-STEP
 DATA = ".data-00000-of-00001"
@@ -44,23 +45,24 @@ def describe(options: NetworkOptions, kind: str = "mgn") -> dict:
     """What every artefact says of itself, as JSON values."""
     return {
         "kind": kind,
-        **dataclasses.asdict(options),
+        **kept(options),
         "embedding_order": [head.name for head in HEADS],
-        "preprocessing": {"steps": PREPROCESSING, "mean": MEAN, "std": STD},
+        "preprocessing": {
+            "steps": PREPROCESSING,
+            "mean": [round(value / 255, 9) for value in options.mean],
+            "std": [round(value / 255, 9) for value in options.std],
+        },
     }
 
 
 def options_from(description: Mapping, where: object) -> NetworkOptions:
     """The options in what `describe` made; `where` names the file in the error."""
-    names = [field.name for field in dataclasses.fields(NetworkOptions)]
     try:
-        options = NetworkOptions(**{name: description[name] for name in names})
-        check_network_options(options.height, options.width, options.pool, options.reduction)
+        return options_in(description)
     except KeyError as error:
         raise InputError(f"{where}: lacks {error}; it was not written by this toolkit") from None
     except (TypeError, InputError) as error:
         raise InputError(f"{where}: damaged ({error})") from None
-    return options
 
 
 def find(path: Path, **given: object) -> Checkpoint:
@@ -69,8 +71,8 @@ def find(path: Path, **given: object) -> Checkpoint:
     Args:
         path: a train_dir (its newest complete checkpoint), a folder with one checkpoint of any
             name, a prefix, or a checkpoint's file.
-        given: `pool`, `height`, `width` from the command line. Without a `.json`, pool is needed;
-            with one, all must agree with it.
+        given: `pool`, `height`, `width`, `variant` from the command line. Without a `.json`, pool
+            or variant is needed; with one, all must agree with it.
 
     Raises:
         InputError: nothing complete there, not a checkpoint of this network, or a contradiction.
@@ -89,15 +91,9 @@ def find(path: Path, **given: object) -> Checkpoint:
     kind = description.get("kind", "mgn")
 
     # Neither the command line nor the weights may say otherwise.
-    for name, value in given.items():
-        stored = getattr(options, name)
-        if stored != value:
-            raise InputError(f"--{name} {value}: {prefix} was made with {name} {stored}")
-    by_weights = _told_by_weights(prefix) if kind == "mgn" else {}
-    for name, value in by_weights.items():
-        stored = getattr(options, name)
-        if stored != value:
-            raise InputError(f"{described}: {name} {stored}, but its weights have {value}")
+    check_agrees(options, given, f"{prefix} was made with")
+    if kind == "mgn":
+        check_possible(options, _told_by_weights(prefix), described)
     averaged = bool(description.get("averaged"))
     return Checkpoint(prefix, kind, options, description.get("training_set"), averaged)
 
@@ -223,21 +219,19 @@ def read(prefix: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
 
 
 def _options_without_json(prefix: Path, given: Mapping) -> NetworkOptions:
-    told = _told_by_weights(prefix)
-    if "pool" not in given:
+    if "pool" not in given and "variant" not in given:
         problem = f"{prefix} has no .json beside it, and weights do not tell the pooling"
-        raise InputError(f"{problem}: add --pool")
-    options = NetworkOptions(**told, **given)
-    check_network_options(options.height, options.width, options.pool, options.reduction)
+        raise InputError(f"{problem}: add --pool (or --variant, if it is not MGN-pytorch's)")
+    told = _told_by_weights(prefix)
+    usual = {name: values[0] for name, values in told.items()}
+    options = NetworkOptions(**{**usual, **with_variant(given)})
+    check_possible(options, told, f"{prefix} as given")
     return options
 
 
-def _told_by_weights(prefix: Path) -> dict:
-    """The options that a checkpoint's own shapes tell: {"num_classes", "reduction"}."""
+def _told_by_weights(prefix: Path) -> dict[str, tuple]:
     shapes = stored_shapes(prefix)
     if f"{HEADS[0].reduction}/0/weight" not in shapes:
         others = "convert_pytorch_weights.py --pt_model_path takes MGN-ReId's"
         raise InputError(f"{prefix}: a TensorFlow checkpoint, but not of this network ({others})")
-    (num_classes,) = shapes.get(f"{HEADS[0].classifier}/bias", [0])
-    reduction = "prelu" if f"{HEADS[0].reduction}/2/weight" in shapes else "relu"
-    return {"num_classes": num_classes, "reduction": reduction}
+    return possible(shapes.get)

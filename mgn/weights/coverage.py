@@ -8,18 +8,21 @@ from typing import NamedTuple
 import numpy as np
 
 from mgn.network import HEADS
+from mgn.network.layers import GEM
 from mgn.system.errors import CheckError
-from mgn.weights.families import Family, recognise, to_tf_layout, torch_shape
+from mgn.weights.families import PIXELS, Family, recognise, to_tf_layout, torch_shape
+from mgn.weights.told import is_wide, options_in
 from mgn.weights.variables import variable_shapes
 
 _WIDE = "classifiers of whole maps take the pooled 2048 numbers; so all classifiers are dropped"
-
+_COPIES = "copies of the one power of all heads"
 
 _BESIDE = (  # (pattern of keys beside a network of any family, what they are)
     (r".*num_batches_tracked$", "counters of batches"),
     (r"(.*\.)?n_averaged$", "a counter of averaged weights"),
     (r"\w*(criterion|loss)\w*\.", "of a loss"),
     (r"encoder_k\.|queue", "MoCo's encoder of keys and its queue"),
+    (rf"({'|'.join(PIXELS)})$", "mean and deviation of images: options, not weights"),
 )
 
 
@@ -34,7 +37,7 @@ class Coverage(NamedTuple):
     allowed: list[str]  # those keys, and all classifiers' if none is there
     extra: list[str]  # keys that have no place
     passed_over: dict[str, list[str]]  # why -> keys that need no place
-    wrong: list[str]  # keys of another shape than the network's, with both shapes
+    wrong: list[str]  # keys of another shape than the network's, or no value for it; with both
     not_finite: list[str]  # keys with NaN or infinity among their values, with how many
     shapes: dict[str, tuple[int, ...]]  # of all keys that are mapped, as they are in the file
 
@@ -51,34 +54,9 @@ class Coverage(NamedTuple):
             problem = f"not a whole {self.family.name} checkpoint: {'; '.join(problems)}"
             raise CheckError(f"{problem}; to convert it all the same, {' and '.join(flags)}")
         if self.wrong:
-            problem = f"{len(self.wrong)} weights of another shape or type than the network's"
+            problem = f"{len(self.wrong)} weights of another shape, type or kind than the network's"
             raise CheckError(f"{problem}: {', '.join(self.wrong[:10])}")
         check_finite(self.not_finite)
-
-
-def options_in(state_dict: Mapping[str, np.ndarray], family: Family) -> dict:
-    """The options that weights tell: {"reduction", "num_classes"} (pooling they do not tell).
-
-    `num_classes` is 0 where there is no classifier, or none that fits.
-    """
-    slopes = family.key(f"{HEADS[0].reduction}/2/weight", family.order)
-    reduction = "prelu" if slopes in state_dict else "relu"
-    num_classes = 0
-    if family.kind == "mgn" and not _is_wide(state_dict, family):
-        biases = [family.key_of(f"{head.classifier}/bias") for head in HEADS]
-        counts = [len(state_dict[key]) for key in biases if np.ndim(state_dict.get(key, 0)) == 1]
-        num_classes = counts[0] if counts else 0
-    return {"reduction": reduction, "num_classes": num_classes}
-
-
-def _is_wide(state_dict: Mapping[str, np.ndarray], family: Family) -> bool:
-    """All classifiers of whole maps take 2048 numbers, and those of stripes, all there, 256."""
-    for head in HEADS:
-        weight = state_dict.get(family.key_of(f"{head.classifier}/weight"))
-        inputs = 2048 if head.stripe is None else 256
-        if np.ndim(weight) != 2 or weight.shape[1] != inputs:
-            return False
-    return True
 
 
 def cover(
@@ -94,7 +72,7 @@ def cover(
     Args:
         state_dict: {key: array} in PyTorch's layout.
         family: what it is of.
-        variables: {name: shape} of the network, with the options that `options_in` found.
+        variables: {name: shape} of the network, with the options that `told.options_in` found.
         order: of the reductions' numbers; None: the family's.
         allow_missing: patterns (as of a shell) of keys that may be missing.
         allow_extra: patterns of keys that may be left over.
@@ -110,14 +88,18 @@ def cover(
     passed_over: dict[str, list[str]] = {}
     classifiers = _classifier_keys(family)
     if family.kind == "mgn" and not classifiers & set(wanted.values()):
-        if _is_wide(state_dict, family):
+        if is_wide(state_dict, family):
             passed_over[_WIDE] = sorted(classifiers & set(state_dict))
         else:
             missing |= classifiers
+    copies = [key for key in family.copies if key not in wanted.values()]
+    missing |= set(copies) - set(state_dict)
+    if copies:
+        passed_over[_COPIES] = sorted(set(copies) & set(state_dict))
     allowed = {key for key in missing if _matches(key, allow_missing)}
 
     # What is left of the file: passed over for a reason, or left over.
-    placed = {*wanted.values(), *passed_over.get(_WIDE, ())}
+    placed = {*wanted.values(), *passed_over.get(_WIDE, ()), *copies}
     extra = []
     for key in sorted(set(state_dict) - placed):
         why = _why_unused(key, family, allow_extra)
@@ -136,7 +118,10 @@ def cover(
         allowed=sorted(allowed),
         extra=extra,
         passed_over=passed_over,
-        wrong=_wrong_shapes(state_dict, keys, variables),
+        wrong=[
+            *_wrong_shapes(state_dict, keys, variables),
+            *_wrong_powers(state_dict, family, keys),
+        ],
         not_finite=not_finite(mapped),
         shapes={key: value.shape for key, value in mapped.items()},
     )
@@ -144,7 +129,8 @@ def cover(
 
 def _classifier_keys(family: Family) -> set[str]:
     weights = {family.key_of(f"{head.classifier}/weight") for head in HEADS}
-    return weights | {family.key_of(f"{head.classifier}/bias") for head in HEADS}
+    biases = {family.key_of(f"{head.classifier}/bias") for head in HEADS}
+    return (weights | biases) - {None}
 
 
 def not_finite(arrays: Mapping[str, np.ndarray]) -> list[str]:
@@ -188,6 +174,19 @@ def _wrong_shapes(state_dict: Mapping, keys: Mapping[str, str], variables: Mappi
     return list(dict.fromkeys([*shapes, *types]))  # a ResNet's key is in three branches
 
 
+def _wrong_powers(state_dict: Mapping, family: Family, keys: Mapping[str, str]) -> list[str]:
+    """Powers of GeM that are none, and copies of one that differ from it."""
+    wrong = []
+    for name, key in keys.items():
+        if name.endswith(f"{GEM}/p") and not (np.asarray(state_dict[key]) > 0).all():
+            wrong.append(f"{key} {state_dict[key]}, which must be above 0")
+    for key in set(family.copies[1:]) & set(state_dict):
+        first = family.copies[0]
+        if first in state_dict and not np.array_equal(state_dict[key], state_dict[first]):
+            wrong.append(f"{key} {state_dict[key]}, but {first} {state_dict[first]}")
+    return sorted(wrong)
+
+
 def from_pytorch(
     state_dict: Mapping[str, np.ndarray], *, coverage: Coverage | None = None
 ) -> dict[str, np.ndarray]:
@@ -204,7 +203,8 @@ def from_pytorch(
     """
     if coverage is None:
         family = recognise(state_dict)
-        variables = variable_shapes(**options_in(state_dict, family))
-        coverage = cover(state_dict, family, variables)
+        # No variable depends on what a family's keys do not tell.
+        options = options_in(state_dict, family, {"stem_padding": 1} if family.asks else {})
+        coverage = cover(state_dict, family, variable_shapes(options))
         coverage.check()
     return {name: to_tf_layout(state_dict[key]) for name, key in coverage.keys.items()}

@@ -6,20 +6,20 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mgn.config.options import BODIES
-from mgn.network import HEADS
 from mgn.system.errors import InputError
-from mgn.weights.foreign import FAST_REID, described, differences, guess_network
-
-_CUT = (  # how MGN-pytorch renumbered ResNet's pieces; applied in turn, then "/" to "."
-    (r"^backbone/conv1/", "backone.0."),
-    (r"^backbone/bn1/", "backone.1."),
-    (r"^backbone/layer1/", "backone.4."),
-    (r"^backbone/layer2/", "backone.5."),
-    (r"^backbone/layer3/0/", "backone.6."),
-    (r"^(p\d)/layer3/(\d)/", lambda m: f"{m[1]}.0.{int(m[2]) - 1}."),
-    (r"^(p\d)/layer4/", r"\1.1."),
+from mgn.weights.foreign import described, differences, guess_network
+from mgn.weights.naming import (
+    SHARED_POWERS,
+    base_key,
+    fast_reid_key,
+    first_fast_reid_key,
+    imagenet_key,
+    mgn_pytorch_key,
+    mgn_reid_key,
+    shared_key,
+    spelled_key,
 )
+
 _NUMBERS = {  # of the reductions 0 to 7 of `HEADS`, in a file of this order
     "pytorch": "01234567",
     "mgn-reid": "01423567",  # branch by branch: 2 and 3 are p2's stripes, 4 is the whole of p3
@@ -35,14 +35,20 @@ class Family(NamedTuple):
     kind: str
     key_of: Callable[[str], str | None]  # variable name -> key in the file; None: it has none
     marks: tuple[str, ...]  # beginnings of keys by which it is known: some key begins with each
-    pool: str = "avg"  # what its authors trained with; weights do not tell
+    pool: str = "avg"  # what its authors trained with, where weights do not tell
     order: str | None = "pytorch"  # of its reductions; None: there is nothing to order
     unused: tuple[tuple[str, str], ...] = ()  # (pattern of keys without a place, what they are)
     beginning: str = ""  # of all its keys, by itself: not what something was wrapped in
+    variant: str = "mgn-pytorch"  # the network that it is of, one of `config.variants.VARIANTS`
+    without: tuple[str, ...] = ()  # beginnings of keys that another family has, and this one not
+    asks: str | None = None  # an option that its keys do not tell, without a usual value
+    copies: tuple[str, ...] = ()  # keys that all have the value of the first
+    pixels: bool = False  # whether `pixel_mean` and `pixel_std` are in its files
 
     def is_of(self, state_dict: Mapping[str, np.ndarray]) -> bool:
-        """Whether some key begins with each of the marks."""
-        return all(_begins(mark, state_dict) for mark in self.marks)
+        """Whether some key begins with each of the marks, and none as another family's."""
+        all_there = all(_begins(mark, state_dict) for mark in self.marks)
+        return all_there and not any(_begins(mark, state_dict) for mark in self.without)
 
     def key(self, variable: str, order: str | None) -> str | None:
         """The key of a variable in a file whose reductions are numbered in `order`."""
@@ -56,76 +62,13 @@ def _begins(mark: str, keys: Iterable[str]) -> bool:
     return any(key.startswith(mark) for key in keys)
 
 
-def mgn_pytorch_key(name: str) -> str:
-    """`p2/layer4/0/conv1/weight` -> `p2.1.0.conv1.weight`; heads keep their names."""
-    for pattern, replacement in _CUT:
-        name = re.sub(pattern, replacement, name)
-    return name.replace("/", ".")
-
-
-def spelled_key(name: str) -> str:
-    """The same with `backbone` for MGN-pytorch's `backone`."""
-    return re.sub(r"^backone\.", "backbone.", mgn_pytorch_key(name))
-
-
-def shared_key(name: str) -> str:
-    """The same with one reduction for all heads."""
-    return re.sub(r"^reduction_\d\.", "reduction.", spelled_key(name))
-
-
-def imagenet_key(name: str) -> str | None:
-    """`p2/layer4/0/conv1/weight` -> `layer4.0.conv1.weight`; None for the heads."""
-    scope, rest = name.split("/", 1)
-    return rest.replace("/", ".") if scope in BODIES else None
-
-
-def base_key(name: str) -> str | None:
-    """The same under `base.`."""
-    key = imagenet_key(name)
-    return key and f"base.{key}"
-
-
-_GRAPH_BRANCHES = ("p1", *["p2"] * 3, *["p3"] * 4)  # where MGN-ReId's reductions 0 to 7 are
-_CLASSIFIER_BRANCHES = {head.classifier: head.branch for head in HEADS}
-_GRAPH = (  # of MGN-ReId; slim built block1, its own code the rest under automatic names
-    (r"^backbone/layer1/", "resnet_v1_50/block1/"),
-    (r"^backbone/layer(\d)/", r"resnet_v1_50/sd_block\1/"),
-    (r"(block\d)/(\d)/", lambda m: f"{m[1]}/unit_{int(m[2]) + 1}/bottleneck_v1/"),
-    (r"^backbone/", "resnet_v1_50/"),
-    (r"^(p\d)/layer3/(\d)/", lambda m: f"{m[1]}/block_0/bottleneck_v{int(m[2]) - 1}/"),
-    (r"^(p\d)/layer4/", r"\1/block_1/bottleneck_v"),
-    (r"^reduction_(\d)/", lambda m: f"{_GRAPH_BRANCHES[int(m[1])]}/reduction_{m[1]}/"),
-    (r"^(fc_id_\w+)/weight$", r"\1/kernel"),
-    (r"^(fc_id_\w+)/", lambda m: f"{_CLASSIFIER_BRANCHES[m[1]]}/{m[1]}/"),
-    (r"(reduction_\d)/2/weight$", r"\1/Prelu_alpha"),
-    (r"(reduction_\d)/0/", r"\1/Conv/"),
-    (r"(reduction_\d)/1/", r"\1/Conv/BatchNorm/"),
-    (r"/downsample/0/", "/downsample/"),
-    (r"/downsample/1/", "/downsample/BatchNorm/"),
-    (r"/bn(\d)/", r"/conv\1/BatchNorm/"),
-    (r"(block1/.*)/downsample/", r"\1/shortcut/"),
-    (r"(block[_23].*)/conv1/", r"\1/Conv/"),
-    (r"(block[_23].*)/conv2/", r"\1/Conv_1/"),
-    (r"(block[_23].*)/conv3/", r"\1/Conv_2/"),
-    (r"/BatchNorm/weight$", "/BatchNorm/gamma"),
-    (r"/BatchNorm/bias$", "/BatchNorm/beta"),
-    (r"/running_mean$", "/moving_mean"),
-    (r"/running_var$", "/moving_variance"),
-    (r"/weight$", "/weights"),
-)
-
-
-def mgn_reid_key(name: str) -> str:
-    """`p2/layer4/0/conv1/weight` -> `p2/block_1/bottleneck_v0/Conv/weights`, of MGN-ReId."""
-    for pattern, replacement in _GRAPH:
-        name = re.sub(pattern, replacement, name)
-    return name
-
-
 _RESNET = ("conv1.", "layer1.0.conv3.", "layer4.0.conv3.")  # marks of a ResNet-50
 _BASE = tuple(f"base.{mark}" for mark in _RESNET)
 _NOT_BODY = ((r"fc\.|classifier\.", "a classifier of other classes"), (r"bottleneck\.", "a neck"))
 _BODY = {"order": None, "unused": _NOT_BODY}  # of a ResNet-50, which has no reductions
+_COSINES = "classifiers, which are cosines without a bias, and number identities in their own way"
+_COSINE = {"order": None, "unused": ((r"b\d+_head\.classifier\.weight$", _COSINES),)}
+PIXELS = ("pixel_mean", "pixel_std")  # RGB, of 0 to 255, in this order: [1, 3, 1, 1] each
 FAMILIES = (
     Family("MGN-pytorch", "mgn", mgn_pytorch_key, ("backone.", "reduction_")),
     Family("MGN in levyfan's layout", "mgn", spelled_key, ("backbone.", "reduction_"), "max"),
@@ -142,7 +85,51 @@ FAMILIES = (
     Family(
         "ResNet-50 of reid-strong-baseline", "backbone", base_key, _BASE, **_BODY, beginning="base."
     ),
+    Family(
+        "fast-reid's MGN up to v0.1.1",
+        "mgn",
+        first_fast_reid_key,
+        ("b1.", "b1_pool.0.p"),
+        variant="fastreid-v0.1",
+        copies=SHARED_POWERS,
+        pixels=True,
+        **_COSINE,
+    ),
+    Family(
+        "fast-reid's MGN of v0.2 to v1.0",
+        "mgn",
+        fast_reid_key,
+        ("b1.", "b1_head.bottleneck."),
+        variant="fastreid-v1.0",
+        without=("b1_head.weight", "heads_extra_bn_"),
+        asks="stem_padding",
+        pixels=True,
+        **_COSINE,
+    ),
+    Family(
+        "fast-reid's MGN since v1.2",
+        "mgn",
+        fast_reid_key,
+        ("b1.", "b1_head.weight"),
+        variant="fastreid",
+        order=None,
+        unused=((r"b\d+_head\.weight$", _COSINES),),
+    ),
+    Family(
+        "LUPerson's MGN",
+        "mgn",
+        fast_reid_key,
+        ("b1.", "heads_extra_bn_b1."),
+        variant="luperson",
+        pixels=True,
+        **_COSINE,
+    ),
 )
+
+
+def family_of(variant: str) -> Family:
+    """Whose keys a PyTorch file of this variant has."""
+    return next((family for family in FAMILIES if family.variant == variant), FAMILIES[0])
 
 
 def roots(keys: Iterable[str]) -> list[str]:
@@ -151,7 +138,7 @@ def roots(keys: Iterable[str]) -> list[str]:
     Args:
         keys: with dots between their components.
     """
-    found, inside = _before_all(FAST_REID, keys), set()
+    found, inside = set(), set()
     for family in FAMILIES:
         here = _before_all(family.marks, keys)
         found |= here

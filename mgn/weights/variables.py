@@ -7,27 +7,31 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from mgn.config.options import BODIES
-from mgn.network import HEADS, mgn
+from mgn.config.variants import NetworkOptions
+from mgn.network import BRANCHES, HEADS
+from mgn.network.architecture import EXTRA_BN, inference_network
+from mgn.network.layers import GEM
 from mgn.network.replicas import name_of
 from mgn.system.errors import CheckError
 from mgn.system.session import new_graph
 
-_LEAVES = ("weight", "bias", "running_mean", "running_var")  # last part of a variable's name
+_LEAVES = ("weight", "bias", "running_mean", "running_var", "p")  # last part of a variable's name
 _AT_ONCE = 50  # variables a run: what is fed is copied, and a whole network is 280 MB
 
 
 @functools.cache  # a graph takes a second
-def variable_shapes(num_classes: int, reduction: str) -> dict[str, tuple[int, ...]]:
-    """Name and shape of every variable of the network, from its own code; not to be changed."""
+def variable_shapes(options: NetworkOptions) -> dict[str, tuple[int, ...]]:
+    """Name and shape of every variable of a network, from its own code; not to be changed."""
     with new_graph().as_default():
         images = tf.placeholder(tf.float32, [None, 96, 32, 3])
-        mgn(images, num_classes, training=False, reduction=reduction)
+        inference_network(images, options, classifiers=True)
         return {v.op.name: tuple(v.shape.as_list()) for v in tf.global_variables()}
 
 
 def model_variables() -> list[tf.Variable]:
     """The network's variables in the current graph, in their order; no slots, no step."""
     scopes = {*BODIES, *(h.reduction for h in HEADS), *(h.classifier for h in HEADS)}
+    scopes |= {GEM, *(EXTRA_BN.format(branch.name) for branch in BRANCHES)}
     found = []
     for variable in tf.global_variables():
         parts = name_of(variable).split("/")

@@ -37,7 +37,7 @@ from PIL import Image
 
 from mgn import weights
 from mgn.config import RECIPES
-from mgn.config.options import MEAN, STD
+from mgn.config.variants import MEAN, STD
 from mgn.conversion.torch_mgn import TorchMGN
 from mgn.data.demo import draw_image
 from mgn.data.reading import read_all, training_dataset
@@ -244,7 +244,7 @@ class Images(torch.utils.data.Dataset):
         image = Image.open(self.paths[index]).convert("RGB").resize(size, Image.BICUBIC)
         if torch.rand(()) < 0.5:
             image = image.transpose(Image.FLIP_LEFT_RIGHT)
-        x = torch.from_numpy(np.array(image)).permute(2, 0, 1).float().div(255)
+        x = torch.from_numpy(np.array(image)).permute(2, 0, 1).float()
         x = (x - torch.tensor(MEAN)[:, None, None]) / torch.tensor(STD)[:, None, None]
         if torch.rand(()) < self.config.random_erasing:
             self.erase(x)
