@@ -10,8 +10,7 @@ from mgn.system import cli
 from mgn.system.errors import CheckError, InputError
 from mgn.system.files import refuse_existing, refuse_prefix
 
-_FORWARD = ("key", "reduction_order", "verify", "allow_missing", "allow_extra")
-_FORWARD += ("stem_padding", "dry_run", "json")
+_FORWARD = "key reduction_order verify allow_missing allow_extra stem_padding dry_run json".split()
 
 
 def main(arguments: list[str]) -> int:
@@ -55,8 +54,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 def from_pytorch(flags: argparse.Namespace) -> int:
     """Convert, and print what is done as it is known."""
     source, prefix = None, None if flags.dry_run else flags.checkpoint
-    options = parsing.network_options(flags)
-    order = flags.reduction_order
+    options, order = parsing.network_options(flags), flags.reduction_order
     given = {name: getattr(flags, name) for name in ("key", "allow_missing", "allow_extra")}
     try:
         cli.check_model_path("--pt_model_path", flags.pt_model_path)

@@ -13,9 +13,11 @@ from conftest import REFERENCE, refused, run, save_torch, seeded
 from seeded import read_keys
 
 import convert_pytorch_weights as script
+from mgn.network import HEADS
 from mgn.system import errors
 from mgn.weights import checkpoints
-from mgn.weights.families import HEADS, mgn_pytorch_key, to_tf_layout
+from mgn.weights.families import to_tf_layout
+from mgn.weights.naming import mgn_pytorch_key
 
 SMALL = "--height", 96, "--width", 32  # where the size of images is not the point
 
@@ -234,18 +236,16 @@ def test_a_full_disk_is_called_that_and_leaves_nothing(
 def test_wrong_files_are_one_line_and_with_json_an_object(tmp_path, capsys):
     """Small files of every wrong kind; each also tells scripts the reason."""
     zeros = {key: torch.zeros(()).expand(v.shape) for key, v in seeded("seathiefwang", 10).items()}
-    listed = read_keys(REFERENCE / "keys_fastreid_HEAD.txt")
+    listed = read_keys(REFERENCE / "keys_torchvision_resnet50.txt")
+    single = {f"backbone.{key}": torch.zeros(()).expand(shape) for key, shape in listed}
+    single |= {"heads.pool_layer.p": torch.ones(1), "backbone.NL_2.0.g.weight": torch.ones(1)}
     wrong = {
         "text": (b"hello, world", "not a readable PyTorch checkpoint", {}),
         "web": (b"<html>", "it looks like a web page", {"looks_like"}),
         "empty": ({}, "no weights in it", {}),
         "pickled": (torch.nn.Linear(2, 2), "save it again with torch.save(model.state_dict()", {}),
         "vgg": ({"features.0.weight": torch.zeros(2)}, "it looks like a VGG", {"looks_like"}),
-        "fast-reid": (
-            {key: torch.zeros(()).expand(shape) for key, shape in listed},
-            "read from this file: IBN-a",
-            {"other_network"},
-        ),
+        "sbs": (single, "one head on a whole ResNet-50", {"other_network"}),
         "mixed": (
             {**zeros, "backbone.0.weight": torch.zeros(1)},
             "two families mixed",
@@ -265,13 +265,9 @@ def test_wrong_files_are_one_line_and_with_json_an_object(tmp_path, capsys):
         told = json.loads(done.out)
         assert done.err.strip().splitlines()[-1] == "error: " + " ".join(told["error"].split())
         assert set(told) == {"file", "error", "written", *more} and told["written"] is None, name
-    terms = {
-        d["term"].split()[0]
-        for d in told_of(capsys, tmp_path / "fast-reid")["other_network"]
-        if d["key"]
-    }
-    assert terms == {"IBN-a", "GeM", "classifiers"}
-    truncated = (tmp_path / "fast-reid").read_bytes()[:5000]
+    terms = {d["term"].split()[0] for d in told_of(capsys, tmp_path / "sbs")["other_network"]}
+    assert terms == {"one", "GeM", "non-local"}
+    truncated = (tmp_path / "sbs").read_bytes()[:5000]
     (tmp_path / "cut").write_bytes(truncated)
     assert "truncated or damaged" in told_of(capsys, tmp_path / "cut")["error"]
     assert "no such file" in told_of(capsys, tmp_path / "none")["error"]

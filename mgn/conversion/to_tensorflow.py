@@ -20,7 +20,7 @@ from mgn.weights import checkpoints, saving
 from mgn.weights.coverage import Coverage, cover
 from mgn.weights.families import Family, recognise, to_torch_layout
 from mgn.weights.naming import mgn_pytorch_key
-from mgn.weights.told import options_in
+from mgn.weights.options import options_in
 from mgn.weights.variables import assign_some
 
 _IMAGES = 256  # at most, to judge the order of heads by
@@ -71,7 +71,7 @@ def read(
         allow_extra: patterns of keys that may be left over.
         key: which network of the file, where it holds more than one.
         given: options that weights do not tell, such as `pool`, `height` and `width`; else they
-            are what the family's authors trained with. See `told.options_in`.
+            are what the family's authors trained with. See `options.options_in`.
 
     Raises:
         InputError: not such a file, no order in it, or options that it contradicts.

@@ -11,7 +11,7 @@ from mgn.network import HEADS
 from mgn.network.layers import GEM
 from mgn.system.errors import CheckError
 from mgn.weights.families import PIXELS, Family, recognise, to_tf_layout, torch_shape
-from mgn.weights.told import is_wide, options_in
+from mgn.weights.options import is_wide, options_in
 from mgn.weights.variables import variable_shapes
 
 _WIDE = "classifiers of whole maps take the pooled 2048 numbers; so all classifiers are dropped"
@@ -72,7 +72,7 @@ def cover(
     Args:
         state_dict: {key: array} in PyTorch's layout.
         family: what it is of.
-        variables: {name: shape} of the network, with the options that `told.options_in` found.
+        variables: {name: shape} of the network, with the options that `options.options_in` found.
         order: of the reductions' numbers; None: the family's.
         allow_missing: patterns (as of a shell) of keys that may be missing.
         allow_extra: patterns of keys that may be left over.

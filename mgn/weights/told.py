@@ -2,15 +2,12 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
-import numpy as np
-
 from mgn.config import NetworkOptions
-from mgn.config.variants import VARIANTS, with_variant
+from mgn.config.variants import with_variant
 from mgn.network import BRANCHES, HEADS
 from mgn.network.architecture import EXTRA_BN, NECK
 from mgn.network.layers import GEM, INSTANCE_NORM
 from mgn.system.errors import InputError
-from mgn.weights.families import PIXELS, Family
 
 _FIRST = HEADS[0].reduction
 _IBN = f"backbone/layer1/0/bn1/{INSTANCE_NORM}/weight"
@@ -64,79 +61,3 @@ def check_agrees(options: NetworkOptions, given: Mapping[str, object], why: str)
         if name != "variant" and stored != value:
             flag = f"--{name} {value}" if name in given else f"--variant {given['variant']}"
             raise InputError(f"{flag}: {why} {name} {stored}")
-
-
-def options_in(
-    state_dict: Mapping[str, np.ndarray], family: Family, given: Mapping[str, object]
-) -> NetworkOptions:
-    """The options of a network in PyTorch's file: of its family, its keys, and the command line.
-
-    `num_classes` is 0 where there is no classifier, or none that fits.
-
-    Args:
-        state_dict: {key: array}.
-        family: what it is of.
-        given: `height`, `width`, and of the rest what neither family nor keys tell: `pool` of
-            MGN-pytorch's kin, `stem_padding` of the family that asks for it.
-
-    Raises:
-        InputError: an option that the family or its keys contradict, or one that has to be given.
-    """
-
-    def shape_of(variable: str) -> Shape | None:
-        key = family.key(variable, family.order)
-        return np.shape(state_dict[key]) if key in state_dict else None
-
-    values = dict(VARIANTS[family.variant])
-    plain = family.variant == "mgn-pytorch"
-    if plain:
-        values["pool"] = family.pool
-    told = possible(shape_of)
-    for name in told if plain else ("ibn",):
-        if values.get(name) not in told[name]:
-            values[name] = told[name][0]
-    values["num_classes"] = _count_classes(state_dict, family)
-    if family.pixels and all(key in state_dict for key in PIXELS):
-        values["mean"], values["std"] = (_pixel_values(key, state_dict[key]) for key in PIXELS)
-
-    # What the command line alone can tell; the rest of it must agree.
-    given = with_variant(given)
-    if family.asks and family.asks not in given:
-        choices = "--stem_padding 1 (trained before 2020-11-06) or --stem_padding 0 (after it)"
-        raise InputError(
-            f"{family.name}: its keys do not tell how the stem is padded: add {choices}"
-        )
-    free = {"height", "width", family.asks}
-    if plain and len(told["pool"]) > 1:
-        free.add("pool")
-    values |= {name: value for name, value in given.items() if name in free}
-    options = NetworkOptions(**values, variant=family.variant)
-    check_agrees(options, given, f"{family.name} has")
-    return options
-
-
-def _count_classes(state_dict: Mapping[str, np.ndarray], family: Family) -> int:
-    if family.kind != "mgn" or is_wide(state_dict, family):
-        return 0
-    biases = [family.key_of(f"{head.classifier}/bias") for head in HEADS]
-    counts = [len(state_dict[key]) for key in biases if np.ndim(state_dict.get(key, 0)) == 1]
-    return counts[0] if counts else 0
-
-
-def is_wide(state_dict: Mapping[str, np.ndarray], family: Family) -> bool:
-    """All classifiers of whole maps take 2048 numbers, and those of stripes, all there, 256."""
-    for head in HEADS:
-        weight = state_dict.get(family.key_of(f"{head.classifier}/weight"))
-        inputs = 2048 if head.stripe is None else 256
-        if np.ndim(weight) != 2 or weight.shape[1] != inputs:
-            return False
-    return True
-
-
-def _pixel_values(key: str, value: np.ndarray) -> tuple[float, ...]:
-    """Three numbers as people write them: 89.896, not the nearest float32's 89.89600372."""
-    if np.size(value) != 3 or not np.isfinite(value).all():
-        raise InputError(
-            f"{key} has shape {np.shape(value)}: must be three numbers, for R, G and B"
-        )
-    return tuple(float(str(number)) for number in np.float32(value).ravel())

@@ -16,7 +16,7 @@ from mgn.system.errors import InputError
         ("height", 100),
         ("height", 0),
         ("width", 33),
-        ("pool", "gem"),
+        ("pool", "median"),
         ("reduction", "gelu"),
         ("optimizer", "lamb"),
         ("precision", "float64"),

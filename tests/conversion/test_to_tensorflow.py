@@ -19,7 +19,8 @@ from mgn.conversion import parity, report, to_pytorch, to_tensorflow
 from mgn.network import HEADS
 from mgn.system.errors import CheckError, InputError
 from mgn.weights import checkpoints, coverage, families
-from mgn.weights.families import mgn_pytorch_key, to_tf_layout, to_torch_layout
+from mgn.weights.families import to_tf_layout, to_torch_layout
+from mgn.weights.naming import mgn_pytorch_key
 from mgn.weights.variables import assign_some
 
 SMALL = {"height": 96, "width": 32}  # where the size of images is not the point

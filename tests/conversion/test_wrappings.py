@@ -187,12 +187,16 @@ def test_some_components_of_a_name_are_enough():
 
 
 def test_networks_that_are_refused_are_told_by_their_differences_in_any_wrapping():
-    """Of fast-reid, whose heads only bare keys show; a stranger stays as it is."""
+    """One head of fast-reid's on a whole ResNet-50; a stranger stays as it is."""
+    single = under("backbone", network("torchvision_resnet50"))
+    single |= numbered(["heads.bottleneck.0.weight", "heads.weight", "pixel_mean"])
     for beginning in ("module", "_orig_mod.module", "model"):
-        tensors = under(beginning, network("fastreid_HEAD"))
+        tensors = under(beginning, single)
         bare = unwrap(FILE, {"model": tensors, "optimizer": {"state": {}}})
-        with pytest.raises(InputError, match="known of fast-reid's MGN"):
+        with pytest.raises(InputError, match="one head on a whole ResNet-50, as of fast-reid's"):
             families.recognise(bare)
+    body = unwrap(FILE, {"model": single}, "backbone")
+    assert families.recognise(body).kind == "backbone"
     vgg = numbered(["module.features.0.weight", "module.classifier.0.weight"])
     assert same(unwrap(FILE, {"net": vgg, "loss": numbered(["centers"])}), vgg)
     with pytest.raises(InputError, match=r"--key net: x\.pt has no such network; it has none that"):

@@ -8,6 +8,7 @@ import pytest
 import tensorflow.compat.v1 as tf
 from conftest import relative
 
+from mgn.config import NetworkOptions
 from mgn.data.images import normalise, resize
 from mgn.evaluation import attention
 from mgn.inference import load_embedder
@@ -24,7 +25,7 @@ def test_places_add_up_to_the_squared_feature(small_checkpoint, small_arrays):
     with closing(load_embedder(small_checkpoint)) as embed:
         features = embed.original([image]).astype(float).reshape(8, 256)
     prepared = normalise(resize(tf.constant(image)[None], 96, 32))
-    seen = head_inputs(prepared, Mode(training=False))
+    seen = head_inputs(prepared, NetworkOptions(0), Mode(training=False))
     with new_session(tf.get_default_graph()) as session:
         checkpoints.restore(session, checkpoints.find(small_checkpoint), tf.global_variables())
         seen = session.run(seen)

@@ -8,10 +8,11 @@ import tensorflow.compat.v1 as tf
 from conftest import REFERENCE, relative, seeded_variables
 
 from mgn import network, weights
+from mgn.config import NetworkOptions
 from mgn.network import layers
 from mgn.network.architecture import Mode, backbone, branch
 from mgn.system.session import new_session
-from mgn.weights import families
+from mgn.weights.naming import mgn_pytorch_key
 from mgn.weights.variables import variable_shapes
 
 
@@ -58,17 +59,17 @@ def test_forward_is_mgn_pytorchs(keys, pool, reduction, expected):
 )
 def test_variables(reduction, count, values):
     """Values: every variable of `keys_*.txt` (running statistics included, counters not)."""
-    shapes = variable_shapes(751, reduction)
+    shapes = variable_shapes(NetworkOptions(751, reduction=reduction))
     keys = REFERENCE / f"keys_{'seathiefwang' if reduction == 'relu' else 'lwplw_prelu'}.txt"
     listed = dict(line.split("\t") for line in keys.read_text().splitlines())
     wanted = {key for key in listed if not key.endswith("num_batches_tracked")}
-    assert {families.mgn_pytorch_key(name) for name in shapes} == wanted
+    assert {mgn_pytorch_key(name) for name in shapes} == wanted
     assert len(shapes) == count
     assert sum(int(np.prod(shape)) for shape in shapes.values()) == values
 
 
 def test_names_that_checkpoints_rely_on():
-    shapes = variable_shapes(10, "prelu")
+    shapes = variable_shapes(NetworkOptions(10, reduction="prelu"))
     assert shapes["backbone/conv1/weight"] == (7, 7, 3, 64)
     assert shapes["backbone/layer1/0/downsample/0/weight"] == (1, 1, 64, 256)
     assert shapes["backbone/layer3/0/bn2/running_var"] == (256,)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-from mgn.config import RECIPES
+from mgn.config import RECIPES, NetworkOptions
 from mgn.config.options import BODIES
 from mgn.network import architecture
 from mgn.network.architecture import BRANCHES, Mode, head_inputs
@@ -71,12 +71,13 @@ def test_frozen_bodies_stand_still_bit_for_bit_and_all_else_moves(frozen):
 
 def test_frozen_bodies_are_those_of_inference():
     images = tf.constant(np.random.default_rng(0).normal(size=(4, 96, 32, 3)).astype("f"))
+    options = NetworkOptions(0)
     with tf.variable_scope("", reuse=tf.AUTO_REUSE):
         made = {
-            "training": head_inputs(images, Mode(True)),
-            "frozen": head_inputs(images, Mode(True, frozen=BODIES)),
-            "p1": head_inputs(images, Mode(True, frozen=("p1", "backbone"))),
-            "inference": head_inputs(images, Mode(False)),
+            "training": head_inputs(images, options, Mode(True)),
+            "frozen": head_inputs(images, options, Mode(True, frozen=BODIES)),
+            "p1": head_inputs(images, options, Mode(True, frozen=("p1", "backbone"))),
+            "inference": head_inputs(images, options, Mode(False)),
         }
     with tf.Session() as session:
         session.run([v.initializer for v in tf.global_variables()])

@@ -5,15 +5,16 @@ import pytest
 
 from mgn.conversion import report
 from mgn.system.errors import CheckError
-from mgn.weights.coverage import cover, options_in
+from mgn.weights.coverage import cover
 from mgn.weights.families import recognise
+from mgn.weights.options import options_in
 from mgn.weights.variables import variable_shapes
 from weights.test_families import respelled, shaped, under_base
 
 
 def covered(state_dict, **allowed):
     family = recognise(state_dict)
-    return cover(state_dict, family, variable_shapes(**options_in(state_dict, family)), **allowed)
+    return cover(state_dict, family, variable_shapes(options_in(state_dict, family, {})), **allowed)
 
 
 def test_all_parts_of_a_whole_network():

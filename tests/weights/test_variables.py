@@ -11,10 +11,11 @@ from conftest import REFERENCE, seeded
 from seeded import read_keys
 
 from mgn import weights
+from mgn.config import NetworkOptions
 from mgn.network import mgn
 from mgn.system.errors import CheckError, InputError
 from mgn.system.session import new_session
-from mgn.weights import families
+from mgn.weights import naming
 from mgn.weights.variables import variable_shapes
 
 ROOT = Path(__file__).parents[2]
@@ -44,8 +45,8 @@ ROOT = Path(__file__).parents[2]
     ],
 )
 def test_names(name, mgn_key, imagenet_key):
-    assert families.mgn_pytorch_key(name) == mgn_key
-    assert families.imagenet_key(name) == imagenet_key
+    assert naming.mgn_pytorch_key(name) == mgn_key
+    assert naming.imagenet_key(name) == imagenet_key
 
 
 def test_imagenet_weights_go_into_trunk_and_all_three_branches():
@@ -55,7 +56,7 @@ def test_imagenet_weights_go_into_trunk_and_all_three_branches():
     for branch in ("p1", "p2", "p3"):
         got = arrays[f"{branch}/layer4/1/conv2/weight"]
         assert np.array_equal(got, state_dict["layer4.1.conv2.weight"].transpose(2, 3, 1, 0))
-    used = {families.imagenet_key(name) for name in arrays}
+    used = {naming.imagenet_key(name) for name in arrays}
     counters = {key for key in state_dict if key.endswith("num_batches_tracked")}
     assert set(state_dict) - used - counters == {"fc.weight", "fc.bias"}
 
@@ -90,7 +91,8 @@ def test_key_lists_are_complete():
             if not k.endswith("num_batches_tracked")
         }
         assert {
-            families.mgn_pytorch_key(name) for name in variable_shapes(751, reduction)
+            naming.mgn_pytorch_key(name)
+            for name in variable_shapes(NetworkOptions(751, reduction=reduction))
         } == listed
 
 
