@@ -10,7 +10,8 @@ from mgn.system import cli
 from mgn.system.errors import CheckError, InputError
 from mgn.system.files import refuse_existing, refuse_prefix
 
-_FORWARD = "key reduction_order verify allow_missing allow_extra stem_padding dry_run json".split()
+_FORWARD = ("key", "reduction_order", "verify", "allow_missing", "allow_extra")
+_FORWARD = (*_FORWARD, "stem_padding", "dry_run", "json")  # what goes one way only
 
 
 def main(arguments: list[str]) -> int:

@@ -1,6 +1,5 @@
 """What a conversion reports, to readers and to scripts."""
 
-import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -8,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mgn.config.options import REDUCTION_ORDERS
-from mgn.config.variants import described
+from mgn.config.variants import described, kept
 from mgn.conversion import parity
 from mgn.conversion.to_pytorch import Written
 from mgn.conversion.to_tensorflow import Conversion, Source
@@ -96,12 +95,13 @@ def way_back_text(done: Written, pt_path: object) -> str:
     prefix, options = done.checkpoint.prefix, done.checkpoint.options
     size = f"{options.height}×{options.width}"
     needed = f"{size} images, {described(options)}"
+    names = f"as {done.family.name} names them"
     left_out = f"; left out {len(done.dropped)} of classifiers" if done.dropped else ""
     lines = (
-        f"{prefix}: {done.tensors} tensors as in {done.family.name}, equal bit for bit{left_out}",
+        f"{prefix}: {done.tensors} tensors {names}, equal bit for bit{left_out}",
         "largest difference between TensorFlow and PyTorch, over the largest value:",
         parity.table(done.differences),
-        f"{pt_path}: for {needed}, which it does not tell",
+        f"{pt_path}: for {needed}; not all of that does it tell",
     )
     return "\n".join(lines)
 
@@ -133,7 +133,7 @@ def _record(source: Source) -> dict:
         "key": source.key,
         "family": coverage.family.name,
         "kind": coverage.family.kind,
-        "options": dataclasses.asdict(source.options),
+        "options": kept(source.options),
         "reduction_order": coverage.order,
         "groups": [group._asdict() for group in groups(coverage)],
         "totals": totals(coverage),

@@ -174,7 +174,7 @@ def in_type(graph_def: tf.GraphDef, dtype: tf.DType) -> tf.GraphDef:
 
     def in_other(name: str) -> str:
         if name not in casts:
-            source = NETWORK_INPUT if name == NETWORK_INPUT else name.replace(":", "_")
+            source = NETWORK_INPUT if name == NETWORK_INPUT else name.replace(":", "/")
             casts[name] = f"{source}/cast"
             types = (tf.float32, dtype) if name.split(":")[0] in exact else (dtype, tf.float32)
             made.node.append(_cast(casts[name], name, *types))
