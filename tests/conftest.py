@@ -137,6 +137,20 @@ def seeded(keys, num_classes=None):
 
 
 @functools.lru_cache(1)
+def fast_reid(version):
+    """The state dict that `forward_fastreid_VERSION.npz` was made with; not to be written into."""
+    state_dict = seeded_state_dict(REFERENCE / f"keys_fastreid_{version}.txt", salt="field-")
+    if version == "LUPerson":
+        state_dict["pixel_mean"] = np.float32([89.896, 79.2, 80.073]).reshape(1, 3, 1, 1)
+        state_dict["pixel_std"] = np.float32([63.872, 64.305, 63.839]).reshape(1, 3, 1, 1)
+    for key in state_dict:
+        if key.endswith(".p"):
+            own = 2.2 + 0.2 * (sum(map(ord, key)) % 7)
+            state_dict[key] = np.float32([2.6 if version == "v0.1.1" else own])
+    return state_dict
+
+
+@functools.lru_cache(1)
 def seeded_variables(keys, num_classes=None):
     """The same as {variable name: array}."""
     return weights.from_pytorch(seeded(keys, num_classes))

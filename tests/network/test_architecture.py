@@ -1,16 +1,19 @@
 """The network against MGN-pytorch's outputs; names, counts and no dead operation."""
 
+import dataclasses
 import re
 
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
-from conftest import REFERENCE, relative, seeded_variables
+from conftest import REFERENCE, fast_reid, relative, seeded_variables
 
 from mgn import network, weights
 from mgn.config import NetworkOptions
-from mgn.network import layers
-from mgn.network.architecture import Mode, backbone, branch
+from mgn.config.variants import VARIANTS
+from mgn.data.images import normalise
+from mgn.network import architecture, layers
+from mgn.network.architecture import Mode, backbone, branch, inference_network
 from mgn.system.session import new_session
 from mgn.weights.naming import mgn_pytorch_key
 from mgn.weights.variables import variable_shapes
@@ -68,6 +71,73 @@ def test_variables(reduction, count, values):
     assert sum(int(np.prod(shape)) for shape in shapes.values()) == values
 
 
+FAST_REID = {  # version of the weights: its outputs, variant
+    "v0.1.1": ("v0.1.1", "fastreid-v0.1"),
+    "ea06ead": ("HEAD", "fastreid-v1.0"),  # run with padding 0, v1.0.0 gave HEAD's very bytes
+    "HEAD": ("HEAD", "fastreid"),
+    "LUPerson": ("LUPerson", "luperson"),
+}
+OTHERS = {  # negative controls: what is otherwise than in the variant
+    "stem_padding": lambda o: dataclasses.replace(o, stem_padding=1 - o.stem_padding),
+    "p1_stride": lambda o: dataclasses.replace(o, p1_stride=2),
+    "ReLU": lambda o: dataclasses.replace(o, reduction="relu"),
+    "mean and std": lambda o: dataclasses.replace(o, mean=o.std, std=o.mean),
+}
+
+
+@pytest.mark.parametrize("version", FAST_REID)
+def test_forward_is_fast_reids_and_no_other_variants(version):
+    """Their images, embedding and trunk; each wrong variant moves the embedding by far more."""
+    outputs, variant = FAST_REID[version]
+    stored = np.load(REFERENCE / f"forward_fastreid_{outputs}.npz")
+    options = NetworkOptions(0, **VARIANTS[variant])
+    wrong = {name: change(options) for name, change in OTHERS.items()}
+    if options.reduction == "neck":
+        del wrong["ReLU"]  # without its batch norm it would be another set of variables
+    given = tf.placeholder(tf.float32, [None, 384, 128, 3])
+    with tf.variable_scope("", reuse=tf.AUTO_REUSE):
+        trunk = backbone(
+            images_of(given, options), Mode(False, ibn=options.ibn), options.stem_padding
+        )
+        right = inference_network(images_of(given, options), options).embedding
+        made = {
+            name: inference_network(images_of(given, o), o).embedding for name, o in wrong.items()
+        }
+        if options.ibn:
+            with pytest.MonkeyPatch.context() as patches:
+                patches.setattr(architecture, "instance_batch_norm", other_half_instance_norm)
+                exchanged = inference_network(images_of(given, options), options).embedding
+                made["halves of IBN-a"] = exchanged
+    arrays = weights.from_pytorch(fast_reid(version))
+    pictures = stored["pictures"].transpose(0, 2, 3, 1)
+    with new_session(given.graph, rewrite=False) as session:
+        weights.assign(session, arrays)
+        got, maps, others = session.run([right, trunk, made], {given: pictures})
+        if options.pool == "gem":
+            first = arrays["reduction_0/gem/p"]
+            one_power = {n: first if n.endswith("gem/p") else v for n, v in arrays.items()}
+            weights.assign(session, one_power)
+            others["one power"] = session.run(right, {given: pictures})
+    differences = {name: relative(other, stored["embedding"]) for name, other in others.items()}
+    found = relative(got, stored["embedding"])
+    in_trunk = relative(maps[:, ::4, ::4].transpose(0, 3, 1, 2), stored["trunk"])
+    print(f"{variant}: embedding {found:.1e}, trunk {in_trunk:.1e}; others {differences}")
+    assert max(found, in_trunk) <= 1e-5
+    assert min(differences.values()) > 1e-3
+
+
+def images_of(given, options):
+    return normalise(given, options.mean, options.std)
+
+
+def other_half_instance_norm(x, name, training, synchronised):
+    """IBN-a with its halves exchanged."""
+    with tf.variable_scope(name):
+        first, second = tf.split(x, 2, axis=3)
+        first = layers.batch_norm(first, "BN", training, synchronised=synchronised)
+        return tf.concat([first, layers.instance_norm(second, "IN")], axis=3)
+
+
 def test_names_that_checkpoints_rely_on():
     shapes = variable_shapes(NetworkOptions(10, reduction="prelu"))
     assert shapes["backbone/conv1/weight"] == (7, 7, 3, 64)
@@ -78,6 +148,18 @@ def test_names_that_checkpoints_rely_on():
     assert shapes["reduction_4/0/weight"] == (1, 1, 2048, 256)
     assert shapes["reduction_7/2/weight"] == (256,)
     assert shapes["fc_id_256_2_1/weight"] == (256, 10)
+
+
+def test_names_that_checkpoints_of_variants_rely_on():
+    shapes = variable_shapes(NetworkOptions(0, **VARIANTS["fastreid-v0.1"]))
+    assert shapes["backbone/layer1/0/bn1/IN/weight"] == (32,)
+    assert shapes["p2/layer3/5/bn1/BN/running_var"] == (128,)
+    assert shapes["p2/layer4/2/bn1/running_var"] == (512,)
+    assert shapes["reduction_7/neck/running_mean"] == (256,)
+    assert shapes["gem/p"] == (1,) and len(shapes) == 634
+    shapes = variable_shapes(NetworkOptions(0, **VARIANTS["luperson"]))
+    assert shapes["extra_bn_p3/running_mean"] == (2048,)
+    assert shapes["reduction_7/gem/p"] == (1,) and len(shapes) == 575
 
 
 @pytest.mark.parametrize("training", [True, False])
