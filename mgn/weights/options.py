@@ -1,6 +1,6 @@
 """The options of another program's network: by its family, its keys and the command line."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -9,7 +9,7 @@ from mgn.config.variants import VARIANTS, with_variant
 from mgn.network import HEADS
 from mgn.system.errors import InputError
 from mgn.weights.families import PIXELS, Family
-from mgn.weights.told import check_agrees, possible
+from mgn.weights.told import check_agrees, check_possible, possible
 
 
 def options_in(
@@ -43,20 +43,22 @@ def options_in(
             values[name] = told[name][0]
     values["num_classes"] = _count_classes(state_dict, family)
     if family.pixels and all(key in state_dict for key in PIXELS):
-        values["mean"], values["std"] = (_pixel_values(key, state_dict[key]) for key in PIXELS)
+        for name, key in zip(("mean", "std"), PIXELS, strict=True):
+            values[name] = _pixel_values(key, state_dict[key], values[name])
 
     # What the command line alone can tell; the rest of it must agree.
-    given = with_variant(given)
-    if family.asks and family.asks not in given:
-        choices = "--stem_padding 1 (trained before 2020-11-06) or --stem_padding 0 (after it)"
-        raise InputError(
-            f"{family.name}: its keys do not tell how the stem is padded: add {choices}"
-        )
+    named = with_variant(given)
+    if family.asks and family.asks not in named:
+        when = "1 before 2020-11-06, 0 after it, and in v1.2, whose files are known by classifiers"
+        problem = f"{family.name}: its keys do not tell how the stem is padded"
+        raise InputError(f"{problem}: add --stem_padding 0 or 1 ({when})")
     free = {"height", "width", family.asks}
     if plain and len(told["pool"]) > 1:
         free.add("pool")
-    values |= {name: value for name, value in given.items() if name in free}
+    values |= {name: value for name, value in named.items() if name in free}
     options = NetworkOptions(**values, variant=family.variant)
+    if plain:  # others' powers are keys that may not be missing
+        check_possible(options, {"pool": told["pool"]}, family.name)
     check_agrees(options, given, f"{family.name} has")
     return options
 
@@ -79,10 +81,14 @@ def is_wide(state_dict: Mapping[str, np.ndarray], family: Family) -> bool:
     return True
 
 
-def _pixel_values(key: str, value: np.ndarray) -> tuple[float, ...]:
-    """Three numbers as people write them: 89.896, not the nearest float32's 89.89600372."""
+def _pixel_values(key: str, value: np.ndarray, usual: Sequence[float]) -> Sequence[float]:
+    """Three numbers as people write them: 89.896, not the nearest float32's 89.89600372.
+
+    What a file in float16 has of the `usual` ones stands for them.
+    """
     if np.size(value) != 3 or not np.isfinite(value).all():
-        raise InputError(
-            f"{key} has shape {np.shape(value)}: must be three numbers, for R, G and B"
-        )
+        problem = f"{key} has shape {np.shape(value)}"
+        raise InputError(f"{problem}: must be three finite numbers, for R, G and B")
+    if np.array_equal(np.float16(usual), value.ravel()):
+        return usual
     return tuple(float(str(number)) for number in np.float32(value).ravel())

@@ -1,0 +1,73 @@
+"""fast-reid's and LUPerson's files there and back, in the containers that programs save."""
+
+import numpy as np
+import pytest
+import torch
+from conftest import fast_reid, save_torch
+
+from mgn.config import NetworkOptions
+from mgn.config.variants import VARIANTS
+from mgn.conversion import to_pytorch, to_tensorflow, torchfiles
+from mgn.conversion.torch_mgn import TorchMGN
+from mgn.weights import checkpoints
+from mgn.weights.naming import mgn_pytorch_key
+from mgn.weights.variables import variable_shapes
+
+SMALL = {"height": 96, "width": 32}
+VERSIONS = {
+    "v0.1.1": "fastreid-v0.1",
+    "ea06ead": "fastreid-v1.0",
+    "HEAD": "fastreid",
+    "LUPerson": "luperson",
+}
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_there_and_back_is_bit_for_bit(version, tmp_path):
+    """All but the classifiers; the file that comes back converts to the same checkpoint."""
+    state_dict = fast_reid(version)
+    given = SMALL | ({"stem_padding": 0} if version == "ea06ead" else {})
+    save_torch(tmp_path / "x.pth", state_dict)
+    source = to_tensorflow.read(tmp_path / "x.pth", **given)
+    done = to_tensorflow.convert(source, tmp_path / "made")
+    worst = max(difference.feature for difference in done.differences.values())
+    print(f"{version}: {worst:.1e} from PyTorch's")
+    assert worst <= 1e-5
+
+    written = to_pytorch.convert(tmp_path / "made", tmp_path / "back.pth")
+    back = torchfiles.read(tmp_path / "back.pth")
+    classifiers = {key for key in state_dict if key.endswith(("classifier.weight", "_head.weight"))}
+    assert len(classifiers) == 8 and set(back) == set(state_dict) - classifiers
+    for key, value in back.items():
+        assert value.dtype == state_dict[key].dtype and np.array_equal(value, state_dict[key]), key
+    given["stem_padding"] = done.source.options.stem_padding  # v1.2 is known by its classifiers
+    again = to_tensorflow.read(tmp_path / "back.pth", **given)
+    again.coverage.check()
+    assert again.options == done.source.options and written.dropped == []
+    assert checkpoints.find(tmp_path / "made").options.variant == VERSIONS[version]
+
+
+@pytest.mark.parametrize("wrapping", ["float16", "module.", "optimizer"])
+def test_containers(wrapping, tmp_path):
+    tensors = {key: torch.from_numpy(np.array(v)) for key, v in fast_reid("LUPerson").items()}
+    if wrapping == "float16":
+        tensors = {k: v.half() if v.is_floating_point() else v for k, v in tensors.items()}
+    elif wrapping == "module.":
+        tensors = {f"module.{key}": value for key, value in tensors.items()}
+    else:
+        slots = {0: {"exp_avg": torch.zeros(2)}}
+        tensors = {"model": tensors, "optimizer": {"state": slots}, "scheduler": {}, "iteration": 9}
+    torch.save(tensors, tmp_path / "x.pth")
+    source = to_tensorflow.read(tmp_path / "x.pth", **SMALL)
+    source.coverage.check()
+    assert source.coverage.family.variant == "luperson" and len(source.coverage.keys) == 575
+    assert source.options == NetworkOptions(0, **VARIANTS["luperson"], **SMALL)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_every_variant_has_a_twin_of_the_same_names(variant):
+    options = NetworkOptions(7, **VARIANTS[variant])
+    with torch.device("meta"):
+        twin = TorchMGN(7, **options.architecture()).state_dict()
+    names = {key for key in twin if not key.endswith("num_batches_tracked")}
+    assert names == {mgn_pytorch_key(name) for name in variable_shapes(options)}
