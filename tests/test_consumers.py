@@ -11,11 +11,16 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from conftest import relative
+from conftest import fast_reid, relative, write_checkpoint
 
+from mgn import weights
+from mgn.config import NetworkOptions
+from mgn.config.variants import VARIANTS
 from mgn.data.demo import draw_image
+from mgn.export import freezing
 from mgn.inference import load_embedder
 from mgn.inference.graph import PLAIN, PRE_POST
+from mgn.weights import checkpoints
 
 DOCUMENT = Path(__file__).parent.parent / "doc" / "export.md"
 SNIPPETS = dict(
@@ -83,6 +88,24 @@ def test_the_snippets_of_the_document(name, folder, source, monkeypatch):
     expected = result if name == "jpeg" else original
     print(f"{name}: {relative(given['embedding'], expected):.1e}")
     assert relative(given["embedding"], expected) <= 1e-5
+
+
+@pytest.mark.parametrize("version", ["v0.1.1", "LUPerson"])
+def test_the_variants_load_everywhere(version, tmp_path, monkeypatch):
+    """Instance norm, powers and batch norms that do not fold, in every program's own kernels."""
+    variant = {"v0.1.1": "fastreid-v0.1", "LUPerson": "luperson"}[version]
+    options = NetworkOptions(0, height=96, width=32, variant=variant, **VARIANTS[variant])
+    write_checkpoint(tmp_path / "x", weights.from_pytorch(fast_reid(version)), options)
+    found = checkpoints.find(tmp_path / "x")
+    graph_def = freezing.freeze(found, PLAIN, "float32")
+    (tmp_path / "mgn.pb").write_bytes(graph_def.SerializeToString(deterministic=True))
+    with closing(load_embedder(found)) as embed:
+        images, expected = np.stack(embed.prepare(IMAGES)), embed.original(IMAGES)
+    monkeypatch.chdir(tmp_path)
+    for name in ("opencv", "openvino", "onnx"):
+        got = in_a_process_of_its_own(tmp_path, SNIPPETS[name], images)
+        print(f"{variant}, {name}: {relative(got, expected):.1e}")
+        assert relative(got, expected) <= 1e-5
 
 
 def test_every_consumer_has_its_snippet():

@@ -9,15 +9,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
-from conftest import relative
+from conftest import fast_reid, relative, write_checkpoint
 from tensorflow.python.framework import tensor_util
 
+from mgn import weights
+from mgn.config import NetworkOptions
+from mgn.config.variants import VARIANTS
 from mgn.export import folding, freezing
 from mgn.export.comparison import compare
+from mgn.export.description import describe
 from mgn.inference import exported, load_embedder
 from mgn.inference.graph import PLAIN, PRE_POST
 from mgn.network.architecture import DTYPES
 from mgn.system.errors import CheckError
+from mgn.weights import checkpoints
+
+LEAVES = ("weight", "bias", "running_mean", "running_var")
 
 
 def constants(graph_def):
@@ -54,6 +61,71 @@ def test_nothing_is_left_but_convolutions_and_biases(folded):
     assert kinds["Conv2D"] == kinds["BiasAdd"] == 111 and kinds["Const"] == 238
     assert not kinds.keys() & {"FusedBatchNormV3", "StridedSlice", "Switch", "ReadVariableOp"}
     assert kinds["Identity"] == 1  # the name of the output
+
+
+@pytest.fixture(scope="module", params=["v0.1.1", "LUPerson"])
+def of_variant(request, tmp_path_factory):
+    """A seeded checkpoint of a variant, and its values by variable."""
+    variant = {"v0.1.1": "fastreid-v0.1", "LUPerson": "luperson"}[request.param]
+    options = NetworkOptions(0, height=96, width=32, variant=variant, **VARIANTS[variant])
+    prefix = tmp_path_factory.mktemp("variant") / variant
+    arrays = weights.from_pytorch(fast_reid(request.param))
+    write_checkpoint(prefix, arrays, options)
+    return prefix, arrays
+
+
+def test_what_folds_of_a_variant_and_what_does_not(of_variant):
+    """IBN-a's second half goes into its convolution; a batch norm behind a ReLU does not."""
+    prefix, arrays = of_variant
+    with closing(load_embedder(checkpoints.find(prefix))) as source:
+        found = constants(folding.frozen_network(source.session, "float32"))
+    norms = {name.removesuffix("/running_var") for name in arrays if name.endswith("running_var")}
+    values = {
+        norm: [arrays[f"{norm}/{leaf}"].astype(np.float64) for leaf in LEAVES] for norm in norms
+    }
+    folded = {}
+    for norm, (weight, bias, mean, variance) in values.items():
+        scale = weight / np.sqrt(variance + 1e-5)
+        folded[norm] = scale, bias - mean * scale
+    unfolded = {norm for norm in norms if "extra_bn" in norm or "neck" in norm}
+    for norm in unfolded:
+        name = f"{norm}/FusedBatchNormV3"
+        assert relative(found[f"{name}/scale"], folded[norm][0]) <= 1e-6
+        assert relative(found[f"{name}/bias"], folded[norm][1]) <= 1e-6
+    assert len(unfolded) == (8 if "fastreid" in prefix.name else 3)
+    halves = [norm for norm in norms if norm.endswith("/BN")]
+    assert len(halves) == (23 if "fastreid" in prefix.name else 0)  # 3 + 4 + 1 + 3 × 5 blocks
+    for norm in halves:
+        convolution = norm.replace("bn1/BN", "conv1")
+        kernel, made = arrays[f"{convolution}/weight"], found[f"{convolution}/weight"]
+        half = kernel.shape[-1] // 2
+        assert np.array_equal(made[..., :half], kernel[..., :half])
+        assert relative(made[..., half:], kernel[..., half:] * folded[norm][0]) <= 1e-6
+        bias = found[f"{convolution}/Conv2D/bias"]
+        assert not bias[:half].any() and relative(bias[half:], folded[norm][1]) <= 1e-6
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        (PLAIN, "float32", "float32"),
+        (PLAIN, "float32", "float32", True),
+        (PLAIN, "float32", "float16"),
+        (PRE_POST, "uint8", "bfloat16"),
+        (PRE_POST, "jpeg", "float32"),
+    ],
+    ids=lambda options: "-".join(map(str, options)),
+)
+def test_exports_of_a_variant_are_its_checkpoint(of_variant, tmp_path, options):
+    prefix, _ = of_variant
+    found = freezing.export_pb(prefix, tmp_path / "x.pb", *options)
+    print(f"{prefix.name}, {options}: {found}")
+    about = describe(tmp_path / "x.pb")
+    assert about.description["variant"] == prefix.name
+    graph_def = exported.read_graph_def(tmp_path / "x.pb")
+    exact = [n for n in graph_def.node if "/gem" in n.name and n.op == "Exp"]
+    assert len(exact) == 16 and all(n.attr["T"].type == tf.float32.as_datatype_enum for n in exact)
+    assert not any(node.op == "FusedBatchNormV3" for node in graph_def.node)
 
 
 def test_a_batch_norm_that_feeds_two_and_a_kernel_of_its_own():

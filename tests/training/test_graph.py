@@ -10,7 +10,9 @@ import torch
 from conftest import REFERENCE, relative
 
 from mgn import training, weights
-from mgn.config import RECIPES, TrainConfig
+from mgn.config import RECIPES, NetworkOptions, TrainConfig
+from mgn.config.variants import VARIANTS
+from mgn.conversion.torch_mgn import TorchMGN
 from mgn.data.decoding import read_image
 from mgn.data.images import normalise, resize
 from mgn.data.reading import training_dataset
@@ -21,6 +23,8 @@ from mgn.training import graph as graph_module
 from mgn.training.graph import learning_rate_at
 from mgn.training.optimizers import apply, make_optimizer
 from mgn.training.phases import divide
+from mgn.weights.families import to_tf_layout, to_torch_layout
+from mgn.weights.naming import mgn_pytorch_key
 from mgn.weights.variables import assign_some, model_variables
 
 
@@ -256,6 +260,89 @@ def test_a_step_with_winograds_convolutions_is_the_same_step(monkeypatch):
     rounded = cosine_of_updates(one_small_step(winograd=True, precision="bfloat16"), exact)
     print(f"Winograd in bfloat16: cosine {rounded:.3f}")
     assert rounded > 0.85
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+@pytest.mark.parametrize("variant", ["fastreid-v0.1", "fastreid", "luperson"])
+def test_a_step_of_a_variant_is_pytorchs(variant, optimizer):
+    """Losses, and where every parameter goes, against the twin, autograd and `torch.optim`."""
+    options = NetworkOptions(4, height=96, width=32, **VARIANTS[variant])
+    learning_rate = 1e-4
+    config = TrainConfig(
+        optimizer=optimizer,
+        learning_rate=learning_rate,
+        batch_ids=4,
+        batch_images=2,
+        height=96,
+        width=32,
+        variant=variant,
+        **VARIANTS[variant],
+    )
+    rng = np.random.default_rng(3)
+    batch = rng.standard_normal((8, 96, 32, 3)).astype(np.float32)
+    labels = np.repeat(np.arange(4), 2)
+    ops = training.build_train_graph(config, tf.constant(batch), tf.constant(labels), 4)
+    variables = {v.op.name: v for v in model_variables()}
+    trained = {v.op.name for v in tf.trainable_variables()}
+    with new_session(tf.get_default_graph(), rewrite=False) as session:
+        session.run([v.initializer for v in tf.global_variables()])
+        before = session.run(variables)
+        figures, _ = session.run([[ops.cross_entropy, ops.triplet], ops.train_op])
+        after = session.run(variables)
+
+    # The same step in PyTorch.
+    twin = torch_twin(options, before)
+    parameters = dict(twin.named_parameters())
+    common = {"lr": learning_rate, "weight_decay": config.weight_decay}
+    momentum = {"momentum": config.momentum} if optimizer == "sgd" else {}
+    makers = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}
+    stepper = makers[optimizer](parameters.values(), **common, **momentum)
+    _, features, logits = twin(torch.from_numpy(batch.transpose(0, 3, 1, 2).copy()))
+    targets = torch.from_numpy(labels)
+    entropies = [torch.nn.functional.cross_entropy(each, targets) for each in logits]
+    cross_entropy = torch.stack(entropies).mean()
+    triplet = torch.stack(
+        [batch_hard(each, targets, config.margin) for each in features[:3]]
+    ).mean()
+    (cross_entropy + config.triplet_weight * triplet).backward()
+    stepper.step()
+    assert figures == pytest.approx([cross_entropy.item(), triplet.item()], rel=2e-4)
+
+    # All of a kind of parameter as one vector, so that the powers do not hide behind kernels.
+    kinds = {"all": "", "powers": "gem/p", "instance norms": "/IN/", "necks": "/neck/"}
+    kinds |= {"before pooling": "extra_bn"}
+    for kind, part in kinds.items():
+        names = sorted(name for name in trained if part in name)
+        if names:
+            moved = np.concatenate([(after[n] - before[n]).ravel() for n in names])
+            theirs = [to_tf_layout(parameters[mgn_pytorch_key(n)].detach().numpy()) for n in names]
+            wanted = zip(names, theirs, strict=True)
+            expected = np.concatenate([(value - before[n]).ravel() for n, value in wanted])
+            lengths = np.linalg.norm(moved), np.linalg.norm(expected)
+            cosine = moved @ expected / np.prod(lengths)
+            print(f"{variant}, {optimizer}, {kind}: {cosine:.6f}, {lengths[0] / lengths[1]:.5f}")
+            # Adam's first step is a gradient's sign, whatever its size.
+            assert cosine >= {"sgd": 0.999, "adam": 0.98}[optimizer]
+            assert lengths[0] == pytest.approx(lengths[1], rel=0.01)
+    assert ("gem/p" in trained) == (variant == "fastreid-v0.1")
+
+
+def torch_twin(options, values):
+    """`TorchMGN` in training, with the values of the variables."""
+    twin = TorchMGN(options.num_classes, **options.architecture()).train()
+    tensors = {mgn_pytorch_key(n): torch.from_numpy(to_torch_layout(v)) for n, v in values.items()}
+    missing, extra = twin.load_state_dict(tensors, strict=False)
+    assert not extra and all(key.endswith("num_batches_tracked") for key in missing)
+    return twin
+
+
+def batch_hard(features, labels, margin):
+    """The mean over anchors of margin + farthest of the same identity - nearest of another."""
+    distances = torch.cdist(features, features, compute_mode="donot_use_mm_for_euclid_dist")
+    same = labels[:, None] == labels[None]
+    farthest = torch.where(same, distances, -torch.inf).amax(dim=1)
+    nearest = torch.where(same, torch.inf, distances).amin(dim=1)
+    return (margin + farthest - nearest).relu().mean()
 
 
 def cosine_of_updates(*steps):
