@@ -50,6 +50,7 @@ def evaluate(flags: argparse.Namespace, output_dir: Path, last: ExitStack) -> No
     how = not flags.no_flip, flags.skip_unreadable
     embedded, keep = load_or_embed(flags.features, *splits, load, made_by, *how)
     last.callback(keep)  # whatever becomes of the scores
+    embedded = scoring.normalised(embedded, flags.normalise)
     scores = scoring.score(embedded, flags.rerank, flags.single_gallery_shot, is_pooled(chosen))
     examined = report.examine(scores, embedded, model or str(flags.features), dataset)
     with atomic_folder(output_dir, OUTPUTS, flags.overwrite) as folder:
@@ -71,19 +72,18 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     listed = "folder of images named as Market-1501's, or CSV list (path,person,camera)"
     add("--query", type=cli.existing_path, help=f"{listed}, as query")
     add("--gallery", type=cli.existing_path, help=f"{listed}, as gallery")
-    formats = "train_dir, checkpoint prefix, .pb, or SavedModel folder"
-    add("--model", type=cli.model_path, help=formats)
+    add("--model", type=cli.model_path, help="train_dir, checkpoint, .pb, or SavedModel folder")
     kept = "file of the embeddings (.npz): read if it exists, else written with --model"
     add("--features", type=Path, help=kept)
-    reranking = "score k-reciprocal re-ranking too (arXiv:1701.08398)"
-    add("--rerank", action="store_true", help=reranking)
+    add("--rerank", action="store_true", help="score re-ranking too (arXiv:1701.08398)")
     text = "score galleries of one image of each of 100 identities too; N: how many are drawn"
     drawn = {"type": cli.positive_int, "nargs": "?", "const": 100, "metavar": "N"}
     add("--single_gallery_shot", **drawn, help=text)
+    text = "length 1 of the whole embedding, or of each head's part of it (as LightMBN)"
+    add("--normalise", choices=("whole", "parts"), default="whole", help=text)
     add("--no_flip", action="store_true", help="embed the image alone, not its mirror image")
     add("--skip_unreadable", action="store_true", help="leave damaged images out, and count them")
-    results = "folder for the results; omitted: the next free runs/evaluation-N"
-    add("--output_dir", type=Path, help=results)
+    add("--output_dir", type=Path, help="for results; omitted: the next free runs/evaluation-N")
     add("--overwrite", action="store_true", help="replace results in --output_dir")
     add_dataset_options(parser)
     parsing.add_network_options(parser)

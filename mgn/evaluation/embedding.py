@@ -36,6 +36,7 @@ class Embedded:
     query_features: np.ndarray
     gallery_features: np.ndarray
     skipped: tuple[str, ...] = ()  # unreadable images, which the splits no longer have
+    in_parts: bool = False  # each head's feature is normalised by itself
 
     @property
     def labels(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

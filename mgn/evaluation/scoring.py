@@ -1,5 +1,6 @@
 """Scores of a model on a data set, as a record and as tables."""
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +10,10 @@ from mgn import metrics
 from mgn.data.formats.table import DataSet
 from mgn.data.records import check_matches, read_split
 from mgn.evaluation.embedding import Embed, Embedded, embed_query_and_gallery
+from mgn.metrics.distances import normalise_parts
 from mgn.metrics.single_shot import Draws, random_gallery, single_gallery_shot
+from mgn.network import HEADS
+from mgn.system.errors import InputError
 
 _DRAWS = 10  # of random galleries, where a data set's protocol is that
 _ROWS = ("mAP", "mAP_official", "mINP", "rank@1", "rank@3", "rank@5", "rank@10")
@@ -29,6 +33,7 @@ class Scores:
     gallery: int
     skipped: tuple[str, ...]  # unreadable images, left out
     drawn: Draws | None = None  # of galleries with one image of each identity
+    in_parts: bool = False  # each head's feature was normalised by itself
 
     def as_dict(self) -> dict:
         """What `metrics.json` holds of it."""
@@ -39,7 +44,8 @@ class Scores:
         }
         reranked = {"reranked": self.reranked.summary()} if self.reranked else {}
         drawn = {"single_gallery_shot": self.drawn.summary()} if self.drawn else {}
-        others = {"skipped": list(self.skipped)} | reranked | drawn
+        how = {"normalise": "parts"} if self.in_parts else {}
+        others = {"skipped": list(self.skipped)} | reranked | drawn | how
         return {**self.plain.summary(), **counts, **others}
 
 
@@ -52,6 +58,22 @@ class CameraPair:
     valid_queries: int
     mAP: float
     rank1: float
+
+
+def normalised(embedded: Embedded, how: str) -> Embedded:
+    """Features as embedded ("whole": of length 1), or each head's of one length ("parts")."""
+    if how == "whole":
+        return embedded
+    query, gallery = embedded.query_features, embedded.gallery_features
+    if query.shape[1] % len(HEADS):
+        numbers = f"{query.shape[1]} numbers a feature"
+        raise InputError(f"--normalise {how}: {numbers}, which are not those of {len(HEADS)} heads")
+    return dataclasses.replace(
+        embedded,
+        query_features=normalise_parts(query, len(HEADS)),
+        gallery_features=normalise_parts(gallery, len(HEADS)),
+        in_parts=True,
+    )
 
 
 def evaluate(embed: Embed, dataset: DataSet | Path) -> Scores:
@@ -84,7 +106,8 @@ def score(
     if rerank:
         reranked = metrics.evaluate_distances(metrics.rerank(*features), *embedded.labels)
     drawn = score_draws(embedded, draws or _DRAWS, pooled) if draws or pooled else None
-    return Scores(plain, reranked, *map(len, features), embedded.skipped, drawn)
+    counts = map(len, features)
+    return Scores(plain, reranked, *counts, embedded.skipped, drawn, embedded.in_parts)
 
 
 def score_draws(embedded: Embedded, draws: int, pooled: bool) -> Draws:
@@ -158,6 +181,8 @@ def counts_line(scores: Scores) -> str:
         parts.append(f"{left_out} queries without a match in another camera are not counted")
     if scores.skipped:
         parts.append(f"{len(scores.skipped)} unreadable images are left out")
+    if scores.in_parts:
+        parts.append("each head's feature normalised by itself")
     return "; ".join(parts)
 
 

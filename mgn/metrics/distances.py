@@ -52,6 +52,16 @@ def labels(queries: int, entries: int, *given: Array) -> list[np.ndarray]:
     return arrays
 
 
+def normalise_parts(features: np.ndarray, parts: int) -> np.ndarray:
+    """Scale each of `parts` equal stretches of a row to length 1 / sqrt(parts), as LightMBN.
+
+    Takes and returns float32 [N, D]; a row has length 1 then. A stretch of zeros stays.
+    """
+    stretches = features.reshape(len(features), parts, -1)
+    lengths = np.linalg.norm(stretches, axis=2, keepdims=True) * np.sqrt(np.float32(parts))
+    return (stretches / np.maximum(lengths, 1e-12)).reshape(features.shape)
+
+
 def squares(features: np.ndarray) -> np.ndarray:
     """Squared length of each row."""
     return np.einsum("ij,ij->i", features, features)

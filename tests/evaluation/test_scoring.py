@@ -50,6 +50,28 @@ def test_scores_are_those_of_the_features(dataset, embedded):
     assert scoring.summary_line(scores).startswith(f"mAP {scores.plain.mAP:.4f}  rank@1 ")
 
 
+def test_parts_are_scored_by_their_own_lengths(embedded):
+    """Against a loop over heads; the file of the features keeps the whole ones."""
+    rng = np.random.default_rng(0)
+    query = embedded.query_features * rng.uniform(0.1, 9, 2048).astype(np.float32)
+    query += rng.normal(size=query.shape).astype(np.float32)
+    gallery = rng.normal(size=embedded.gallery_features.shape).astype(np.float32)
+    given = dataclasses.replace(embedded, query_features=query, gallery_features=gallery)
+    made = scoring.normalised(given, "parts")
+    for features, parts in ((query, made.query_features), (gallery, made.gallery_features)):
+        for row, got in zip(features, parts, strict=True):
+            stretches = [row[i : i + 256] for i in range(0, 2048, 256)]
+            expected = np.concatenate([s / np.linalg.norm(s) / np.sqrt(8) for s in stretches])
+            np.testing.assert_allclose(got, expected, rtol=1e-5)
+    scores = scoring.score(made)
+    assert scores.as_dict()["normalise"] == "parts" and "by itself" in scoring.counts_line(scores)
+    assert scores.plain.mAP != scoring.score(given).plain.mAP
+    assert "normalise" not in scoring.score(scoring.normalised(given, "whole")).as_dict()
+    narrow = dataclasses.replace(given, query_features=query[:, :12])
+    with pytest.raises(InputError, match="--normalise parts: 12 numbers a feature"):
+        scoring.normalised(narrow, "parts")
+
+
 def test_queries_without_a_match_are_said(dataset, tmp_path):
     root = shutil.copytree(dataset, tmp_path / "copy")
     for path in (root / "bounding_box_test").glob("0009_c1*"):
