@@ -54,7 +54,8 @@ class Servicer(prediction_service_pb2_grpc.PredictionServiceServicer):
             batch = tf.make_ndarray(request.inputs["input_image"])
             spec = request.model_spec
             rows = self.model.predict(spec.name, spec.signature_name, batch)
-            response.outputs["reid_embedding"].CopyFrom(tf.make_tensor_proto(rows))
+            (output,) = self.model.session.signatures[spec.signature_name].outputs
+            response.outputs[output].CopyFrom(tf.make_tensor_proto(rows))
         return response
 
     def GetModelMetadata(self, request, context):  # noqa: N802

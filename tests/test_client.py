@@ -5,6 +5,7 @@ The network is a small one, for speed: what is on either side of it is what the 
 """
 
 import contextlib
+import dataclasses
 import json
 import socket
 import threading
@@ -21,11 +22,14 @@ from mgn.config import NetworkOptions
 from mgn.data.decoding import read_image
 from mgn.data.demo import draw_image
 from mgn.inference.embedder import open_exported
+from mgn.inference.exported import METADATA
 from mgn.inference.graph import PLAIN, PRE_POST, build
 from mgn.serving import remote, saved_model
 from mgn.system.errors import CheckError, InputError
+from mgn.weights import checkpoints
 
-FORMS = {"jpeg": PRE_POST, "uint8": PRE_POST, "float32": PRE_POST, "plain": PLAIN}
+FORMS = {"jpeg": PRE_POST, "uint8": PRE_POST, "float32": PRE_POST, "plain": PLAIN, "pixels": PLAIN}
+OWN_PIXELS = {"mean": (89.896, 79.2, 80.073), "std": (63.872, 64.305, 40.0)}
 PROTOCOLS = {"gRPC": (serving_grpc, []), "REST": (serving_rest, ["--rest"])}
 
 
@@ -43,7 +47,11 @@ def models(tmp_path_factory):
         folder = tmp_path_factory.mktemp(kind)
         with tf.Graph().as_default() as graph:
             input_type = "float32" if form == PLAIN else kind
-            build(form, NetworkOptions(10, height=96, width=32), input_type, network)
+            options = NetworkOptions(10, height=96, width=32)
+            if kind == "pixels":  # the graph tells it of itself, and the served model a client
+                options = dataclasses.replace(options, **OWN_PIXELS)
+                tf.constant(json.dumps(checkpoints.describe(options)), name=METADATA)
+            build(form, options, input_type, network)
         (folder / "x.pb").write_bytes(graph.as_graph_def().SerializeToString())
         version, _ = saved_model.export_saved_model(folder / "x.pb", folder / "served", form)
         made[kind] = folder / "x.pb", Model(version)
@@ -89,6 +97,17 @@ def test_embeds_as_the_frozen_graph_does(models, files, protocol, kind, tmp_path
     told = json.loads(capsys.readouterr().out)
     assert told["picture"] == str(files[1])
     assert relative(told["embedding"], stored["features"][1]) <= 1e-5
+
+
+def test_a_mean_and_deviation_of_its_own_is_what_a_plain_model_gets(models, files):
+    """By hand: a flat image of grey level 100 has one value a channel."""
+    pb, _ = models["pixels"]
+    with contextlib.closing(open_exported(pb)) as embed:
+        got = embed.original([np.full((96, 32, 3), 100, np.uint8)])[0, :3]
+    expected = [(100 - 89.896) / 63.872, (100 - 79.2) / 64.305, (100 - 80.073) / 40.0]
+    assert got == pytest.approx(expected, rel=1e-5)
+    others = expected_of(models["plain"][0], files)
+    assert relative(expected_of(pb, files), others) > 0.05
 
 
 def test_compares_by_the_threshold(models, files, protocol, capsys):
@@ -204,7 +223,7 @@ class Answering:
         self.rows = rows
 
     def signature(self):
-        return tf.uint8, tf.TensorShape([None, None, None, 3])
+        return remote.Taken(tf.uint8, tf.TensorShape([None, None, None, 3]), False)
 
     def predict(self, _):
         return self.rows

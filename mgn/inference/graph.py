@@ -19,6 +19,8 @@ RESIZED = "resize_image"  # a pre_post graph's images before they are normalised
 NETWORK_INPUT, NETWORK_OUTPUT = "images", "embedding"  # of the frozen network inside
 SERVING_SIGNATURE = "reid_mgn_serving"
 INPUT_IMAGE, REID_EMBEDDING = "input_image", "reid_embedding"  # what the signature maps
+# Of a served plain model whose images have a mean and deviation of their own: what tells a client.
+PIXELS_SIGNATURE, MEAN_AND_STD = "reid_mgn_pixels", "mean_and_std"
 
 
 def build(

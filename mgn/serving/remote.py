@@ -6,6 +6,7 @@ import json
 import re
 import urllib.request
 from pathlib import Path
+from typing import NamedTuple
 
 import grpc
 import numpy as np
@@ -13,18 +14,34 @@ import tensorflow.compat.v1 as tf
 from tensorflow_serving.apis import get_model_metadata_pb2, predict_pb2, prediction_service_pb2_grpc
 
 from mgn.config.options import EMBEDDING_SIZE
+from mgn.config.variants import MEAN, STD
 from mgn.data.decoding import read_image
 from mgn.data.images import mirror, normalise, resize
-from mgn.inference.graph import INPUT_IMAGE, REID_EMBEDDING, SERVING_SIGNATURE
+from mgn.inference.graph import (
+    INPUT_IMAGE,
+    MEAN_AND_STD,
+    PIXELS_SIGNATURE,
+    REID_EMBEDDING,
+    SERVING_SIGNATURE,
+)
 from mgn.system.errors import CheckError, InputError
 from mgn.system.session import new_graph, new_session
 
 _INPUT, _OUTPUT = INPUT_IMAGE, REID_EMBEDDING
 _BAD_REQUEST = grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND
 _BAD_STATUS = 400, 404  # the same in HTTP
+_NO_ANSWER = (OSError, ValueError, http.client.HTTPException)  # cut off, or another protocol's
 _FRAME = re.compile(
     r"^(Graph execution error|Detected at|Node:|\[\[)"
 )  # lines of TensorFlow's that say nothing
+
+
+class Taken(NamedTuple):
+    """What a served model takes."""
+
+    dtype: tf.DType
+    shape: tf.TensorShape
+    own_pixels: bool  # whether it can say by which mean and deviation images are normalised
 
 
 class Grpc:
@@ -35,8 +52,8 @@ class Grpc:
         self._channel = grpc.insecure_channel(server)
         self._stub = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
 
-    def signature(self) -> tuple[tf.DType, tf.TensorShape]:
-        """Type and shape of what the model takes."""
+    def signature(self) -> Taken:
+        """What the model takes."""
         request = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])
         request.model_spec.name = self._model
         found = get_model_metadata_pb2.SignatureDefMap()
@@ -45,17 +62,20 @@ class Grpc:
         if signature is None or _INPUT not in signature.inputs or _OUTPUT not in signature.outputs:
             raise _not_ours(self._where, self._model)
         given = signature.inputs[_INPUT]
-        return tf.as_dtype(given.dtype), tf.TensorShape(given.tensor_shape)
+        own_pixels = PIXELS_SIGNATURE in found.signature_def
+        return Taken(tf.as_dtype(given.dtype), tf.TensorShape(given.tensor_shape), own_pixels)
 
-    def predict(self, batch: np.ndarray) -> np.ndarray:
-        """Float32 [N, 2048] of what the model takes [N, ...]."""
+    def predict(
+        self, batch: np.ndarray, signature: str = SERVING_SIGNATURE, output: str = _OUTPUT
+    ) -> np.ndarray:
+        """Float32 [N, 2048] of what the model takes [N, ...]; or another signature's output."""
         request = predict_pb2.PredictRequest()
-        request.model_spec.name, request.model_spec.signature_name = self._model, SERVING_SIGNATURE
+        request.model_spec.name, request.model_spec.signature_name = self._model, signature
         request.inputs[_INPUT].CopyFrom(tf.make_tensor_proto(batch))
         answer = self._call(self._stub.Predict, request)
-        if _OUTPUT not in answer.outputs:
-            raise CheckError(f"{self._where}: the answer has no {_OUTPUT}")
-        return tf.make_ndarray(answer.outputs[_OUTPUT])
+        if output not in answer.outputs:
+            raise CheckError(f"{self._where}: the answer has no {output}")
+        return tf.make_ndarray(answer.outputs[output])
 
     def _call(self, method, request):
         try:
@@ -66,9 +86,8 @@ class Grpc:
                     f"{self._where}: no answer within {self._timeout:g} seconds"
                 ) from None
             kind = InputError if error.code() in _BAD_REQUEST else CheckError
-            raise kind(
-                f"{self._where}: {error.code().name}: {error_text(error.details())}"
-            ) from None
+            told = f"{error.code().name}: {error_text(error.details())}"
+            raise kind(f"{self._where}: {told}") from None
 
     def close(self) -> None:
         """Close the connection."""
@@ -82,8 +101,8 @@ class Rest:
         self._where, self._model, self._timeout = f"--server {server}", model, timeout
         self._url = f"http://{server}/v1/models/{model}"
 
-    def signature(self) -> tuple[tf.DType, tf.TensorShape]:
-        """Type and shape of what the model takes."""
+    def signature(self) -> Taken:
+        """What the model takes."""
         try:
             signatures = self._call("/metadata")["metadata"]["signature_def"]["signature_def"]
             signature = signatures[SERVING_SIGNATURE]
@@ -92,19 +111,22 @@ class Rest:
         except (KeyError, TypeError, ValueError):
             raise _not_ours(self._where, self._model) from None
         dtype = tf.as_dtype(given["dtype"].removeprefix("DT_").lower())
-        return dtype, tf.TensorShape([None if size < 0 else size for size in sizes])
+        shape = tf.TensorShape([None if size < 0 else size for size in sizes])
+        return Taken(dtype, shape, PIXELS_SIGNATURE in signatures)
 
-    def predict(self, batch: np.ndarray) -> np.ndarray:
-        """Float32 [N, 2048] of what the model takes [N, ...]."""
+    def predict(
+        self, batch: np.ndarray, signature: str = SERVING_SIGNATURE, output: str = _OUTPUT
+    ) -> np.ndarray:
+        """The same as `Grpc.predict`."""
         if batch.dtype == object:
             inputs = [{"b64": base64.b64encode(contents).decode()} for contents in batch]
         else:
             inputs = batch.tolist()
-        answer = self._call(":predict", {"signature_name": SERVING_SIGNATURE, "inputs": inputs})
+        answer = self._call(":predict", {"signature_name": signature, "inputs": inputs})
         try:
             return np.array(answer["outputs"], np.float32)
         except (KeyError, TypeError, ValueError):
-            raise CheckError(f"{self._where}: the answer has no {_OUTPUT}") from None
+            raise CheckError(f"{self._where}: the answer has no {output}") from None
 
     def _call(self, what: str, body: dict | None = None) -> dict:
         data = None if body is None else json.dumps(body).encode()
@@ -116,23 +138,17 @@ class Rest:
                 return json.load(answer)
         except urllib.error.HTTPError as error:
             kind = InputError if error.code in _BAD_STATUS else CheckError
-            raise kind(
-                f"{self._where}: HTTP {error.code}: {error_text(_error_in(error.read()))}"
-            ) from None
+            told = f"HTTP {error.code}: {error_text(_error_in(error.read()))}"
+            raise kind(f"{self._where}: {told}") from None
         except (TimeoutError, urllib.error.URLError) as error:
             if isinstance(error, TimeoutError) or isinstance(error.reason, TimeoutError):
                 raise CheckError(
                     f"{self._where}: no answer within {self._timeout:g} seconds"
                 ) from None
             raise CheckError(f"{self._where}: {error.reason}") from None
-        except (
-            OSError,
-            ValueError,
-            http.client.HTTPException,
-        ) as error:  # cut off, or another protocol's
-            raise CheckError(
-                f"{self._where}: no answer in HTTP and JSON ({type(error).__name__})"
-            ) from None
+        except _NO_ANSWER as error:
+            told = f"no answer in HTTP and JSON ({type(error).__name__})"
+            raise CheckError(f"{self._where}: {told}") from None
 
     def close(self) -> None:
         """Nothing stays open."""
@@ -154,12 +170,18 @@ class RemoteEmbedder:
             CheckError: no answer.
         """
         self._server = server
-        self._dtype, shape = server.signature()
+        self._dtype, shape, own_pixels = server.signature()
         self._plain = shape.rank == 4 and None not in shape[1:3].as_list()
         if self._plain:
+            size = shape[1:3].as_list()
+            mean, std = MEAN, STD
+            if own_pixels:
+                nothing = np.zeros((1, *size, 3), np.float32)
+                (row,) = server.predict(nothing, PIXELS_SIGNATURE, MEAN_AND_STD)
+                mean, std = row[:3], row[3:]
             with new_graph().as_default() as graph:
                 self._image = tf.placeholder(tf.uint8, [None, None, 3])
-                prepared = normalise(resize(self._image, *shape[1:3].as_list()))
+                prepared = normalise(resize(self._image, *size), mean, std)
                 self._both = tf.stack([prepared, mirror(prepared)])
             self._session = new_session(graph, rewrite=False)
 

@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
+from mgn.config.variants import options_in
 from mgn.data.demo import draw_image
 from mgn.export.comparison import Comparison, compare
 from mgn.inference.embedder import Embedder, open_exported
@@ -15,7 +16,9 @@ from mgn.inference.exported import metadata_of, read_graph_def, session_of
 from mgn.inference.graph import (
     IMAGE_TENSOR,
     INPUT_IMAGE,
+    MEAN_AND_STD,
     OUTPUTS,
+    PIXELS_SIGNATURE,
     PLAIN,
     PRE_POST,
     REID_EMBEDDING,
@@ -40,8 +43,10 @@ def export_saved_model(
     """Wrap a frozen graph into `export_path/version`, as TensorFlow Serving loads it.
 
     Signatures `serving_default` and `reid_mgn_serving`: `input_image` to `reid_embedding`, one row
-    an image. `assets.extra` has the graph's description as a file, and requests with which a
-    server warms up. Returns the folder, and how its embeddings differ from the pb's.
+    an image. A plain model that takes images normalised by a mean and deviation of its own has
+    `reid_mgn_pixels` too: `input_image` to `mean_and_std`, the six numbers of 0 to 255 a row.
+    `assets.extra` has the graph's description as a file, and requests with which a server warms
+    up. Returns the folder, and how its embeddings differ from the pb's.
 
     Args:
         pb_path: made by `export_pb` in the same form.
@@ -93,11 +98,18 @@ def _write_saved_model(graph_def: tf.GraphDef, folder: Path, form: str) -> None:
         signature = tf.saved_model.predict_signature_def(
             inputs={INPUT_IMAGE: images}, outputs={REID_EMBEDDING: result}
         )
+        signatures = {_DEFAULT: signature, SERVING_SIGNATURE: signature}
+        about = metadata_of(graph_def.node)
+        if form == PLAIN and ("mean" in about or "std" in about):
+            options = options_in(about)
+            row = tf.constant([[*options.mean, *options.std]], tf.float32)
+            rows = tf.tile(row, [tf.shape(checked)[0], 1])
+            signatures[PIXELS_SIGNATURE] = tf.saved_model.predict_signature_def(
+                inputs={INPUT_IMAGE: images}, outputs={MEAN_AND_STD: rows}
+            )
         builder = tf.saved_model.Builder(str(folder))
         builder.add_meta_graph_and_variables(
-            session,
-            [tf.saved_model.tag_constants.SERVING],
-            signature_def_map={_DEFAULT: signature, SERVING_SIGNATURE: signature},
+            session, [tf.saved_model.tag_constants.SERVING], signature_def_map=signatures
         )
         builder.save()
 

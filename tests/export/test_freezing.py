@@ -156,7 +156,7 @@ def test_the_graph_holds_what_inference_needs_and_its_description(
     )
     assert identities <= {*names}
     assert "StridedSlice" not in kinds
-    described = exported.metadata_of(graph_def)
+    described = exported.metadata_of(graph_def.node)
     assert (
         described["form"],
         described["num_classes"],

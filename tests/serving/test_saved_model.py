@@ -102,7 +102,7 @@ def test_the_description_lies_beside_the_graph(served):
     (meta_graph,) = saved_model_pb2.SavedModel.FromString(
         (served / "saved_model.pb").read_bytes()
     ).meta_graphs
-    assert described == exported.metadata_of(meta_graph.graph_def)
+    assert described == exported.metadata_of(meta_graph.graph_def.node)
     assert described["num_classes"] == 10 and described["embedding_order"][0] == "fg_p1"
 
 
