@@ -9,7 +9,7 @@ import tensorflow.compat.v1 as tf
 
 from mgn.config import NetworkOptions
 from mgn.config.options import EXPORT_MAX_PIXELS
-from mgn.config.variants import HEIGHT, MEAN, STD, WIDTH
+from mgn.config.variants import HEIGHT, MEAN, STD, WIDTH, kept
 from mgn.data.images import normalise, resize
 from mgn.inference.exported import (
     METADATA,
@@ -182,7 +182,8 @@ def model_hash(path: str | Path, **options: object) -> str:
     exported = _exported(Path(path))
     if exported is None:
         checkpoint = checkpoints.find(path, **options)
-        return f"{checkpoints.sha256(checkpoint.prefix)} {checkpoint.options}"
+        options = ", ".join(f"{n}={value!r}" for n, value in kept(checkpoint.options).items())
+        return f"{checkpoints.sha256(checkpoint.prefix)} NetworkOptions({options})"
     if exported.is_file():
         return checkpoints.sha256(exported)
     files = [exported / "saved_model.pb", *sorted(exported.glob("variables/*"))]
