@@ -85,6 +85,27 @@ def softmax_cross_entropy(
     return (1.0 - smoothing) * own - smoothing * tf.reduce_mean(log_probability, axis=1)
 
 
+def circle_logits(cosines: tf.Tensor, labels: tf.Tensor, scale: float, margin: float) -> tf.Tensor:
+    """Logits of circle softmax (arXiv:2002.10857, with one proxy a class), to be cross-entropy's.
+
+    How far a cosine is from its optimum weights it, without a gradient of the weight.
+
+    Args:
+        cosines: float32 [B, C].
+        labels: integer [B], 0 to C-1.
+        scale: of the logits.
+        margin: how near to 1 and to -1 cosines are to come, 0 to 1.
+
+    Returns:
+        float32 [B, C].
+    """
+    held = tf.stop_gradient(cosines)
+    own = tf.nn.relu(1.0 + margin - held) * (cosines - (1.0 - margin))
+    other = tf.nn.relu(held + margin) * (cosines - margin)
+    is_own = tf.equal(labels[:, None], tf.range(cosines.shape[1], dtype=labels.dtype)[None])
+    return scale * tf.where(is_own, own, other)
+
+
 def total_loss(
     triplet_features: Sequence[tf.Tensor],
     logits: Sequence[tf.Tensor],

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
+import torch
 from conftest import REFERENCE, relative
 
 from mgn import losses
@@ -102,3 +103,34 @@ def test_training_computes_its_triplet_loss_through_the_function_that_is_tested(
     with tf.Session() as session:
         triplet, total = session.run([found.triplet, found.total])
     assert triplet == 7 and total == pytest.approx(14 + np.log(2))
+
+
+def test_circle_softmax_is_the_papers():
+    """Against loops over images and classes, and its gradient against PyTorch's autograd."""
+    rng = np.random.default_rng(0)
+    cosines = rng.uniform(-1, 1, (6, 5)).astype(np.float32)
+    labels = np.array([0, 4, 2, 2, 1, 0])
+    scale, margin = 64.0, 0.35
+
+    # Equations 6 and 8 of arXiv:2002.10857 with one proxy a class; weights have no gradient.
+    own = torch.tensor(np.arange(5)[None] == labels[:, None])
+    given = torch.tensor(cosines, requires_grad=True)
+    held = given.detach()
+    expected = torch.empty(6, 5)
+    for image in range(6):
+        for label in range(5):
+            similarity, weighted = given[image, label], held[image, label]
+            if own[image, label]:
+                value = max(1 + margin - weighted, 0) * (similarity - (1 - margin))
+            else:
+                value = max(weighted + margin, 0) * (similarity - margin)
+            expected[image, label] = scale * value
+    torch.nn.functional.cross_entropy(expected, torch.tensor(labels)).backward()
+
+    fed = tf.constant(cosines)
+    made = losses.circle_logits(fed, tf.constant(labels), scale, margin)
+    loss = tf.reduce_mean(losses.softmax_cross_entropy(made, tf.constant(labels)))
+    with tf.Session() as session:
+        got, gradient = session.run([made, tf.gradients(loss, fed)[0]])
+    assert relative(got, expected.detach().numpy()) <= 1e-6
+    assert relative(gradient, given.grad.numpy()) <= 1e-5

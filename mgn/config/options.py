@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from mgn.config.variants import (
+    CLASSIFIERS,
     FIELDS,
     HEIGHT,
     MEAN,
@@ -76,6 +77,9 @@ class TrainConfig:
     p1_stride: int = _model(2, "stride of the last layer of p1: 2, or 1 as p2 and p3", (1, 2))
     ibn: bool = _model(False, "IBN-a: half of some batch norms is instance norm (arXiv:1807.09441)")
     extra_bn: bool = _model(False, "one more batch norm of each branch's map, before pooling")
+    classifier: str = _model(
+        "linear", "linear, or cosine without a bias, with circle softmax", CLASSIFIERS
+    )
     mean: tuple[float, ...] = _model(MEAN, "of R, G and B, 0 to 255: taken off every image")
     std: tuple[float, ...] = _model(STD, "the deviation that every image is divided by")
     height: int = _model(HEIGHT, "image height, pixels, a multiple of 96")
@@ -124,7 +128,12 @@ class TrainConfig:
         " which guessing has; 0: whatever it is",
         (0, 1),
     )
+    part_triplets: bool = _loss(
+        False, "triplets of the two stripes of p2 and the three of p3 too, side by side"
+    )
     label_smoothing: float = _loss(0.0, "label smoothing, 0 to 1", (0, 1))
+    circle_scale: float = _loss(64.0, "scale of circle softmax (arXiv:2002.10857)", (1e-3, 1e4))
+    circle_margin: float = _loss(0.35, "its margin, of cosines", (0, 1))
 
     batch_ids: int = _batch(16, "P: identities in a batch", (2, _MANY))
     batch_images: int = _batch(4, "K: images of each identity in a batch", (2, _MANY))
@@ -180,7 +189,7 @@ class TrainConfig:
 
     def network_options(self, num_classes: int) -> NetworkOptions:
         """The part of this that a checkpoint's weights depend on."""
-        names = "variant", "height", "width", *FIELDS
+        names = "variant", "height", "width", "classifier", *FIELDS
         return NetworkOptions(num_classes, **{name: getattr(self, name) for name in names})
 
     @classmethod

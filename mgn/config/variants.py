@@ -13,6 +13,7 @@ MEAN = (123.675, 116.28, 103.53)
 STD = (58.395, 57.12, 57.375)
 POOLS = ("avg", "max", "gem", "gem_shared")
 REDUCTIONS = ("relu", "prelu", "plain", "neck")
+CLASSIFIERS = ("linear", "cosine")
 
 _MGN_PYTORCH = {
     "pool": "avg",
@@ -40,10 +41,10 @@ VARIANTS = {  # name -> all options that say which network it is
     "luperson": _FASTREID | _LUPERSON,
 }
 FIELDS = tuple(_MGN_PYTORCH)  # the names of those options
-_ARCHITECTURE = FIELDS[:-2]  # those that shape the graph
+_ARCHITECTURE = (*FIELDS[:-2], "classifier")  # what shapes the graph
 # What a description without it has: older than the other variants.
 _LATER = {name: _MGN_PYTORCH[name] for name in FIELDS if name not in ("pool", "reduction")}
-_LATER["variant"] = "mgn-pytorch"
+_LATER |= {"classifier": "linear", "variant": "mgn-pytorch"}
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ class NetworkOptions:
     extra_bn: bool = False
     mean: tuple[float, ...] = MEAN
     std: tuple[float, ...] = STD
+    classifier: str = "linear"
     # Whose keys a PyTorch file of it has; the same network may have several names.
     variant: str = dataclasses.field(default="mgn-pytorch", compare=False)
 
@@ -92,6 +94,7 @@ def check_network(options: Any) -> None:
         "reduction": REDUCTIONS,
         "stem_padding": (0, 1),
         "p1_stride": (1, 2),
+        "classifier": CLASSIFIERS,
         "variant": tuple(VARIANTS),
     }
     for name, values in allowed.items():

@@ -33,6 +33,19 @@ class GeM(nn.Module):
         return powers.mean(dim=(2, 3), keepdim=True).pow(1.0 / self.p)
 
 
+class Cosine(nn.Linear):
+    """Cosines between features and classes."""
+
+    def __init__(self, features: int, classes: int):
+        super().__init__(features, classes, bias=False)
+
+    def forward(self, x):
+        """[N, 256] to [N, classes]."""
+        return nn.functional.linear(
+            nn.functional.normalize(x), nn.functional.normalize(self.weight)
+        )
+
+
 class Bottleneck(nn.Module):
     """Residual block (arXiv:1512.03385) with the stride on its 3×3 convolution."""
 
@@ -78,6 +91,7 @@ class TorchMGN(nn.Module):
         p1_stride: int = 2,
         ibn: bool = False,
         extra_bn: bool = False,
+        classifier: str = "linear",
     ):
         super().__init__()
         self.pool = pool
@@ -105,7 +119,8 @@ class TorchMGN(nn.Module):
                 parts.add_module("gem", GeM())
             setattr(self, head.reduction, parts)
             if num_classes:
-                setattr(self, head.classifier, nn.Linear(256, num_classes))
+                kind = {"linear": nn.Linear, "cosine": Cosine}[classifier]
+                setattr(self, head.classifier, kind(256, num_classes))
 
     def forward(self, images):
         """float32 [N, 3, H, W] to (embedding [N, 2048], eight features [N, 256], logits [N, C])."""

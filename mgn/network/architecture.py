@@ -11,7 +11,7 @@ import tensorflow.compat.v1 as tf
 
 from mgn.config.options import EMBEDDING_SIZE
 from mgn.config.variants import NetworkOptions
-from mgn.network.layers import batch_norm, conv2d, gem, instance_batch_norm, linear, prelu
+from mgn.network.layers import batch_norm, conv2d, cosine, gem, instance_batch_norm, linear, prelu
 
 
 class Branch(NamedTuple):
@@ -44,11 +44,14 @@ HEADS = (
     Head("f1_p3", "p3", 1, "reduction_6", "fc_id_256_2_1"),
     Head("f2_p3", "p3", 2, "reduction_7", "fc_id_256_2_2"),
 )
-TRIPLET_HEADS = 3  # the first heads, those of whole maps, feed the triplet loss
+# The heads side by side that feed the triplet loss: whole maps; fast-reid's stripes of a branch.
+WHOLE_MAPS = ((0,), (1,), (2,))
+PARTS = ((3, 4), (5, 6, 7))
 _FEATURE_SIZE = EMBEDDING_SIZE // len(HEADS)
 DTYPES = {"float32": tf.float32, "bfloat16": tf.bfloat16, "float16": tf.float16}  # by precision
 EXTRA_BN, NECK = "extra_bn_{}", "neck"  # scopes: of a branch's batch norm, of a head's last
 _POOLS = {"avg": tf.reduce_mean, "max": tf.reduce_max}
+_CLASSIFIERS = {"linear": linear, "cosine": cosine}
 
 
 class Mode(NamedTuple):
@@ -71,7 +74,8 @@ class Outputs(NamedTuple):
 
     embedding: tf.Tensor  # float32 [N, 2048]: `features` side by side
     features: list[tf.Tensor]  # eight times float32 [N, 256], in the order of HEADS
-    logits: list[tf.Tensor]  # eight times float32 [N, num_classes]; none without classifiers
+    # eight times float32 [N, num_classes], or cosines; none without classifiers
+    logits: list[tf.Tensor]
 
 
 def mgn(
@@ -98,8 +102,8 @@ def mgn(
         sync_batch_norm: batch statistics over the images of all replicas.
         winograd: 3×3 convolutions by fewer multiplications; see `winograd.convolve`.
         frozen: of "backbone", "p1", "p2", "p3": running statistics there in training too.
-        variant: `pool`, `reduction`, `stem_padding`, `p1_stride`, `ibn` and `extra_bn` of
-            `NetworkOptions`, where they are not MGN-pytorch's.
+        variant: `pool`, `reduction`, `stem_padding`, `p1_stride`, `ibn`, `extra_bn` and
+            `classifier` of `NetworkOptions`, where they are not MGN-pytorch's.
     """
     options = NetworkOptions(num_classes, **variant)
     mode = Mode(training, zero_init_residual, sync_batch_norm, winograd, frozen)
@@ -109,7 +113,7 @@ def mgn(
         feature = head(inputs[h.name], h.reduction, options, mode)
         features.append(feature)
         if num_classes:
-            logits.append(linear(feature, h.classifier, num_classes))
+            logits.append(_CLASSIFIERS[options.classifier](feature, h.classifier, num_classes))
     return Outputs(tf.concat(features, axis=1), features, logits)
 
 

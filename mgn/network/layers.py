@@ -215,6 +215,18 @@ def linear(x: tf.Tensor, name: str, units: int) -> tf.Tensor:
         return tf.matmul(x, weight) + bias
 
 
+def cosine(x: tf.Tensor, name: str, units: int) -> tf.Tensor:
+    """Cosines between features and classes: float32 [N, C] to [N, units]; `weight` is [C, units].
+
+    Circle softmax takes them (arXiv:2002.10857).
+    """
+    with tf.variable_scope(name, use_resource=True):
+        initializer = tf.random_normal_initializer(stddev=0.01)
+        weight = tf.get_variable("weight", [x.shape[-1], units], tf.float32, initializer)
+        directions = tf.nn.l2_normalize(tf.convert_to_tensor(weight), axis=0)
+        return tf.matmul(tf.nn.l2_normalize(x, axis=1), directions)
+
+
 def moving_average(variable: tf.Variable, share: tf.Tensor) -> tf.Operation:
     """Move `NAME/average` towards the variable by this share of the way, 0 to 1.
 

@@ -25,7 +25,7 @@ class Collapse:
         """Take the number of training identities, and the steps of an epoch."""
         self._margin = math.log(2.0) if config.margin is None else config.margin  # softplus(0)
         self._has_margin = config.margin is not None
-        self._guessing = math.log(num_classes)
+        self._guessing = math.log(num_classes) if config.classifier == "linear" else math.inf
         epochs, steps = _PATIENCE
         self._patience = config.warmup_steps + max(epochs * per_epoch, steps)
         self._negatives = deque(maxlen=_WINDOW)

@@ -99,9 +99,12 @@ def variables_taken(
     """
     whole = found.kind == "mgn"
     theirs = found.options.num_classes
+    names = {name_of(v) for v in variables}
+    has_bias = f"{HEADS[0].classifier}/bias" in names
+    of_another_kind = has_bias != (found.options.classifier == "linear")
     scopes = {name_of(v).split("/")[0] for v in variables}
     fresh = set() if whole else scopes - set(BODIES)
-    if not whole or fresh_classifier or theirs != num_classes:
+    if not whole or fresh_classifier or theirs != num_classes or of_another_kind:
         fresh |= {head.classifier for head in HEADS}
     taken = [v for v in variables if name_of(v).split("/")[0] not in fresh]
     log.info(f"{len(taken)} of {len(variables)} variables start from {found.prefix}")

@@ -38,6 +38,7 @@ def options_in(
     if plain:
         values["pool"] = family.pool
     told = possible(shape_of)
+    del told["classifier"]  # a bias that is missing is missing
     for name in told if plain else ("ibn",):
         if values.get(name) not in told[name]:
             values[name] = told[name][0]

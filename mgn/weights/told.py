@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 
 from mgn.config import NetworkOptions
-from mgn.config.variants import with_variant
+from mgn.config.variants import CLASSIFIERS, with_variant
 from mgn.network import BRANCHES, HEADS
 from mgn.network.architecture import EXTRA_BN, NECK
 from mgn.network.layers import GEM, INSTANCE_NORM
@@ -22,9 +22,11 @@ def possible(shape_of: Callable[[str], Shape | None]) -> dict[str, tuple]:
     Args:
         shape_of: a variable's shape by its name; None where there is no such variable.
     """
-    (num_classes,) = shape_of(f"{HEADS[0].classifier}/bias") or (0,)
+    has_bias = shape_of(f"{HEADS[0].classifier}/bias") is not None
+    *_, num_classes = shape_of(f"{HEADS[0].classifier}/weight") or (0,)
     found = {
         "num_classes": (num_classes,),
+        "classifier": ("linear" if has_bias else "cosine",) if num_classes else CLASSIFIERS,
         "pool": ("avg", "max"),
         "reduction": ("relu", "plain"),
         "ibn": (shape_of(_IBN) is not None,),

@@ -68,7 +68,9 @@ def test_unknown_names_are_refused_and_json_round_trips():
 
 def test_recipes_know_their_names_and_budgets():
     assert set(RECIPES) == set(RECIPE_NOTES)
-    assert set(RECIPES) == {"demo", "scratch", "paper", "seathiefwang", "lwplw", "strong"}
+    assert set(RECIPES) == {
+        *("demo", "scratch", "paper", "seathiefwang", "lwplw", "strong", "fastreid")
+    }
     assert all(config.recipe == name for name, config in RECIPES.items())
     # 400 epochs of 47 steps; 80 passes over 12,936 images in batches of 64
     assert planned_steps(RECIPES["seathiefwang"], 751) == 400 * 47
@@ -77,5 +79,6 @@ def test_recipes_know_their_names_and_budgets():
     assert planned_steps(RECIPES["strong"], 751) == pytest.approx(
         60 * 202, rel=0.01
     )  # iterations of fast-reid
+    assert planned_steps(RECIPES["fastreid"], 751) == pytest.approx(60 * 202, rel=0.01)
     decays = [m * steps_per_epoch(751, 16) for m in RECIPES["paper"].milestones]
     assert decays == pytest.approx([40 * 12_936 / 64, 60 * 12_936 / 64], rel=0.005)

@@ -13,9 +13,8 @@ from mgn.system.errors import InputError
 
 def test_every_variant_says_all_and_they_differ():
     fields = {field.name for field in dataclasses.fields(NetworkOptions)}
-    assert all(
-        fields - set(v) == {"num_classes", "height", "width", "variant"} for v in VARIANTS.values()
-    )
+    others = {"num_classes", "height", "width", "variant", "classifier"}
+    assert all(fields - set(values) == others for values in VARIANTS.values())
     assert VARIANTS["mgn-pytorch"] == {
         name: getattr(NetworkOptions(0), name) for name in VARIANTS["lwplw"]
     }

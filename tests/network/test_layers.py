@@ -80,6 +80,24 @@ def test_ibn_and_its_gradients_are_pytorchs():
         assert found <= 1e-5, (name, found)
 
 
+def test_cosines_and_their_gradients_are_pytorchs():
+    rng = np.random.default_rng(3)
+    weight = rng.normal(size=(5, 8)).astype(np.float32)
+    features, wanted = rng.normal(size=(2, 7, 8)).astype(np.float32)
+    module = torch_mgn.Cosine(8, 5)
+    module.weight.data = torch.from_numpy(weight)
+    made = module(torch.from_numpy(features))
+    (made * torch.from_numpy(wanted[:, :5])).sum().backward()
+    ours_made = layers.cosine(tf.constant(features), "fc", 5)
+    (variable,) = tf.trainable_variables()
+    loss = tf.reduce_sum(ours_made * wanted[:, :5])
+    with tf.Session() as session:
+        session.run(variable.initializer, {variable.initializer.inputs[1]: weight.T})
+        got, gradient = session.run([ours_made, tf.gradients(loss, variable)[0]])
+    assert relative(got, made.detach().numpy()) <= 1e-6
+    assert relative(gradient, module.weight.grad.numpy().T) <= 1e-5
+
+
 def test_instance_norm_by_hand_is_the_same_in_training_and_testing():
     """Biased variance over a channel of an image: 0, 2 of one, 5, 5 of the other."""
     x = tf.constant(np.float32([[[[0.0], [2.0]]], [[[5.0], [5.0]]]]))

@@ -265,8 +265,12 @@ def test_a_step_with_winograds_convolutions_is_the_same_step(monkeypatch):
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 @pytest.mark.parametrize("variant", ["fastreid-v0.1", "luperson"])
 def test_a_step_of_a_variant_is_pytorchs(variant, optimizer):
-    """Losses, and where every parameter goes, against the twin, autograd and `torch.optim`."""
-    options = NetworkOptions(4, height=96, width=32, **VARIANTS[variant])
+    """Losses, and where every parameter goes, against the twin, autograd and `torch.optim`.
+
+    One with the recipe `fastreid`'s classifiers and triplets.
+    """
+    circle = {"classifier": "cosine"} if variant == "fastreid-v0.1" else {}
+    options = NetworkOptions(4, height=96, width=32, **VARIANTS[variant], **circle)
     learning_rate = 1e-4
     config = TrainConfig(
         optimizer=optimizer,
@@ -276,7 +280,9 @@ def test_a_step_of_a_variant_is_pytorchs(variant, optimizer):
         height=96,
         width=32,
         variant=variant,
+        part_triplets=bool(circle),
         **VARIANTS[variant],
+        **circle,
     )
     rng = np.random.default_rng(3)
     batch = rng.standard_normal((8, 96, 32, 3)).astype(np.float32)
@@ -299,11 +305,14 @@ def test_a_step_of_a_variant_is_pytorchs(variant, optimizer):
     stepper = makers[optimizer](parameters.values(), **common, **momentum)
     _, features, logits = twin(torch.from_numpy(batch.transpose(0, 3, 1, 2).copy()))
     targets = torch.from_numpy(labels)
+    if circle:
+        logits = [circle_logits(each, targets, 64.0, 0.35) for each in logits]
+        parts = torch.cat(features[3:5], dim=1), torch.cat(features[5:], dim=1)
+        features = [*features[:3], *parts]
     entropies = [torch.nn.functional.cross_entropy(each, targets) for each in logits]
     cross_entropy = torch.stack(entropies).mean()
-    triplet = torch.stack(
-        [batch_hard(each, targets, config.margin) for each in features[:3]]
-    ).mean()
+    mined = features if circle else features[:3]
+    triplet = torch.stack([batch_hard(each, targets, config.margin) for each in mined]).mean()
     (cross_entropy + config.triplet_weight * triplet).backward()
     stepper.step()
     assert figures == pytest.approx([cross_entropy.item(), triplet.item()], rel=2e-4)
@@ -334,6 +343,14 @@ def torch_twin(options, values):
     missing, extra = twin.load_state_dict(tensors, strict=False)
     assert not extra and all(key.endswith("num_batches_tracked") for key in missing)
     return twin
+
+
+def circle_logits(cosines, labels, scale, margin):
+    """Of circle softmax: each cosine weighted by how far it is from its optimum."""
+    held = cosines.detach()
+    own = (1 + margin - held).relu() * (cosines - (1 - margin))
+    other = (held + margin).relu() * (cosines - margin)
+    return scale * torch.where(labels[:, None] == torch.arange(cosines.shape[1]), own, other)
 
 
 def batch_hard(features, labels, margin):

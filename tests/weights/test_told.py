@@ -37,6 +37,17 @@ def test_another_variants_options_are_refused(of, other, problem):
         told.check_possible(NetworkOptions(0, **{**VARIANTS[of], **other}), found, "x")
 
 
+def test_cosine_classifiers_have_no_bias():
+    options = NetworkOptions(6, classifier="cosine")
+    shapes = variable_shapes(options)
+    found = told.possible(shapes.get)
+    assert found["num_classes"] == (6,) and found["classifier"] == ("cosine",)
+    assert len(shapes) == len(variable_shapes(NetworkOptions(6))) - 8
+    with pytest.raises(InputError, match="classifier linear, but its weights have cosine"):
+        told.check_possible(NetworkOptions(6), found, "x")
+    assert len(told.possible(variable_shapes(NetworkOptions(0)).get)["classifier"]) == 2
+
+
 def test_what_is_given_must_agree():
     options = NetworkOptions(0, **VARIANTS["fastreid"], variant="fastreid")
     told.check_agrees(options, {"variant": "fastreid-v1.0", "pool": "gem"}, "x has")
