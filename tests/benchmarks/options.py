@@ -48,8 +48,11 @@ TRAIN = {
     "random_erasing": (0, 1),
     "crop_padding": (0, 4),
     "color_jitter": (0, 0.5),
-    "pool": ("avg", "max"),
-    "reduction": ("relu", "prelu"),
+    "variant": ("mgn-pytorch", "fastreid-v0.1", "fastreid", "luperson"),
+    "pool": ("avg", "max", "gem", "gem_shared"),
+    "reduction": ("relu", "prelu", "plain", "neck"),
+    "classifier": ("linear", "cosine"),
+    "part_triplets": ("false", "true"),
     "zero_init_residual": ("true", "false"),
     "winograd": ("false", "true"),
     "xla": ("false", "true"),
@@ -79,6 +82,7 @@ EVALUATE = {
     "layout": LAYOUTS,
     "distractors": (False, True),
     "single_gallery_shot": (False, True),
+    "normalise": ("whole", "parts"),
 }
 FREEZE = {
     "form": ("plain", "pre_post"),
@@ -193,6 +197,7 @@ def evaluate_row(row: dict, dataset: Path, models: Mapping[str, Path], folder: P
         arguments += [f"--{name}"] if row[name] else []
     arguments += ["--features", folder / "features.npz"] if row["features"] else []
     arguments += ["--single_gallery_shot", 5] if row["single_gallery_shot"] else []
+    arguments += ["--normalise", row["normalise"] or "whole"]
     if row["lists"] == "dataset":
         arguments += ["--dataset", laid_out(dataset, row["layout"])]
         arguments += ["--distractors", strangers(dataset)] if row["distractors"] else []
