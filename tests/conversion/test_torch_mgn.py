@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from conftest import fast_reid, save_torch
+from conftest import REFERENCE, fast_reid, save_torch
+from seeded import read_keys
 
 from mgn.config import NetworkOptions
 from mgn.config.variants import VARIANTS
@@ -47,21 +48,32 @@ def test_there_and_back_is_bit_for_bit(version, tmp_path):
     assert checkpoints.find(tmp_path / "made").options.variant == VERSIONS[version]
 
 
+@pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("wrapping", ["float16", "module.", "optimizer"])
-def test_containers(wrapping, tmp_path):
-    tensors = {key: torch.from_numpy(np.array(v)) for key, v in fast_reid("LUPerson").items()}
-    if wrapping == "float16":
-        tensors = {k: v.half() if v.is_floating_point() else v for k, v in tensors.items()}
-    elif wrapping == "module.":
+def test_containers(wrapping, version, tmp_path):
+    """Of zeros, which take no room in a file; powers, mean and deviation are some."""
+    dtype = torch.float16 if wrapping == "float16" else torch.float32
+    tensors = {}
+    for key, shape in read_keys(REFERENCE / f"keys_fastreid_{version}.txt"):
+        tensors[key] = torch.zeros((), dtype=dtype).expand(shape)
+        if key.endswith(".p"):
+            tensors[key] = torch.full(shape, 2.5, dtype=dtype)
+    options = NetworkOptions(0, **VARIANTS[VERSIONS[version]], **SMALL)
+    for key, values in (("pixel_mean", options.mean), ("pixel_std", options.std)):
+        if key in tensors:
+            tensors[key] = torch.tensor(values, dtype=dtype).reshape(1, 3, 1, 1)
+    if wrapping == "module.":
         tensors = {f"module.{key}": value for key, value in tensors.items()}
-    else:
+    if wrapping == "optimizer":
         slots = {0: {"exp_avg": torch.zeros(2)}}
         tensors = {"model": tensors, "optimizer": {"state": slots}, "scheduler": {}, "iteration": 9}
     torch.save(tensors, tmp_path / "x.pth")
-    source = to_tensorflow.read(tmp_path / "x.pth", **SMALL)
+    given = SMALL | ({"stem_padding": 0} if version == "ea06ead" else {})
+    source = to_tensorflow.read(tmp_path / "x.pth", **given)
     source.coverage.check()
-    assert source.coverage.family.variant == "luperson" and len(source.coverage.keys) == 575
-    assert source.options == NetworkOptions(0, **VARIANTS["luperson"], **SMALL)
+    assert source.options == options
+    assert source.coverage.family.variant == VERSIONS[version]
+    assert all(value.dtype == np.float32 for value in source.state_dict.values())
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
