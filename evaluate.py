@@ -7,8 +7,8 @@ from functools import partial
 from pathlib import Path
 
 from mgn.config import parsing
-from mgn.config.dataset import add_dataset_options, data_set
-from mgn.config.settings import dataset_of_run
+from mgn.config.dataset import add_dataset_options
+from mgn.config.settings import dataset_to_score
 from mgn.system import cli
 from mgn.system.files import atomic_folder, output_folder, refuse_existing, refuse_names
 
@@ -30,8 +30,8 @@ def evaluate(flags: argparse.Namespace, output_dir: Path, last: ExitStack) -> No
     """Check, embed, score; write the scores, print the tables, draw."""
     if flags.features and not flags.features.exists():
         refuse_existing(flags.features, overwrite=False)
-    chosen = data_set(flags.dataset, vars(flags))
-    chosen = chosen or (None if flags.query else dataset_of_run(flags.model))
+    of_run = None if flags.query else flags.model
+    chosen = dataset_to_score(of_run, flags.dataset, vars(flags))
 
     from mgn.evaluation.embedding import list_splits, load_or_embed
 

@@ -2,7 +2,7 @@
 
 import argparse
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,26 +42,31 @@ def as_data_set(dataset: DataSet | Path) -> DataSet:
 
 def add_dataset_options(parser: argparse.ArgumentParser) -> None:
     """Flags that go with `--dataset`; with several of that, each of these once or as often."""
-    group = parser.add_argument_group("the data set (of several --dataset: once, or once for each)")
+    group = parser.add_argument_group(
+        "the data set (of several --dataset: once, or once for each; auto: omitted)"
+    )
 
-    def add(name: str, **how: object) -> None:
-        group.add_argument(f"--{name}", action="append", default=[], **how)
+    def add(name: str, kind: Callable = str, **how: object) -> None:
+        group.add_argument(f"--{name}", type=_or_auto(kind), action="append", default=[], **how)
 
     add("format", choices=(AUTO, *FORMATS), help="layout of the folder; omitted: recognised")
-    add("distractors", type=existing_path, metavar="DIR", help="more gallery images, of strangers")
+    add("distractors", existing_path, metavar="DIR", help="more gallery images, of strangers")
     named = "of a folder for each person: what file names call the cameras, as in front,back"
-    add("cameras", type=_names, metavar="NAMES", help=named)
+    add("cameras", _names, metavar="NAMES", help=named)
     which = "viper, prid, grid: which random halves, from 0; vehicleid: 800, 1600 or 2400"
-    add("split", type=_number, metavar="N", help=which)
+    add("split", _number, metavar="N", help=which)
 
 
-def data_sets(folders: Sequence[Path], flags: Mapping) -> tuple[DataSet, ...]:
+def data_sets(
+    folders: Sequence[Path], flags: Mapping, known: Sequence[DataSet] = ()
+) -> tuple[DataSet, ...]:
     """The data sets that `--dataset` and the flags of `add_dataset_options` name.
+
+    A folder that is that of one in `known`, those of a run, is read as there but for the flags.
 
     Raises:
         InputError: a flag without a data set, or given neither once nor once for each.
     """
-    options = [{} for _ in folders]
     for name in _OPTIONS:
         given = flags[name]
         if given and not folders:
@@ -69,30 +74,37 @@ def data_sets(folders: Sequence[Path], flags: Mapping) -> tuple[DataSet, ...]:
         if given and len(given) not in (1, len(folders)):
             times = f"given {len(given)} times for {len(folders)} data sets"
             raise InputError(f"--{name}: {times}; give it once, or once for each --dataset in turn")
-        for i, values in enumerate(options):
-            if given:
-                values[name] = given[i % len(given)]
-    sets = [DataSet(folder, **values) for folder, values in zip(folders, options, strict=True)]
-    return tuple(_without_auto(dataset) for dataset in sets)
+    found = []
+    for i, folder in enumerate(folders):
+        dataset = of_folder(folder, known) or DataSet(folder)
+        given = {name: flags[name][i % len(flags[name])] for name in _OPTIONS if flags[name]}
+        changed = {name: value for name, value in given.items() if value != AUTO}
+        if changed.get("format", dataset.format) != dataset.format:  # may not take the others
+            dataset = DataSet(folder, distractors=dataset.distractors)
+        found.append(dataclasses.replace(dataset, folder=folder, **changed))
+    return tuple(found)
 
 
-def data_set(folder: Path | None, flags: Mapping) -> DataSet | None:
+def data_set(folder: Path | None, flags: Mapping, known: Sequence[DataSet] = ()) -> DataSet | None:
     """The same of one `--dataset`; None: it is not given."""
-    found = data_sets([folder] if folder else [], flags)
+    found = data_sets([folder] if folder else [], flags, known)
     return found[0] if found else None
+
+
+def of_folder(folder: Path, known: Sequence[DataSet]) -> DataSet | None:
+    """The one that lies in this folder, whatever links lead there."""
+    place = Path(folder).resolve()
+    return next((dataset for dataset in known if dataset.folder.resolve() == place), None)
 
 
 def moved(datasets: Sequence[DataSet], folders: Sequence[Path], flags: Mapping) -> tuple:
     """What a resumed run reads: its data sets, where `folders` and flags say that they lie."""
-    asked = any(flags[name] for name in _OPTIONS)
-    if not folders and not asked:
+    if not folders and not any(flags[name] for name in _OPTIONS):
         return tuple(datasets)
-    if asked or len(folders) != len(datasets):
-        return data_sets(folders, flags)
-    return tuple(
-        dataclasses.replace(dataset, folder=folder)
-        for dataset, folder in zip(datasets, folders, strict=True)
-    )
+    if len(folders) == len(datasets):
+        pairs = zip(datasets, folders, strict=True)
+        datasets = [dataclasses.replace(dataset, folder=folder) for dataset, folder in pairs]
+    return data_sets(folders, flags, datasets)
 
 
 def to_json(datasets: Sequence[DataSet | Path]) -> dict[str, object]:
@@ -128,25 +140,42 @@ def from_json(values: dict) -> tuple[DataSet, ...]:
 
 
 def _from_json(folder: str, options: dict) -> DataSet:
-    chosen = options.get("format")
-    if chosen not in (None, *FORMATS):
-        raise InputError(f"dataset_options: format {chosen!r} is not one of {', '.join(FORMATS)}")
-    distractors = options.get("distractors")
-    cameras = tuple(options.get("cameras", ()))
-    return DataSet(
-        Path(folder), chosen, distractors and Path(distractors), cameras, options.get("split")
-    )
+    """`InputError` names an option of a wrong type, which nobody checks again."""
+    wanted = {
+        "format": (lambda value: value in FORMATS, f"one of {', '.join(FORMATS)}"),
+        "distractors": (lambda value: isinstance(value, str), "a folder's name"),
+        "cameras": (_are_names, "a list of different names"),
+        "split": (lambda value: type(value) is int and value >= 0, "a whole number from 0"),
+    }
+    found = {}
+    for name, (is_right, what) in wanted.items():
+        value = options.get(name)
+        if value is None:
+            continue
+        if not is_right(value):
+            raise InputError(f"dataset_options: {name} {value!r} is not {what}")
+        found[name] = value
+    if "distractors" in found:
+        found["distractors"] = Path(found["distractors"])
+    return DataSet(Path(folder), **found | {"cameras": tuple(found.get("cameras", ()))})
 
 
-def _without_auto(dataset: DataSet) -> DataSet:
-    return dataclasses.replace(dataset, format=None) if dataset.format == AUTO else dataset
+def _or_auto(kind: Callable) -> Callable:
+    """A flag type that also takes `AUTO`: as if not given, for one of several data sets."""
+    return lambda text: text if text == AUTO else kind(text)
 
 
 def _names(text: str) -> tuple[str, ...]:
-    names = tuple(name.strip() for name in text.split(","))
-    if not all(names) or len({name.lower() for name in names}) < len(names):
+    names = [name.strip() for name in text.split(",")]
+    if not _are_names(names):
         raise argparse.ArgumentTypeError(f"{text!r} is not a list of different names: front,back")
-    return names
+    return tuple(names)
+
+
+def _are_names(names: object) -> bool:
+    if not isinstance(names, list) or not all(isinstance(n, str) and n.strip() for n in names):
+        return False
+    return len({name.lower() for name in names}) == len(names)
 
 
 def _number(text: str) -> int:

@@ -2,10 +2,11 @@
 
 import dataclasses
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from mgn.config.dataset import DataSet, data_sets, from_json, moved, to_json
+from mgn.config.dataset import DataSet, data_set, data_sets, from_json, moved, of_folder, to_json
 from mgn.config.options import TrainConfig
 from mgn.config.recipes import RECIPES
 from mgn.config.variants import with_variant
@@ -88,30 +89,38 @@ def read_config(path: Path) -> RunSettings:
         raise InputError(f"{path}: {error}") from None
 
 
-def dataset_of_run(model: str | None) -> DataSet | None:
-    """The data set to score a run's model on, where none is named: its own. Says so on stderr.
+def dataset_to_score(model: str | None, folder: Path | None, flags: Mapping) -> DataSet | None:
+    """The data set to score a run's model on: `folder`, or its own; says on stderr how it is read.
+
+    Its own is read as in the run, so that nobody trained on is scored, unless flags say otherwise.
 
     Args:
         model: a train_dir, its folder of the best checkpoint, or a checkpoint in one of these.
+        folder: of `--dataset`, if it is given.
+        flags: those of `add_dataset_options`.
 
     Returns:
-        None where the model is of no run, or of one on a demo set that can be drawn again.
+        None where none is named and the model is of no run, or of one on a demo set that can be
+        drawn again.
 
     Raises:
-        InputError: the run has several data sets, or its data set is gone.
+        InputError: the run has several data sets, or its data set is gone; see also `data_sets`.
     """
-    if model is None or Path(model).suffix == ".pb":
+    of_run = _datasets_of_run(model)
+    if dataset := data_set(folder, flags, of_run):
+        if own := of_folder(dataset.folder, of_run):
+            how = "that of the run, read as there"
+            if (dataset.split or 0) != (own.split or 0):
+                how = f"split {dataset.split or 0}, not the run's, which is {own.split or 0}:"
+                how += " people trained on may be scored"
+            sys.stderr.write(f"data set: {dataset}, {how}\n")
+        return dataset
+    if not of_run:
         return None
-    folder = Path(model) if Path(model).is_dir() else Path(model).parent
-    config = (folder.parent if folder.name == BEST else folder) / CONFIG
-    try:
-        datasets = from_json(read_json(config))
-    except InputError:  # no run of ours
-        return None
-    if len(datasets) > 1:
-        named = " or ".join(f"--dataset {dataset}" for dataset in datasets)
+    if len(of_run) > 1:
+        named = " or ".join(f"--dataset {dataset}" for dataset in of_run)
         raise InputError(f"--model {model}: its run has several data sets; choose one: {named}")
-    (dataset,) = datasets
+    (dataset,) = of_run
     if dataset.folder.exists():
         sys.stderr.write(f"data set: {dataset}, that of the run; --dataset names another\n")
         return dataset
@@ -119,6 +128,24 @@ def dataset_of_run(model: str | None) -> DataSet | None:
         return None
     problem = f"its run's data set {dataset} is not there"
     raise InputError(f"--model {model}: {problem}; name the data set with --dataset")
+
+
+def _datasets_of_run(model: str | None) -> tuple[DataSet, ...]:
+    """Those that `config.json` beside a model names; () where the model is of no run of ours."""
+    if model is None or Path(model).suffix == ".pb":
+        return ()
+    folder = Path(model) if Path(model).is_dir() else Path(model).parent
+    config = (folder.parent if folder.name == BEST else folder) / CONFIG
+    try:
+        values = read_json(config)
+    except InputError:
+        return ()
+    if "dataset" not in values:  # another program's
+        return ()
+    try:
+        return from_json(values)
+    except InputError as error:
+        raise InputError(f"{config}: {error}") from None
 
 
 def new_run(flags: dict) -> tuple[RunSettings, Path]:
@@ -142,7 +169,7 @@ def new_run(flags: dict) -> tuple[RunSettings, Path]:
     # What the run starts from: the same.
     names = "init_checkpoint", "fresh_classifier"
     given = {name: flags[name] for name in names if flags[name]}
-    datasets = data_sets(flags["dataset"], flags) or settings.datasets
+    datasets = data_sets(flags["dataset"], flags, settings.datasets) or settings.datasets
     settings = settings._replace(config=config, datasets=datasets, **given)
     for name, other, has_effect in _WITHOUT_EFFECT:
         if name in flags and not has_effect(config):

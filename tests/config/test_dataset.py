@@ -34,6 +34,8 @@ def test_once_for_all_or_once_for_each(folders):
     assert found[0].cameras == ("x", "y")
     with pytest.raises(InputError, match="--format: given 3 times for 2 data sets"):
         datasets(folders, *["--format", "grid"] * 3)
+    found = datasets(folders, "--split", "auto", "--split", "1", "--distractors", "auto")
+    assert [(d.split, d.distractors) for d in found] == [(None, None), (1, None)]
     with pytest.raises(InputError, match="--split: goes with --dataset"):
         datasets(folders, "--split", "1", number=0)
 
@@ -72,12 +74,31 @@ def test_config_json_keeps_how_data_is_read(folders):
     found = resumed_run(train.parse([*flags, *moved, "--format", "csv"]))[0].datasets
     assert [dataset.format for dataset in found] == ["csv", "csv"]
     assert resumed_run(train.parse(flags))[0].datasets == (began, other)
-    # A repeated run on another data set recognises that.
-    new = ["--config", str(folders / CONFIG), "--dataset", str(folders / "b")]
-    assert new_run(train.parse(new))[0].datasets == (DataSet(folders / "b"),)
+    # One flag changes one thing; another layout may not take the split.
+    found = resumed_run(train.parse([*flags, *moved, "--format", "auto", "--format", "viper"]))
+    assert found[0].datasets[1] == DataSet(folders / "more", "viper", split=2)
+    found = resumed_run(train.parse([*flags, *moved, "--format", "viper", "--format", "grid"]))
+    assert found[0].datasets[1] == DataSet(folders / "more", "grid")
+    # A repeated run keeps how its own data set is read, and recognises another.
+    new = ["--config", str(folders / CONFIG), "--dataset", str(folders / "a" / ".." / "a")]
+    assert new_run(train.parse(new))[0].datasets[0].cameras == ("x", "y")
+    new = ["--config", str(folders / CONFIG), "--dataset", str(folders / "more")]
+    assert new_run(train.parse(new))[0].datasets == (DataSet(folders / "more"),)
 
 
-@pytest.mark.parametrize("wrong", [[{"format": "market"}], [{}, {}], 3, [3], [{"cameras": 3}]])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *([{"format": "market"}], [{}, {}], 3, [3], [{"format": ["csv"]}], [{"distractors": 3}]),
+        *(
+            [{"cameras": 3}],
+            [{"cameras": [1, 2]}],
+            [{"cameras": "front"}],
+            [{"cameras": ["a", "A"]}],
+        ),
+        *([{"split": "x"}], [{"split": -3}], [{"split": 1.5}], [{"split": True}]),
+    ],
+)
 def test_a_file_that_was_changed_by_hand(folders, wrong):
     write_config(folders, RunSettings(RECIPES["demo"], (DataSet(folders / "a"),)))
     values = json.loads((folders / CONFIG).read_text())

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+import evaluate
 import train
 from mgn.config import RECIPES
 from mgn.config.dataset import DataSet
@@ -12,7 +13,7 @@ from mgn.config.settings import (
     CONFIG,
     DEMO_SET,
     RunSettings,
-    dataset_of_run,
+    dataset_to_score,
     new_run,
     read_config,
     write_config,
@@ -96,6 +97,10 @@ def test_a_field_that_nobody_knows_is_refused_with_the_files_name(stored):
         read_config(path)
 
 
+def own_data_set(model):
+    return dataset_to_score(model, None, vars(evaluate.parse(["--model", "."])))
+
+
 def test_a_run_is_scored_on_its_own_data_set(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     run, own = tmp_path / "run", tmp_path / "set"
@@ -104,21 +109,49 @@ def test_a_run_is_scored_on_its_own_data_set(tmp_path, monkeypatch, capsys):
     chosen = DataSet(own, "folders", cameras=("front", "back"))
     write_config(run, RunSettings(RECIPES["demo"], (chosen,)))
     for model in (run, run / "model.ckpt-5", run / BEST, run / BEST / "model.ckpt-5"):
-        assert dataset_of_run(str(model)) == chosen
+        assert own_data_set(str(model)) == chosen
         assert capsys.readouterr().err.startswith(f"data set: {own}, ")
     for model in (None, str(run / "mgn.pb"), str(own / "mgn"), str(own)):  # of no run
-        assert dataset_of_run(model) is None
+        assert own_data_set(model) is None
     own.rmdir()
     with pytest.raises(InputError, match=f"{own} is not there; name the data set with --dataset"):
-        dataset_of_run("run")
+        own_data_set("run")
     write_config(run, RunSettings(RECIPES["demo"], (DEMO_SET,)))
-    assert dataset_of_run("run") is None  # it is drawn again
+    assert own_data_set("run") is None  # it is drawn again
     write_config(run, RunSettings(RECIPES["demo"], (own, tmp_path / "b")))
     with pytest.raises(InputError, match=f"choose one: --dataset {own} or --dataset {tmp_path}/b"):
-        dataset_of_run("run")
+        own_data_set("run")
     (run / CONFIG).write_text('{"architectures": ["BertModel"]}')  # another program's
-    assert dataset_of_run("run") is None
+    assert own_data_set("run") is None
     assert capsys.readouterr().err == ""
+
+
+def test_the_runs_data_set_is_scored_as_it_was_trained_on(tmp_path, capsys):
+    (tmp_path / "set").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "set")
+    more = tmp_path / "more"
+    more.mkdir()
+    run = str(tmp_path)
+    write_config(
+        tmp_path, RunSettings(RECIPES["demo"], (DataSet(tmp_path / "set", "viper", more, split=3),))
+    )
+
+    def scored(name, *flags):
+        flags = evaluate.parse(["--model", run, "--dataset", str(tmp_path / name), *flags])
+        return dataset_to_score(run, flags.dataset, vars(flags))
+
+    assert scored("link") == DataSet(tmp_path / "link", "viper", more, split=3)
+    assert capsys.readouterr().err == f"data set: {tmp_path}/link, that of the run, read as there\n"
+    assert scored("set", "--split", "1").split == 1
+    told = "set, split 1, not the run's, which is 3: people trained on may be scored\n"
+    assert capsys.readouterr().err.endswith(told)
+    assert scored("set", "--format", "folders") == DataSet(tmp_path / "set", "folders", more)
+    assert "split 0, not the run's, which is 3" in capsys.readouterr().err
+    assert scored("set", "--format", "auto") == DataSet(tmp_path / "set", "viper", more, split=3)
+    assert scored("more") == DataSet(more)  # another one
+    (tmp_path / CONFIG).write_text('{"dataset": "set", "dataset_options": [{"split": "x"}]}')
+    with pytest.raises(InputError, match=r"config.json: dataset_options: split 'x'"):
+        scored("set")
 
 
 def test_a_folder_that_takes_no_run_is_told_at_once(tmp_path):

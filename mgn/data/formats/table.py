@@ -27,7 +27,9 @@ def recognise(dataset: DataSet | Path) -> tuple[DataSet, Layout]:
     for option, given in (("cameras", dataset.cameras), ("split", dataset.split)):
         if given not in ((), None) and option not in layout.takes:
             takers = ", ".join(name for name in FORMATS if option in LAYOUTS[name].takes)
-            raise InputError(f"--{option}: {dataset} is read as {name}; goes with {takers}")
+            several = f"of several --dataset, give it once for each: --{option} auto for this one"
+            problem = f"{dataset} is read as {name}; goes with {takers}"
+            raise InputError(f"--{option}: {problem}; {several}")
     return dataclasses.replace(dataset, format=name), layout
 
 
