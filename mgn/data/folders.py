@@ -5,6 +5,8 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+from mgn.data.decoding import EXTENSIONS
+
 _OF_SYSTEMS = (  # of NAS, macOS and Windows
     *("@eadir", "#recycle", "@recycle", "__macosx"),
     *("thumbs.db", "desktop.ini", "$recycle.bin"),
@@ -22,7 +24,8 @@ def is_file(path: Path) -> bool:
     return os.path.isfile(path) or not os.path.exists(path)  # noqa: PTH110, PTH113 see below
 
 
-def _is_folder(path: Path) -> bool:
+def is_folder(path: Path) -> bool:
+    """Whether a path is a folder, as far as can be seen."""
     return os.path.isdir(path)  # noqa: PTH112 pathlib's raises where the way there is forbidden
 
 
@@ -30,8 +33,8 @@ def kind_of(path: Path) -> str:
     """What to call a file or folder that is left out: ".txt", "folders", "hidden"."""
     if is_hidden(path.name):
         return "hidden"
-    if _is_folder(path):
-        return "folders"
+    if is_folder(path):
+        return "folders" if os.access(path, os.R_OK | os.X_OK) else "folders without permission"
     return path.suffix.lower() or "without extension"
 
 
@@ -44,18 +47,33 @@ def kinds_text(kinds: Counter) -> str:
     return ", ".join(named)
 
 
-def walk(folder: Path) -> Iterator[Path]:
+def images_under(folder: Path, forbidden: bool = False) -> tuple[list[Path], list[Path]]:
+    """Every image under a folder, and what else lies there; see `walk`."""
+    images, others = [], []
+    for file in walk(folder, forbidden):
+        named = file.suffix.lower() in EXTENSIONS and not is_hidden(file.name)
+        (images if named and is_file(file) else others).append(file)
+    return images, others
+
+
+def walk(folder: Path, forbidden: bool = False) -> Iterator[Path]:
     """Yield every file under a folder, in the order of names; a hidden folder as if it were one.
 
-    Links are followed. Each folder is entered once, so that linked circles end.
+    Links are followed. Each folder is entered once, so that linked circles end. With `forbidden` a
+    folder under it that may not be read is yielded too, else it is a `PermissionError`.
     """
     entered, pending = set(), [Path(folder)]
     while pending:
         path = pending.pop()
-        if not _is_folder(path) or (path != folder and is_hidden(path.name)):
+        if not is_folder(path) or (path != folder and is_hidden(path.name)):
             yield path
             continue
         status = path.stat()
         if (status.st_dev, status.st_ino) not in entered:
             entered.add((status.st_dev, status.st_ino))
-            pending += sorted(path.iterdir(), reverse=True)
+            try:
+                pending += sorted(path.iterdir(), reverse=True)
+            except PermissionError:
+                if not forbidden or path == folder:
+                    raise
+                yield path

@@ -7,9 +7,16 @@ from pathlib import Path
 from mgn.system.errors import InputError
 from mgn.system.numbers import whole_number
 
-LEAST, _MOST = -1, 10**9  # an identity or camera: at least, and less than
+_LEAST, _MOST = -1, 10**9  # an identity or camera: at least, and less than
 _COLUMNS = ("path", "person", "camera")
 HEADER = ",".join(_COLUMNS)
+
+
+def check_labels(where: object, person: int, camera: int = 0) -> None:
+    """Raise `InputError` for an identity or camera beyond what any list or name may have."""
+    if not (_LEAST <= person < _MOST and _LEAST <= camera < _MOST):
+        told = f"person {person}, camera {camera}"
+        raise InputError(f"{where}: {told}: not from {_LEAST} to {_MOST - 1}")
 
 
 def read_list(path: Path) -> Iterator[tuple[str, tuple[int, int]]]:
@@ -37,8 +44,7 @@ def _read_row(row: dict, folder: Path, where: str) -> tuple[str, tuple[int, int]
     except ValueError:
         given = f"person {row['person']!r}, camera {row['camera']!r}"
         raise InputError(f"{where}: {given}: must be whole numbers, of digits alone") from None
-    if not (LEAST <= person < _MOST and LEAST <= camera < _MOST):
-        raise InputError(f"{where}: person {person}, camera {camera}: not from {LEAST} to {_MOST}")
+    check_labels(where, person, camera)
     name = (row["path"] or "").strip().replace("\\", "/")  # lists made on Windows too
     file = folder / name
     if not name or not file.is_file():

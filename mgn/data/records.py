@@ -144,14 +144,10 @@ def image_files(path: Path) -> Split:
     See `folders.walk` for what is searched.
     """
     path = Path(path)
-    images, kinds = [], Counter()
-    for file in folders.walk(path):
-        hidden = folders.is_hidden(file.name)
-        image = file.suffix.lower() in EXTENSIONS and not hidden and folders.is_file(file)
-        if image or (file == path and path.is_file()):
-            images.append(file)
-        else:
-            kinds[folders.kind_of(file)] += 1
+    images, others = folders.images_under(path, forbidden=True)
+    if path.is_file():
+        images, others = [path], []
+    kinds = Counter(map(folders.kind_of, others))
     if not images:
         left_out = f"; left out: {folders.kinds_text(kinds)}" if kinds else ""
         raise InputError(f"{path}: no image in it ({', '.join(EXTENSIONS)}){left_out}")

@@ -1,6 +1,9 @@
 """Folders of images: what is walked, and what the rest is called."""
 
 from collections import Counter
+from pathlib import Path
+
+import pytest
 
 from mgn.data import folders
 
@@ -37,3 +40,23 @@ def test_what_is_left_out_is_called_by_its_kind(tmp_path):
     assert folders.kinds_text(many).startswith("1,234 .txt, 1 .000, ")
     assert folders.kinds_text(many).endswith(", 1 .004, 5 of other kinds")
     assert folders.kinds_text(Counter()) == ""
+
+
+def test_a_folder_that_may_not_be_read(tmp_path, monkeypatch):
+    for name in ("a/x.jpg", "b/y.jpg", "c/z.txt"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).touch()
+    iterdir = Path.iterdir
+
+    def forbidding(path):
+        if path.name == "a":
+            raise PermissionError
+        return iterdir(path)
+
+    monkeypatch.setattr(Path, "iterdir", forbidding)
+    found = folders.images_under(tmp_path, forbidden=True)
+    assert found == ([tmp_path / "b" / "y.jpg"], [tmp_path / "a", tmp_path / "c" / "z.txt"])
+    with pytest.raises(PermissionError):
+        folders.images_under(tmp_path)
+    monkeypatch.setattr(folders.os, "access", lambda *_: False)
+    assert folders.kind_of(tmp_path / "a") == "folders without permission"

@@ -127,6 +127,11 @@ def test_a_data_set_of_csv_lists(tmp_path):
         records.read_split(tmp_path, "query")
 
 
+def test_a_list_in_capitals(tmp_path):
+    write_list(tmp_path / "TRAIN.CSV", "path,person,camera\na/x.jpg,3,1\n")
+    assert records.read_split(tmp_path, "train").persons.tolist() == [3]
+
+
 def test_a_list_without_a_line(tmp_path):
     path = write_list(tmp_path / "query.csv", "path,person,camera\n")
     with pytest.raises(InputError, match=r"query\.csv: no usable line"):

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from mgn.data.formats.layout import entries
 from mgn.data.names import CALLED
 
 Figures = Mapping[str, Mapping[str, int]]  # {"train": {"images": 12936}}
@@ -115,7 +116,7 @@ def compare(folder: Path, name: str, found: Figures) -> tuple[str, Figures, list
 
 def _variant(folder: Path, published: list[_Published], found: Figures) -> _Published:
     """The variant whose mark is there; of several or none, the one that fewest figures deny."""
-    names = [folder.resolve().name, *(path.name for path in folder.iterdir())]
+    names = [folder.resolve().name, *(path.name for path in entries(folder))]
     told = " ".join(names).lower()
     marked = [variant for variant in published if variant.mark and variant.mark in told]
     return min(marked or published, key=lambda one: len(_differences(one.figures, found)[0]))

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from mgn.config.dataset import DataSet
 from mgn.data import folders
 from mgn.data.decoding import EXTENSIONS
+from mgn.data.lists import check_labels
 from mgn.data.names import DISTRACTOR, JUNK
 from mgn.system.errors import InputError
 from mgn.system.numbers import whole_number
@@ -61,23 +62,31 @@ def images_in(folder: Path, name: re.Pattern, what: str) -> tuple[list[tuple], l
 
 
 def looks_like(folder: Path, name: re.Pattern) -> bool:
-    """Whether a folder holds images, and the first twenty have names that fit."""
-    if not folder.is_dir():
-        return False
-    names = (file.name for file in folder.iterdir() if file.suffix.lower() in EXTENSIONS)
-    first = sorted(name for name in names if not folders.is_hidden(name))[:20]
-    return bool(first) and all(name.fullmatch(found) for found in first)
+    """Whether a folder holds images, and most of the first twenty have names that fit."""
+    names = [file.name for file in entries(folder) if file.suffix.lower() in EXTENSIONS]
+    first = [found for found in names if not folders.is_hidden(found)][:20]
+    return 2 * sum(bool(name.fullmatch(found)) for found in first) > len(first)
+
+
+def entries(folder: Path) -> list[Path]:
+    """What lies in a folder, sorted; nothing where it is none or may not be read.
+
+    For recognition alone: who lists images has to say that something may not be read.
+    """
+    try:
+        return sorted(folder.iterdir()) if folder.is_dir() else []
+    except PermissionError:
+        return []
 
 
 def holds_images(folder: Path) -> bool:
     """Whether there is an image in a folder itself."""
-    return any(file.suffix.lower() in EXTENSIONS for file in folder.iterdir())
+    return any(file.suffix.lower() in EXTENSIONS for file in entries(folder))
 
 
 def people_in(folder: Path) -> list[Path]:
     """The folders in a folder that may be a person each."""
-    there = sorted(path for path in folder.iterdir() if path.is_dir())
-    return [path for path in there if not folders.is_hidden(path.name)]
+    return [p for p in entries(folder) if folders.is_folder(p) and not folders.is_hidden(p.name)]
 
 
 def holds_people(folder: Path) -> bool:
@@ -116,6 +125,7 @@ def numbered_lines(path: Path, needed: str) -> Iterator[tuple[str, str, int]]:
             identity = -1
         if not name.strip() or identity < 0:
             raise InputError(f"{where}: {line!r}: must be the name of an image and its identity")
+        check_labels(where, identity)
         yield where, name.strip(), identity
 
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from mgn.config.dataset import DataSet
 from mgn.data.formats.layout import Labelled, Layout, Listing, checked_file, numbered_lines
+from mgn.data.lists import check_labels
 from mgn.system.errors import InputError
 from mgn.system.numbers import is_digits
 
@@ -55,6 +56,7 @@ def _list_msmt17(dataset: DataSet, split: str) -> Listing:
             if not is_digits(camera):
                 like = "0000_000_01_0303morning_0008_0.jpg, which is by camera 1"
                 raise InputError(f"{where}: {file}: not named like {like}")
+            check_labels(where, identity, int(camera))
             labels = identity + first, int(camera)
             images.append((checked_file(there[0] / file, where), labels))
     return Listing(dataset.folder / _MSMT17_LISTS[split][0], images, [])

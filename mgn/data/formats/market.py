@@ -10,6 +10,7 @@ from mgn.data.formats.layout import (
     Layout,
     Listing,
     checked_file,
+    entries,
     holds_people,
     lines_of,
     looks_like,
@@ -32,11 +33,18 @@ def split_path(dataset: DataSet, split: str) -> Path:
         InputError: it is a link to nowhere.
     """
     path = dataset.folder / FOLDERS[split]
-    listed = dataset.folder / f"{split}.csv"
+    listed = _list_of(dataset.folder, split)
     if dataset.format == "csv" or (os.path.lexists(listed) and not os.path.lexists(path)):
         path = listed
     check_link(path)
     return path
+
+
+def _list_of(folder: Path, split: str) -> Path:
+    """Where the CSV list of a split is or would be; its name may be in capitals."""
+    usual = folder / f"{split}.csv"
+    there = [path for path in entries(folder) if path.name.lower() == usual.name]
+    return usual if usual in there or not there else there[0]
 
 
 def check_link(path: Path) -> None:
@@ -111,7 +119,7 @@ def _is_market(folder: Path) -> bool:
 def _is_csv(folder: Path) -> bool:
     """Whether there are lists alone, or one beside the folder of its split: which is meant?"""
     there = _folders_in(folder)
-    listed = {split for split in FOLDERS if os.path.lexists(folder / f"{split}.csv")}
+    listed = {split for split in FOLDERS if os.path.lexists(_list_of(folder, split))}
     return bool(listed) and (not there or bool(listed & there))
 
 

@@ -23,12 +23,15 @@ class _Views(NamedTuple):
     paired: Callable[[int], bool]  # whether an identity of both views is one person
 
 
-_VIPER = _Views("cam_a", "cam_b", re.compile(r"([0-9]{3})_[0-9]+\.bmp"), 1, lambda _: True)
+_END = r"(?i:\.(?:bmp|png|jpe?g))"  # as published, or saved again
+_VIPER = _Views("cam_a", "cam_b", re.compile(rf"([0-9]{{3}})_[0-9]+{_END}"), 1, lambda _: True)
 # Beyond 200, equal numbers of the two views are different people.
-_PRID = _Views("cam_a", "cam_b", re.compile(r"person_([0-9]{4})\.png"), 0, lambda who: who <= 200)
+_PRID = _Views(
+    "cam_a", "cam_b", re.compile(rf"person_([0-9]{{4}}){_END}"), 0, lambda who: who <= 200
+)
 # 0 is all the people of the gallery that no probe shows.
 _GRID = _Views(
-    "probe", "gallery", re.compile(r"([0-9]{4})_([0-9])_.*\.jpe?g"), 0, lambda who: who > 0
+    "probe", "gallery", re.compile(rf"([0-9]{{4}})_([0-9])_.*{_END}"), 0, lambda who: who > 0
 )
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from mgn.config.dataset import DataSet
 from mgn.data import folders
-from mgn.data.decoding import EXTENSIONS
 from mgn.data.formats.layout import Labelled, Layout, Listing, holds_people, people_in
+from mgn.data.lists import check_labels
 from mgn.data.names import DISTRACTOR, JUNK, parse_name
 from mgn.system.errors import InputError
 from mgn.system.numbers import is_digits
@@ -42,6 +42,11 @@ def _fits(folder: Path) -> bool:
     return any(place and holds_people(place) for place in places)
 
 
+def holds_splits(folder: Path) -> bool:
+    """Whether a split has a folder of its own, with folders of people in it."""
+    return any(holds_people(folder / name) for names in _SPLITS.values() for name in names)
+
+
 def _has(dataset: DataSet, split: str) -> bool:
     return _split_folder(dataset.folder, split) is not None
 
@@ -56,11 +61,9 @@ def _list(dataset: DataSet, split: str) -> Listing:
     others = [file for file in sorted(place.iterdir()) if not file.is_dir()]
     others += [path for path in place.iterdir() if path.is_dir() and folders.is_hidden(path.name)]
     for person in people_in(place):
-        for file in folders.walk(person):
-            hidden = folders.is_hidden(file.name)
-            if hidden or file.suffix.lower() not in EXTENSIONS or not folders.is_file(file):
-                others.append(file)
-                continue
+        files, left = folders.images_under(person)
+        others += left
+        for file in files:
             camera = _camera(file, person, dataset.cameras)
             if camera is None:
                 unnamed.append(str(file))
@@ -73,7 +76,8 @@ def _numbers(folder: Path) -> dict[str, int]:
     """The identity of each folder's name, the same in all splits.
 
     Numbers stay as they are; -1 is junk, and 0 is distractors if it is in the gallery alone, else
-    a person, so that all numbers go up by one. Other names are numbered in their order.
+    a person, so that all numbers go up by one. Other names are numbered in their order,
+    but for -1.
 
     Raises:
         InputError: two names are one number.
@@ -84,11 +88,13 @@ def _numbers(folder: Path) -> dict[str, int]:
         found = {person.name for person in people_in(place)} if place else set()
         names |= found
         labelled |= found if split != "gallery" else set()
-    if not all(is_digits(name) or name == str(JUNK) for name in names):
-        return {name: i for i, name in enumerate(sorted(names), 1)}
+    if not all(map(is_digits, names - {str(JUNK)})):
+        persons = sorted(names - {str(JUNK)})
+        return {name: i for i, name in enumerate(persons, 1)} | {str(JUNK): JUNK}
     zero_is_a_person = any(int(name) == DISTRACTOR for name in labelled)
     numbers, seen = {}, {}
     for name in sorted(names):
+        check_labels(folder / name, int(name))
         other = seen.setdefault(int(name), name)
         if other != name:
             raise InputError(f"{folder}: folders {other} and {name} are one identity; rename one")

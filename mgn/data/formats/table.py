@@ -7,12 +7,12 @@ from mgn.config.dataset import FORMATS, DataSet, as_data_set
 from mgn.data import folders
 from mgn.data.decoding import EXTENSIONS
 from mgn.data.formats import listed, market, paired, persons
-from mgn.data.formats.layout import Labelled, Layout, Listing
+from mgn.data.formats.layout import Labelled, Layout, Listing, entries
 from mgn.data.names import DISTRACTOR, JUNK, WAYS, parse_name
 from mgn.system.errors import InputError
 
 LAYOUTS = market.LAYOUTS | listed.LAYOUTS | paired.LAYOUTS | persons.LAYOUTS
-_LAST = "folders"  # fits much: asked only if nothing else fits
+_LAST = "folders"  # fits much: alone only if nothing else fits
 
 
 def recognise(dataset: DataSet | Path) -> tuple[DataSet, Layout]:
@@ -35,6 +35,9 @@ def recognise(dataset: DataSet | Path) -> tuple[DataSet, Layout]:
 
 def _recognised(folder: Path) -> str:
     fitting = [name for name in FORMATS if name != _LAST and LAYOUTS[name].fits(folder)]
+    # MSMT17's own folders hold folders of people too.
+    if fitting and fitting != ["msmt17"] and persons.holds_splits(folder):
+        fitting.append(_LAST)
     if len(fitting) == 1:
         return fitting[0]
     if fitting:
@@ -51,7 +54,7 @@ def _recognised(folder: Path) -> str:
 def _recognised_inside(folder: Path) -> str:
     """Which folders in a folder are data sets, as an advice; "" if none is."""
     found = []
-    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+    for path in entries(folder):
         names = [name for name in FORMATS if name != _LAST and LAYOUTS[name].fits(path)]
         found += [f"{path} ({names[0]})"] if names else []
     return f"name one of those inside: {', '.join(found[:3])}" if found else ""
@@ -67,20 +70,23 @@ def list_images(dataset: DataSet, layout: Layout, split: str) -> Listing:
     """What a split holds; the gallery with the images of `distractors`."""
     listing = layout.list_images(dataset, split)
     if split == "gallery" and dataset.distractors:
-        listing.images.extend(_strangers(Path(dataset.distractors)))
+        images, others = _strangers(Path(dataset.distractors))
+        listing.images.extend(images)
+        listing.others.extend(others)
     return listing
 
 
-def _strangers(folder: Path) -> list[Labelled]:
-    """All images under a folder, as distractors.
+def _strangers(folder: Path) -> tuple[list[Labelled], list[Path]]:
+    """All images under a folder, as distractors, and what else lies there.
 
     Raises:
         InputError: there is none, or a name says that it is somebody.
     """
+    if not folder.is_dir():
+        raise InputError(f"--distractors {folder}: no such folder")
+    files, others = folders.images_under(folder)
     images = []
-    for file in folders.walk(folder):
-        if file.suffix.lower() not in EXTENSIONS or folders.is_hidden(file.name):
-            continue
+    for file in files:
         identity, camera = parse_name(file.name) or (DISTRACTOR, 0)
         if identity not in (DISTRACTOR, JUNK):
             problem = f"shows identity {identity}, which is no distractor"
@@ -88,7 +94,7 @@ def _strangers(folder: Path) -> list[Labelled]:
         images.append((str(file), (identity, camera)))
     if not images:
         raise InputError(f"--distractors {folder}: no image in it ({', '.join(EXTENSIONS)})")
-    return images
+    return images, others
 
 
 def is_pooled(dataset: DataSet | Path | None) -> bool:

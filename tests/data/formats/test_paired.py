@@ -38,6 +38,15 @@ def test_viper(tmp_path, root):
     assert "means over 10 random halves" in note(tmp_path)
 
 
+def test_viper_saved_again_with_a_stray_image(tmp_path):
+    for old, new in ((".bmp", ".png"), (".bmp", ".BMP")):
+        folder = pairs(tmp_path / new, VIPER.replace(old, new), "cam_a", "cam_b")
+        make(folder / "cam_a", "000.bmp")
+        assert recognise(folder)[0].format == "viper"
+        query = read_split(folder, "query")
+        assert len(query.records) == 5 and query.kinds == {".bmp": 1}
+
+
 def test_prid_has_strangers_beyond_200(tmp_path):
     numbers = [*range(1, 5), 201, 202]
     pairs(tmp_path / "single_shot", PRID, "cam_a", "cam_b", numbers, [*numbers, 700])

@@ -70,6 +70,17 @@ def test_cameras_that_are_not_known_are_not_guessed(tmp_path):
             read_split(tmp_path, split)
 
 
+def test_a_folder_called_minus_1_is_junk_beside_names_too(tmp_path):
+    make(tmp_path / "train", "-1/c1_1.jpg", "anna/c1_1.jpg", "bob/c1_1.jpg")
+    assert labels(tmp_path) == [(1, 1), (2, 1)] and read_split(tmp_path, "train").junk == 1
+
+
+def test_a_number_beyond_all_limits(tmp_path):
+    make(tmp_path, f"{10**19}/c1_1.jpg", "7/c1_1.jpg")
+    with pytest.raises(InputError, match=r"/10{19}: person 10{19}, camera 0: not from -1 to 9{9}$"):
+        read_split(tmp_path, "train")
+
+
 def test_two_folders_of_one_number(tmp_path):
     make(tmp_path, "7/c1_1.jpg", "07/c1_1.jpg")
     with pytest.raises(InputError, match=r"folders 07 and 7 are one identity"):

@@ -1,5 +1,7 @@
 """Which layout a folder has; distractors; options that a layout has no use for."""
 
+import os
+
 import pytest
 
 from mgn.config.dataset import FORMATS, DataSet
@@ -24,6 +26,25 @@ def test_two_layouts_in_one_folder(tmp_path):
     assert len(read_split(DataSet(tmp_path, "msmt17"), "query").records) == 2
 
 
+@pytest.mark.parametrize(
+    ("other", "name"),
+    [
+        ("train.csv", "csv"),
+        ("TRAIN.CSV", "csv"),
+        ("bounding_box_test/0001_c1s1_000001_00.jpg", "market1501"),
+        ("query/Thumb.JPG", "market1501"),  # one file among the folders of people
+    ],
+)
+def test_a_folder_for_each_person_beside_another_layout(tmp_path, other, name):
+    people = [f"{split}/bob/c{n}_1.jpg" for n, split in enumerate(("train", "query", "gallery"))]
+    make(tmp_path, *people)
+    assert recognise(tmp_path)[0].format == "folders"
+    make(tmp_path, other)
+    with pytest.raises(InputError, match=rf"layout of {name} \(.*\) and of folders \(.*--format"):
+        recognise(tmp_path)
+    assert read_split(DataSet(tmp_path, "folders"), "query").persons.tolist() == [1]
+
+
 def test_the_folder_above_is_told_what_is_inside(tmp_path):
     msmt17(tmp_path / "MSMT17_V2")
     make(tmp_path, "notes.txt", "results/cmc.png")  # and results is no person
@@ -40,6 +61,13 @@ def test_distractors_join_the_gallery(tmp_path):
     dataset = DataSet(tmp_path / "set", distractors=tmp_path / "more")
     gallery = read_split(dataset, "gallery")
     assert gallery.persons.tolist() == [3, 0, 0] and gallery.junk == 1
+    assert gallery.kinds == {".txt": 1}
+    os.mkfifo(tmp_path / "more" / "pipe.jpg")  # reading it would wait for ever
+    make(tmp_path / "more", "b.JPG.part")
+    assert read_split(dataset, "gallery").kinds == {".txt": 1, ".jpg": 1, ".part": 1}
+    gone = DataSet(tmp_path / "set", distractors=tmp_path / "gone")
+    with pytest.raises(InputError, match=r"--distractors .*gone: no such folder$"):
+        read_split(gone, "gallery")
     assert len(read_split(dataset, "query").records) == 1
     make(tmp_path / "more", "0007_c4s1_000001_00.jpg")
     with pytest.raises(InputError, match=r"0007_c4s1_000001_00.jpg shows identity 7"):
