@@ -1,13 +1,19 @@
 """Examine a data set before anyone trains or evaluates on it: `python -m mgn.doctor DIR`."""
 
+import argparse
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mgn.config import TrainConfig
 from mgn.config.dataset import add_dataset_options, data_set
 from mgn.system import cli
+from mgn.system.errors import InputError
 from mgn.system.files import atomic_folder, refuse_names, write_json
+
+if TYPE_CHECKING:  # it takes numpy
+    from mgn.data.findings import Report
 
 OUTPUTS = ("doctor.html", "doctor.json")
 
@@ -33,15 +39,28 @@ def main(arguments: list[str]) -> int:
     from mgn.data.findings import PROBLEM
     from mgn.data.inspection import examine
 
-    report = examine(dataset, flags.batch_images)
-    print(json.dumps(report.values(), indent=2) if flags.json else report.text())
+    try:
+        report = examine(dataset, flags.batch_images)
+    except InputError as error:
+        _put_out(flags, {"dataset": str(dataset), "error": str(error)})
+        raise
+    _put_out(flags, report.values(), report)
+    return cli.FAILED if report.count(PROBLEM) else cli.DONE
+
+
+def _put_out(flags: argparse.Namespace, values: dict, report: "Report | None" = None) -> None:
+    """Print, and write into `--output_dir`; of a folder without a data set there is no report."""
+    if flags.json:
+        print(json.dumps(values, indent=2))
+    elif report:
+        print(report.text())
     if flags.output_dir:
         from mgn.evaluation.datasheet import write_page
 
         with atomic_folder(flags.output_dir, OUTPUTS, flags.overwrite) as folder:
-            write_page(report, folder / "doctor.html")
-            write_json(folder / "doctor.json", report.values())
-    return cli.FAILED if report.count(PROBLEM) else cli.DONE
+            if report:
+                write_page(report, folder / "doctor.html")
+            write_json(folder / "doctor.json", values)
 
 
 if __name__ == "__main__":

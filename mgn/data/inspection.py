@@ -20,6 +20,7 @@ from mgn.data.opening import open_all
 from mgn.data.records import ZEROS, ZEROS_ADVICE, Record, Split
 from mgn.data.suspects import SHOWN, Suspect, find_near_copies, odd_images, samples
 from mgn.system.errors import InputError
+from mgn.system.errors import advice as advice_on
 
 NEAR_COPIES = "pairs of images of different identities that look nearly the same"
 
@@ -30,8 +31,11 @@ def examine(dataset: DataSet | Path, batch_images: int) -> Report:
     Raises:
         InputError: there is no split at all.
     """
-    dataset, layout = table.recognise(dataset)
-    splits, findings = read_splits(dataset, layout)
+    try:
+        dataset, layout = table.recognise(dataset)
+        splits, findings = read_splits(dataset, layout)
+    except OSError as error:
+        raise InputError(_told(error)) from None
     images = open_all([path for split in splits.values() for path in split.paths])
     unreadable = [image.fault for image in images.values() if image.fault]
     advice = "training stops; mend or remove them"
@@ -62,8 +66,8 @@ def read_splits(dataset: DataSet, layout: Layout) -> tuple[dict[str, Split], lis
             if records.has_split(dataset, name):
                 splits[name] = records.read_split(dataset, name)
                 misnamed += splits[name].others
-        except InputError as error:  # no reason not to look at the other splits
-            findings.append(Finding(PROBLEM, str(error)))
+        except (InputError, OSError) as error:  # no reason not to look at the other splits
+            findings.append(Finding(PROBLEM, _told(error)))
     if not splits:
         raise InputError(findings[0].what if findings else f"{dataset}: no {layout.needed}")
     trainable = "train" in splits
@@ -86,6 +90,13 @@ def read_splits(dataset: DataSet, layout: Layout) -> tuple[dict[str, Split], lis
             what = f"{CALLED[name]} {ZEROS}"
             findings.append(look_for(WARNING, what, split.zeros, ZEROS_ADVICE))
     return splits, findings
+
+
+def _told(error: InputError | OSError) -> str:
+    """What an error says; of one of the system also where, and what it means."""
+    if isinstance(error, InputError):
+        return str(error)
+    return f"{error.filename}: {advice_on(error) or error.strerror}"
 
 
 def _near_copies(copies: Sequence[tuple[Suspect, Suspect]], number: int) -> Finding:

@@ -399,6 +399,37 @@ def test_nothing_to_examine(tmp_path, capsys):
     assert "--batch_images" in refused(capsys, tmp_path, "--batch_images", 0)
 
 
+def test_nothing_to_examine_as_json(tmp_path, capsys):
+    (tmp_path / "set").mkdir()
+    told = [str(tmp_path / "set"), "--json", "--output_dir", str(tmp_path / "page")]
+    assert cli.run(doctor.main, told) == 2
+    out, err = capsys.readouterr()
+    values = json.loads(out)
+    assert values["dataset"] == told[0] and err == f"error: {values['error']}\n"
+    assert json.loads((tmp_path / "page" / "doctor.json").read_text()) == values
+    assert [path.name for path in (tmp_path / "page").iterdir()] == ["doctor.json"]
+
+
+@pytest.mark.parametrize("place", [QUERY, "train.csv", "."])
+def test_what_may_not_be_read(copy, place):
+    """As whoever may not: the superuser gives up the right to read everything."""
+    user = [] if os.geteuid() else ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
+    if place == "train.csv":
+        (copy / TRAIN).rename(copy / "aside")
+        write_list(copy / place, [])
+    (copy / place).chmod(0)
+    command = [*user, sys.executable, "-m", "mgn.doctor", copy, "--json"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    (copy / place).chmod(0o700)
+    told = json.loads(done.stdout)
+    problem = "permission denied; name another file or folder, or change its permissions"
+    if place == ".":
+        assert done.returncode == 2 and told["error"].endswith(problem)
+        return
+    assert done.returncode == 1 and (told["problems"], len(told["figures"])) == (1, 2)
+    assert f"{copy / place}: {problem}" in [finding["what"] for finding in told["findings"]]
+
+
 def test_near_copies_of_two_identities(copy, capsys):
     """An image saved again under another number; one of the same number is no finding."""
     first = sorted((copy / TRAIN).glob("*.jpg"))[0]
