@@ -9,7 +9,7 @@ import numpy as np
 from mgn.evaluation import markup
 from mgn.evaluation.embedding import Read
 from mgn.evaluation.report import Drawings, Report, draw_pictures, short_names, worst_rows
-from mgn.evaluation.scoring import CameraPair, Scores, counts_line, summaries
+from mgn.evaluation.scoring import CameraPair, Scores, counts_line, draws_line, summaries
 from mgn.metrics.verification import Verification
 from mgn.weights.checkpoints import Checkpoint
 
@@ -37,8 +37,10 @@ def write_page(report: Report, folder: Path, images: Sequence[Path]) -> Path:
         _scores_table(report.scores),
         f"<p>{markup.text(counts_line(report.scores))}. mAP is the step AP of scikit-learn and most"
         " papers, mAP official the trapezoid AP of Market-1501's own code.</p>",
-        f'<div class="figures">{"".join(map(_image, figures))}</div>',
     ]
+    if report.scores.drawn:
+        parts.append(f"<p>{markup.text(draws_line(report.scores.drawn))}</p>")
+    parts.append(f'<div class="figures">{"".join(map(_image, figures))}</div>')
     if report.verified:
         parts += ["<h2>Same or different?</h2>", _verification_table(report.verified)]
     parts += [

@@ -83,8 +83,11 @@ def embed_what_is_new(
                 stored = {"format": _FORMAT, "model": model, "keys": json.dumps(kept)}
                 np.savez(stream, **stored, features=features)
 
-    counts = f"{len(new.records)} of {len(keys)} gallery images embedded"
-    sys.stderr.write(f"{counts}, the others from {kept_in[0]}\n")
+    counts = (
+        f"{added} of {len(keys)} gallery images embedded, {len(kept) - added} from {kept_in[0]}"
+    )
+    unreadable = len(keys) - len(kept)
+    sys.stderr.write(f"{counts}{f', {unreadable} unreadable' if unreadable else ''}\n")
     return gallery.only(present), features, keep
 
 

@@ -151,7 +151,11 @@ def test_images_of_equal_names_are_told_apart(examined, tmp_path, monkeypatch):
     chosen = {*examined.worst[:4], *examined.sample[:4]}
     assert sorted(titles) == sorted(f"{i}/0009_c1s1.jpg" for i in chosen)
     assert images == [f"/data/{title}" for title in titles]
-    assert "<td>7/0009_c1s1.jpg</td>" in page.write_page(equal, tmp_path, []).read_text()
+    text = page.write_page(equal, tmp_path, []).read_text()
+    assert "<td>7/0009_c1s1.jpg</td>" in text and "mean of" not in text
+    drawn = scoring.score(equal.embedded, draws=7)
+    text = page.write_page(dataclasses.replace(equal, scores=drawn), tmp_path, []).read_text()
+    assert f"<p>{scoring.draws_line(drawn.drawn)}</p>" in text
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,8 @@ def test_the_nearest_are_printed_and_drawn(
     (gallery / "broken.png").write_bytes(b"")
     assert run(search, *arguments) == 0
     second = capsys.readouterr()
-    assert "2 of 26 gallery images embedded" in second.err  # what changed, and what cannot be
+    assert "1 of 26 gallery images embedded, 24 from runs/search_cache/" in second.err
+    assert ".npz, 1 unreadable\n" in second.err
     assert "left out, unreadable:" in second.err and "broken.png" in second.err
     (cache,) = tmp_path.glob("runs/search_cache/*.npz")
     assert len(json.loads(str(np.load(cache)["keys"]))) == 25
