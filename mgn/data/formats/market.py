@@ -90,6 +90,11 @@ def _folders_in(folder: Path) -> set[str]:
     }
 
 
+def has_empty_query_alone(folder: Path) -> bool:
+    """Whether all that looks like Market-1501 is a query folder, which other layouts have too."""
+    return _folders_in(folder) == {"query"} and not entries(folder / FOLDERS["query"])
+
+
 def _has_names(folder: Path, name: re.Pattern) -> bool:
     """Whether the first split that is there has names of one data set."""
     there = [folder / found for found in FOLDERS.values() if (folder / found).is_dir()]

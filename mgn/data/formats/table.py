@@ -35,9 +35,11 @@ def recognise(dataset: DataSet | Path) -> tuple[DataSet, Layout]:
 
 def _recognised(folder: Path) -> str:
     fitting = [name for name in FORMATS if name != _LAST and LAYOUTS[name].fits(folder)]
-    # MSMT17's own folders hold folders of people too.
-    if fitting and fitting != ["msmt17"] and persons.holds_splits(folder):
-        fitting.append(_LAST)
+    if persons.holds_splits(folder):
+        if market.has_empty_query_alone(folder):  # nothing in it, or nothing that may be read
+            fitting = [name for name in fitting if name != "market1501"]
+        if fitting and fitting != ["msmt17"]:  # whose folders hold folders of people too
+            fitting.append(_LAST)
     if len(fitting) == 1:
         return fitting[0]
     if fitting:

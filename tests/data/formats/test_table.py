@@ -38,6 +38,9 @@ def test_two_layouts_in_one_folder(tmp_path):
 def test_a_folder_for_each_person_beside_another_layout(tmp_path, other, name):
     people = [f"{split}/bob/c{n}_1.jpg" for n, split in enumerate(("train", "query", "gallery"))]
     make(tmp_path, *people)
+    (tmp_path / "query" / "bob").rename(tmp_path / "bob")
+    assert recognise(tmp_path)[0].format == "folders"  # its query is empty
+    (tmp_path / "bob").rename(tmp_path / "query" / "bob")
     assert recognise(tmp_path)[0].format == "folders"
     make(tmp_path, other)
     with pytest.raises(InputError, match=rf"layout of {name} \(.*\) and of folders \(.*--format"):
