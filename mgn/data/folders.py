@@ -29,12 +29,17 @@ def is_folder(path: Path) -> bool:
     return os.path.isdir(path)  # noqa: PTH112 pathlib's raises where the way there is forbidden
 
 
+def may_be_read(folder: Path) -> bool:
+    """Whether its permissions let this process list a folder and open what lies there."""
+    return os.access(folder, os.R_OK | os.X_OK)
+
+
 def kind_of(path: Path) -> str:
     """What to call a file or folder that is left out: ".txt", "folders", "hidden"."""
     if is_hidden(path.name):
         return "hidden"
     if is_folder(path):
-        return "folders" if os.access(path, os.R_OK | os.X_OK) else "folders without permission"
+        return "folders" if may_be_read(path) else "folders without permission"
     return path.suffix.lower() or "without extension"
 
 

@@ -21,6 +21,7 @@ from mgn.system.errors import InputError
 
 ROOT = Path(__file__).parents[2]
 NINTH = "0009_c1s1_000000_00.jpg"
+FORBIDDEN = "permission denied; name another file or folder, or change its permissions"
 TRAIN, QUERY, GALLERY = "bounding_box_train", "query", "bounding_box_test"
 
 
@@ -410,24 +411,37 @@ def test_nothing_to_examine_as_json(tmp_path, capsys):
     assert [path.name for path in (tmp_path / "page").iterdir()] == ["doctor.json"]
 
 
+def doctor_without_rights(dataset, place):
+    """Run it as whoever may not read a place: the superuser gives up the right to read all."""
+    user = [] if os.geteuid() else ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
+    place.chmod(0)
+    command = [*user, sys.executable, "-m", "mgn.doctor", dataset, "--json"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    place.chmod(0o700)
+    return done
+
+
 @pytest.mark.parametrize("place", [QUERY, "train.csv", "."])
 def test_what_may_not_be_read(copy, place):
-    """As whoever may not: the superuser gives up the right to read everything."""
-    user = [] if os.geteuid() else ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
     if place == "train.csv":
         (copy / TRAIN).rename(copy / "aside")
         write_list(copy / place, [])
-    (copy / place).chmod(0)
-    command = [*user, sys.executable, "-m", "mgn.doctor", copy, "--json"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    (copy / place).chmod(0o700)
+    done = doctor_without_rights(copy, copy / place)
     told = json.loads(done.stdout)
-    problem = "permission denied; name another file or folder, or change its permissions"
     if place == ".":
-        assert done.returncode == 2 and told["error"].endswith(problem)
+        assert done.returncode == 2 and told["error"].endswith(FORBIDDEN)
         return
     assert done.returncode == 1 and (told["problems"], len(told["figures"])) == (1, 2)
-    assert f"{copy / place}: {problem}" in [finding["what"] for finding in told["findings"]]
+    assert f"{copy / place}: {FORBIDDEN}" in [finding["what"] for finding in told["findings"]]
+
+
+def test_a_split_of_folders_of_people_that_may_not_be_read(tmp_path):
+    for i, name in enumerate(("train/bob", "train/eve", "query/bob", "gallery/bob")):
+        (tmp_path / name).mkdir(parents=True)
+        cv2.imwrite(str(tmp_path / name / f"c{i}.png"), np.full((8, 4, 3), 50 * i, np.uint8))
+    done = doctor_without_rights(tmp_path, tmp_path / "query")
+    told = [finding["what"] for finding in json.loads(done.stdout)["findings"]]
+    assert f"{tmp_path / 'query'}: {FORBIDDEN}" in told
 
 
 def test_near_copies_of_two_identities(copy, capsys):

@@ -56,7 +56,7 @@ def _recognised(folder: Path) -> str:
 def _recognised_inside(folder: Path) -> str:
     """Which folders in a folder are data sets, as an advice; "" if none is."""
     found = []
-    for path in entries(folder):
+    for path in filter(folders.may_be_read, entries(folder)):
         names = [name for name in FORMATS if name != _LAST and LAYOUTS[name].fits(path)]
         found += [f"{path} ({names[0]})"] if names else []
     return f"name one of those inside: {', '.join(found[:3])}" if found else ""
