@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 _BY_CONTENT = "content "  # what a fingerprint begins with; older ones are of names and sizes
-_WHOLE = 2**16  # bytes: files up to this size are read whole
-_BLOCKS, _BLOCK = 16, 2**12  # of larger ones: blocks of bytes, evenly from the first to the last
+_WHOLE = 2**22  # bytes: files up to this size are read whole
+_BLOCKS, _BLOCK = 64, 2**16  # of larger ones: blocks of bytes, evenly from the first to the last
 _THREADS = 16
 _AT_ONCE = 256  # files
 

@@ -27,7 +27,7 @@ def test_the_fingerprint_tells_images_apart_not_places(dataset, tmp_path):
     assert not moved.has_fingerprint(split.fingerprint())
 
 
-@pytest.mark.parametrize("height", [16, 1080])  # read whole, and in blocks
+@pytest.mark.parametrize("height", [16, 1080, 6000])  # read whole, and in blocks
 @pytest.mark.parametrize("part", [slice(None), slice(1, 3, 1)])
 def test_an_image_painted_over_is_another_though_name_and_size_are_not(tmp_path, height, part):
     path = tmp_path / "0001_c1s1_000001_00.bmp"
@@ -41,14 +41,28 @@ def test_an_image_painted_over_is_another_though_name_and_size_are_not(tmp_path,
     assert path.stat().st_size == size and split.fingerprint() != before
 
 
-def test_the_last_byte_of_a_large_file_counts(tmp_path):
+def test_a_bitmap_zeroed_here_and_there_is_another(tmp_path):
+    """All but 16 stretches of 4 KiB, spread evenly: a bitmap of 1.2 MB is read whole."""
     path = tmp_path / "0001_c1s1_000001_00.bmp"
-    path.write_bytes(bytes(10**6))
+    contents = bytearray(b"x" * 1_200_000)
+    path.write_bytes(contents)
     split = read_images(tmp_path, "query")
     before = split.fingerprint()
-    path.write_bytes(bytes(10**6 - 1) + b"x")
+    starts = [(len(contents) - 4096) * i // 15 for i in range(16)]
+    for start, following in zip(starts, starts[1:], strict=False):
+        contents[start + 4096 : following] = bytes(following - start - 4096)
+    path.write_bytes(contents)
     assert split.fingerprint() != before
-    path.write_bytes(bytes(10**6 + 1))
+
+
+def test_the_last_byte_of_a_large_file_counts(tmp_path):
+    path = tmp_path / "0001_c1s1_000001_00.bmp"
+    path.write_bytes(bytes(10**7))
+    split = read_images(tmp_path, "query")
+    before = split.fingerprint()
+    path.write_bytes(bytes(10**7 - 1) + b"x")
+    assert split.fingerprint() != before
+    path.write_bytes(bytes(10**7 + 1))
     assert split.fingerprint() != before
 
 
