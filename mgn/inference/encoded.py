@@ -11,8 +11,10 @@ from mgn.data.images import resize
 _JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"  # what such a file begins with
 _AT_ONCE = 8  # images in memory before they are resized
 
-# Second bytes of a JPEG's markers, behind 0xFF: without a segment (or no marker), frame headers.
+# Second bytes of a JPEG's markers, behind 0xFF: without a segment (or no marker), frame headers,
+# and what the pixels follow.
 _NO_LENGTH = [*range(0xC0), *range(0xD0, 0xDA)]
+_SCAN = 0xDA
 _FRAMES = [code for code in range(0xC0, 0xD0) if code not in (0xC4, 0xC8, 0xCC)]
 _SEGMENT_START = 10  # bytes: of a frame's up to its width, of EXIF's up to the TIFF header
 _EXIF = b"\xff\xe1..Exif\0\0"  # the dots stand for the segment's length
@@ -23,7 +25,9 @@ _PNG_START = 26
 _DEPTH, _CHANNELS = 24, 25  # where it says bits a channel, and which channels (0: grey)
 
 # EXIF is a TIFF file in small (CIPA DC-008): a header, and tags of 12 bytes in a directory.
-_ORIENTATION, _SHORT = 0x0112, 3  # the tag, and the type of its value
+_ORIENTATION = 0x0112
+# Types of its value, signed or not: of two bytes, of four. Of two values the first counts.
+_SHORTS, _LONGS = (3, 8), (4, 9, 13)
 _TAGS = 64  # of the directory, looked at; cameras write some twenty
 
 
@@ -39,8 +43,8 @@ def decode_and_resize(contents: tf.Tensor, height: int, width: int) -> tf.Tensor
     """Decode and resize image files: string [N] to float32 RGB 0 to 255 [N, height, width, 3].
 
     Each is a whole JPEG (grey, RGB or CMYK) or PNG of at most `EXPORT_MAX_PIXELS`, read as
-    `data.decoding.decode` reads it, an orientation in its EXIF applied; of EXIF behind a JPEG's
-    frame header or a PNG's first pixels nothing is known here. One with a header of no use ends
+    `data.decoding.decode` reads it, an orientation in its EXIF applied; of EXIF behind `_PARTS`
+    segments of a JPEG or chunks of a PNG nothing is known here. One with a header of no use ends
     the run with InvalidArgumentError, which names its position and the problem. Damage that only
     the decoder sees ends it in the decoder's words.
     """
@@ -121,23 +125,28 @@ def _jpeg_header(contents: tf.Tensor) -> _Header:
     def is_frame(found: Sequence[tf.Tensor]) -> tf.Tensor:
         return tf.equal(found[0], 0xFF) & tf.reduce_any(tf.equal(found[1], _FRAMES))
 
-    def goes_on(start: tf.Tensor, exif: tf.Tensor, *found: tf.Tensor) -> tf.Tensor:
-        del exif
-        segment = tf.equal(found[0], 0xFF) & ~tf.reduce_any(tf.equal(found[1], _NO_LENGTH))
-        return segment & ~is_frame(found) & (start < length)
+    def goes_on(start: tf.Tensor, *state: tf.Tensor) -> tf.Tensor:
+        _, _, *found = state
+        ends = tf.reduce_any(tf.equal(found[1], [*_NO_LENGTH, _SCAN]))
+        return tf.equal(found[0], 0xFF) & ~ends & (start < length)
 
-    def following(start: tf.Tensor, exif: tf.Tensor, *found: tf.Tensor) -> list[tf.Tensor]:
+    def following(
+        start: tf.Tensor, exif: tf.Tensor, frame: tf.Tensor, *found: tf.Tensor
+    ) -> list[tf.Tensor]:
+        frame = tf.where(tf.equal(frame, 0) & is_frame(found), start, frame)
         is_first = tf.equal(exif, 0) & _begins(found, _EXIF, any_byte=".")
         exif = tf.where(is_first, start + len(_EXIF), exif)
         # 0xFF may be repeated
         start += tf.where(tf.equal(found[1], 0xFF), 1, 2 + 256 * found[2] + found[3])
-        return [start, exif, *_bytes(contents, start, _SEGMENT_START)]
+        return [start, exif, frame, *_bytes(contents, start, _SEGMENT_START)]
 
     first = tf.constant(2)  # after the marker that begins the file
-    begin = [first, tf.constant(0), *_bytes(contents, first, _SEGMENT_START)]
-    _, exif, *found = tf.while_loop(goes_on, following, begin, maximum_iterations=_PARTS)
+    none = tf.constant(0)
+    begin = [first, none, none, *_bytes(contents, first, _SEGMENT_START)]
+    _, exif, frame, *_ = tf.while_loop(goes_on, following, begin, maximum_iterations=_PARTS)
+    found = _bytes(contents, frame, _SEGMENT_START)
     size = tf.cond(
-        is_frame(found),
+        frame > 0,
         lambda: tf.stack([256 * found[5] + found[6], 256 * found[7] + found[8]]),
         lambda: tf.slice(tf.io.extract_jpeg_shape(contents), [0], [2]),
     )
@@ -145,19 +154,19 @@ def _jpeg_header(contents: tf.Tensor) -> _Header:
 
 
 def _png_header(contents: tf.Tensor, start: Sequence[tf.Tensor]) -> _Header:
-    def goes_on(at: tf.Tensor, *chunk: tf.Tensor) -> tf.Tensor:
-        found = _begins(chunk[4:], b"eXIf") | _begins(chunk[4:], b"IDAT")
-        return ~found & (at < length)
+    def goes_on(at: tf.Tensor, exif: tf.Tensor, *chunk: tf.Tensor) -> tf.Tensor:
+        del exif
+        return ~_begins(chunk[4:], b"IEND") & (at < length)
 
-    def following(at: tf.Tensor, *chunk: tf.Tensor) -> list[tf.Tensor]:
+    def following(at: tf.Tensor, exif: tf.Tensor, *chunk: tf.Tensor) -> list[tf.Tensor]:
+        exif = tf.where(_begins(chunk[4:], b"eXIf"), at + 8, exif)  # of several the last counts
         at += 12 + tf.maximum(_number(chunk[:4]), 0)  # length, name and checksum take four each
-        return [at, *_bytes(contents, at, 8)]
+        return [at, exif, *_bytes(contents, at, 8)]
 
     length = tf.strings.length(contents)
     first = tf.constant(len(_PNG))
-    begin = [first, *_bytes(contents, first, 8)]
-    at, *chunk = tf.while_loop(goes_on, following, begin, maximum_iterations=_PARTS)
-    exif = tf.where(_begins(chunk[4:], b"eXIf"), at + 8, 0)
+    begin = [first, tf.constant(0), *_bytes(contents, first, 8)]
+    _, exif, *_ = tf.while_loop(goes_on, following, begin, maximum_iterations=_PARTS)
     deep = tf.equal(start[_DEPTH], 16) & tf.equal(start[_CHANNELS], 0)
     problem = tf.where(deep, "16-bit grey: save it with 8 bits", "")
     size = tf.stack([_number(start[20:24]), _number(start[16:20])])
@@ -175,6 +184,10 @@ def _number(digits: Sequence[tf.Tensor], lowest_first: tf.Tensor | bool = False)
 
 def _orientation(contents: tf.Tensor, exif: tf.Tensor) -> tf.Tensor:
     """The tag in the EXIF whose TIFF header begins there: int32 [], 1 to 8, or what is damaged."""
+    mark = _EXIF[-6:]  # some programs repeat it, or write it into a PNG
+    exif = tf.while_loop(
+        lambda at: _begins(_bytes(contents, at, len(mark)), mark), lambda at: at + len(mark), [exif]
+    )
     header = _bytes(contents, exif, 8)
     lowest_first = tf.equal(header[0], ord("I"))  # as Intel's processors; "M" for Motorola's
     directory = exif + tf.maximum(_number(header[4:], lowest_first), 0)
@@ -182,19 +195,26 @@ def _orientation(contents: tf.Tensor, exif: tf.Tensor) -> tf.Tensor:
     tags = tf.reshape(_part(contents, directory + 2, 12 * _TAGS), [_TAGS, 12])
     columns = tf.unstack(tags, axis=1)
     is_it = tf.equal(_number(columns[:2], lowest_first), _ORIENTATION)
-    is_it &= tf.equal(_number(columns[2:4], lowest_first), _SHORT)
-    is_it &= tf.range(_TAGS) < count
-    return tf.reduce_max(tf.where_v2(is_it, _number(columns[8:10], lowest_first), 1))
+    kind = _number(columns[2:4], lowest_first)
+    values = _number(columns[4:8], lowest_first)  # how many: as many as fit into the tag, or one
+    is_short = _is_one_of(kind, _SHORTS) & _is_one_of(values, (1, 2))
+    is_long = _is_one_of(kind, _LONGS) & tf.equal(values, 1)
+    is_it &= (is_short | is_long) & (tf.range(_TAGS) < count)
+    short = _number(columns[8:10], lowest_first)
+    value = tf.where(is_short, short, _number(columns[8:12], lowest_first))
+    return tf.reduce_max(tf.where_v2(is_it, value, 1))
+
+
+def _is_one_of(numbers: tf.Tensor, wanted: Sequence[int]) -> tf.Tensor:
+    """For each number, [...], whether it is among these."""
+    return tf.reduce_any(tf.equal(tf.expand_dims(numbers, -1), wanted), axis=-1)
 
 
 def _upright(image: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
     """The image that is stored in an orientation, turned and mirrored back."""
-
-    def is_one_of(*orientations: int) -> tf.Tensor:
-        return tf.reduce_any(tf.equal(orientation, orientations))
-
-    lying = is_one_of(5, 6, 7, 8)
+    lying = _is_one_of(orientation, (5, 6, 7, 8))
     standing = tf.cond(lying, lambda: tf.transpose(image, [1, 0, 2]), lambda: image)
-    rows, columns = is_one_of(3, 4, 7, 8), is_one_of(2, 3, 6, 7)
+    rows = _is_one_of(orientation, (3, 4, 7, 8))
+    columns = _is_one_of(orientation, (2, 3, 6, 7))
     image = tf.cond(rows, lambda: tf.reverse(standing, [0]), lambda: standing)
     return tf.cond(columns, lambda: tf.reverse(image, [1]), lambda: image)

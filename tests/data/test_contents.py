@@ -1,6 +1,7 @@
 """Fingerprints of data sets: what they see, and those of older versions."""
 
 import hashlib
+import itertools
 import os
 import shutil
 from pathlib import Path
@@ -49,7 +50,7 @@ def test_a_bitmap_zeroed_here_and_there_is_another(tmp_path):
     split = read_images(tmp_path, "query")
     before = split.fingerprint()
     starts = [(len(contents) - 4096) * i // 15 for i in range(16)]
-    for start, following in zip(starts, starts[1:], strict=False):
+    for start, following in itertools.pairwise(starts):
         contents[start + 4096 : following] = bytes(following - start - 4096)
     path.write_bytes(contents)
     assert split.fingerprint() != before

@@ -120,11 +120,12 @@ def test_every_kind_of_file_in_one_batch_decodes_as_the_reader_does(decoder):
             )
 
 
-def exif(orientation, order="<", kind=3, count=1, directory=8):
+def exif(orientation, order="<", kind=3, count=1, directory=8, values=1, form="HH"):
     """The TIFF of an EXIF with a maker's name and an orientation, written by hand."""
     head = {"<": b"II*\0", ">": b"MM\0*"}[order] + struct.pack(f"{order}I", directory)
     maker = struct.pack(f"{order}HHI4s", 0x010F, 2, 4, b"cam\0")
-    turned = struct.pack(f"{order}HHIHH", 0x0112, kind, 1, orientation, 0)
+    value = (orientation, 0) if len(form) == 2 else (orientation,)
+    turned = struct.pack(f"{order}HHI{form}", 0x0112, kind, values, *value)
     return head + struct.pack(f"{order}H", 1 + count) + maker + turned + bytes(4)
 
 
@@ -153,10 +154,52 @@ def test_an_orientation_in_the_exif_is_applied(decoder, name, order):
     session.close()
 
 
+def jpeg_exif_before(marker, tiff):
+    """A JPEG with its EXIF before the segment of this marker."""
+    contents, body = FILES["progressive"], b"Exif\0\0" + tiff
+    place = contents.index(marker)
+    segment = b"\xff\xe1" + struct.pack(">H", 2 + len(body)) + body
+    return contents[:place] + segment + contents[place:]
+
+
+def png_exif_last(*tiffs):
+    chunks = [(struct.pack(">I", len(t)), b"eXIf" + t) for t in tiffs]
+    added = b"".join(length + c + struct.pack(">I", crc32(c)) for length, c in chunks)
+    return FILES["png with alpha"][:-12] + added + FILES["png with alpha"][-12:]
+
+
+ELSEWHERE = {
+    "after the frame's header": jpeg_exif_before(b"\xff\xc4", exif(6)),
+    "before the scan": jpeg_exif_before(b"\xff\xda", exif(8, ">")),
+    "PNG with JPEG's mark": with_exif("grey png", b"Exif\0\0" + exif(6)),
+    "PNG with JPEG's mark twice": with_exif("grey png", 2 * b"Exif\0\0" + exif(6)),
+    "JPEG with the mark twice": with_exif("jpeg", b"Exif\0\0" + exif(6)),
+    "PNG's end": png_exif_last(exif(6)),
+    "PNG's end, and another": png_exif_last(exif(6), exif(8)),
+}
+for order in "<>":
+    for kind, form in ((3, "HH"), (8, "hh"), (4, "I"), (9, "i"), (13, "I")):
+        tiff = exif(5, order, kind, form=form)
+        ELSEWHERE[f"of type {kind} {order}"] = with_exif("jpeg", tiff)
+    ELSEWHERE[f"two shorts {order}"] = with_exif("jpeg", exif(7, order, values=2))
+
+
+@pytest.mark.parametrize("name", ELSEWHERE)
+def test_an_orientation_is_found_where_the_reader_finds_it(decoder, name):
+    contents = ELSEWHERE[name]
+    image = decode(contents)
+    assert image.shape[0] < image.shape[1]  # of files that stand, with orientations that lie
+    with tf.Session() as session:
+        upright = session.run(images.resize(tf.constant(image), 96, 32))
+    assert np.array_equal(decoder(contents)[0], upright)
+
+
 def test_an_exif_of_no_use_changes_nothing(decoder):
     wrong = {
         "no orientation": exif(6, count=0),
         "of another type": exif(6, kind=2),
+        "no value": exif(6, values=0),
+        "two long values": exif(6, kind=4, values=2, form="I"),
         "directory behind the end": exif(6, directory=10**6),
         "directory far behind the end": exif(6, directory=2**32 - 1),
         "cut off": exif(6)[:20],
