@@ -199,7 +199,8 @@ def _orientation(contents: tf.Tensor, exif: tf.Tensor) -> tf.Tensor:
     values = _number(columns[4:8], lowest_first)  # how many: as many as fit into the tag, or one
     is_short = _is_one_of(kind, _SHORTS) & _is_one_of(values, (1, 2))
     is_long = _is_one_of(kind, _LONGS) & tf.equal(values, 1)
-    is_it &= (is_short | is_long) & (tf.range(_TAGS) < count)
+    is_tiff = _begins(header, b"II*\0") | _begins(header, b"MM\0*")
+    is_it &= (is_short | is_long) & (tf.range(_TAGS) < count) & is_tiff
     short = _number(columns[8:10], lowest_first)
     value = tf.where(is_short, short, _number(columns[8:12], lowest_first))
     return tf.reduce_max(tf.where_v2(is_it, value, 1))

@@ -198,6 +198,7 @@ def test_an_exif_of_no_use_changes_nothing(decoder):
     wrong = {
         "no orientation": exif(6, count=0),
         "of another type": exif(6, kind=2),
+        "no TIFF": exif(6).replace(b"II*", b"IIx"),
         "no value": exif(6, values=0),
         "two long values": exif(6, kind=4, values=2, form="I"),
         "directory behind the end": exif(6, directory=10**6),
