@@ -49,8 +49,8 @@ def _recognised(folder: Path) -> str:
     if not inside and folder.is_dir() and LAYOUTS[_LAST].fits(folder):
         return _LAST
     needed = f"{market.NEEDED}; {market.LISTS}; or {LAYOUTS[_LAST].needed}"
-    way = inside or f"--dataset must name a folder that has {needed}; see --format for others"
-    raise InputError(f"{folder}: no data set in it; {way}")
+    way = f"--dataset must name a folder that has {needed}; see --format for others"
+    raise InputError(f"{folder}: no data set in it; {inside or _resembled(folder) or way}")
 
 
 def _recognised_inside(folder: Path) -> str:
@@ -60,6 +60,14 @@ def _recognised_inside(folder: Path) -> str:
         names = [name for name in FORMATS if name != _LAST and LAYOUTS[name].fits(path)]
         found += [f"{path} ({names[0]})"] if names else []
     return f"name one of those inside: {', '.join(found[:3])}" if found else ""
+
+
+def _resembled(folder: Path) -> str:
+    """Which layouts have the gallery of a folder, but not its names, as an advice; "" if none."""
+    own = [name for name in FORMATS if name not in market.LAYOUTS]
+    near = [name for name in own if LAYOUTS[name].has(DataSet(folder, name), "gallery")]
+    told = " and ".join(f"{name} ({LAYOUTS[name].needed})" for name in near)
+    return f"it resembles {told}: --format {near[0]} says what is wrong" if near else ""
 
 
 def ways(layout: Layout) -> str:

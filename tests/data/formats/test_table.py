@@ -48,6 +48,16 @@ def test_a_folder_for_each_person_beside_another_layout(tmp_path, other, name):
     assert read_split(DataSet(tmp_path, "folders"), "query").persons.tolist() == [1]
 
 
+def test_a_layout_that_nearly_fits_is_named(tmp_path):
+    make(tmp_path, "cam_a/anna.bmp", "cam_b/anna.bmp")
+    with pytest.raises(
+        InputError, match=r"it resembles viper \(.*000_45.bmp\) and prid .*--format"
+    ):
+        recognise(tmp_path)
+    with pytest.raises(InputError, match=r"no usable image .*2 \.bmp\); VIPeR has cam_a and cam_b"):
+        read_split(DataSet(tmp_path, "viper"), "train")
+
+
 def test_the_folder_above_is_told_what_is_inside(tmp_path):
     msmt17(tmp_path / "MSMT17_V2")
     make(tmp_path, "notes.txt", "results/cmc.png")  # and results is no person
