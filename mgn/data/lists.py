@@ -16,7 +16,7 @@ def check_labels(where: object, person: int, camera: int = 0) -> None:
     """Raise `InputError` for an identity or camera beyond what any list or name may have."""
     if not (_LEAST <= person < _MOST and _LEAST <= camera < _MOST):
         told = f"person {person}, camera {camera}"
-        raise InputError(f"{where}: {told}: not from {_LEAST} to {_MOST - 1}")
+        raise InputError(f"{where}: {told}: not from {_LEAST} to {_MOST - 1:,}")
 
 
 def read_list(path: Path) -> Iterator[tuple[str, tuple[int, int]]]:

@@ -94,7 +94,7 @@ def _numbers(folder: Path) -> dict[str, int]:
     zero_is_a_person = any(int(name) == DISTRACTOR for name in labelled)
     numbers, seen = {}, {}
     for name in sorted(names):
-        check_labels(folder / name, int(name))
+        check_labels(f"{folder}: folder {name}", int(name))
         other = seen.setdefault(int(name), name)
         if other != name:
             raise InputError(f"{folder}: folders {other} and {name} are one identity; rename one")

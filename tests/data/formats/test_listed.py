@@ -32,7 +32,7 @@ def test_msmt17_starts_at_0_twice(tmp_path, folders):
         (
             "train",
             f"0000/0000_000_01_a.jpg {10**9}\n",
-            r"line 1: person 10{9}, .*: not from -1 to 9+$",
+            r"line 1: person 10{9}, .*: not from -1 to 999,999,999$",
         ),
         (
             "train",
