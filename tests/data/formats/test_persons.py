@@ -77,7 +77,9 @@ def test_a_folder_called_minus_1_is_junk_beside_names_too(tmp_path):
 
 def test_a_number_beyond_all_limits(tmp_path):
     make(tmp_path, f"{10**19}/c1_1.jpg", "7/c1_1.jpg")
-    with pytest.raises(InputError, match=r": folder 10{19}: person 10{19}, .*: not from -1 to 999,999,999$"):
+    with pytest.raises(
+        InputError, match=r": folder 10{19}: person 10{19}, .*: not from -1 to 999,999,999$"
+    ):
         read_split(tmp_path, "train")
 
 
