@@ -186,7 +186,10 @@ def _orientation(contents: tf.Tensor, exif: tf.Tensor) -> tf.Tensor:
     """The tag in the EXIF whose TIFF header begins there: int32 [], 1 to 8, or what is damaged."""
     mark = _EXIF[-6:]  # some programs repeat it, or write it into a PNG
     exif = tf.while_loop(
-        lambda at: _begins(_bytes(contents, at, len(mark)), mark), lambda at: at + len(mark), [exif]
+        lambda at: _begins(_bytes(contents, at, len(mark)), mark),
+        lambda at: at + len(mark),
+        [exif],
+        maximum_iterations=_PARTS,
     )
     header = _bytes(contents, exif, 8)
     lowest_first = tf.equal(header[0], ord("I"))  # as Intel's processors; "M" for Motorola's
