@@ -61,7 +61,8 @@ def test_a_frozen_graph_is_described(pb, capsys):
     assert run(export, pb) == 0
     text = capsys.readouterr().out
     assert "input   image_tensor: uint8 [N, any, any, 3]" in text
-    assert "network 96×32 images, avg pooling, relu heads, 10 classes in training, float32" in text
+    assert "network mgn-pytorch (avg pooling, relu heads)" in text
+    assert "96×32 images, 10 classes in training, float32" in text
     assert "order   fg_p1 fg_p2 fg_p3 f0_p2 f1_p2 f0_p3 f1_p3 f2_p3" in text
     assert run(export, pb, "--json") == 0
     assert json.loads(capsys.readouterr().out)["description"]["embedding_order"][3] == "f0_p2"
