@@ -10,7 +10,7 @@ import shutil
 import pytest
 from benchmarks import options
 
-ROWS = options.covering(options.TRAIN)[:8]
+ROWS = options.covering(options.TRAIN)[:6]
 pytestmark = pytest.mark.usefixtures("shallow_network")
 
 
