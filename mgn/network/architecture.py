@@ -44,9 +44,8 @@ HEADS = (
     Head("f1_p3", "p3", 1, "reduction_6", "fc_id_256_2_1"),
     Head("f2_p3", "p3", 2, "reduction_7", "fc_id_256_2_2"),
 )
-# The heads side by side that feed the triplet loss: whole maps; fast-reid's stripes of a branch.
-WHOLE_MAPS = ((0,), (1,), (2,))
-PARTS = ((3, 4), (5, 6, 7))
+TRIPLET_HEADS = 3  # the first heads, those of whole maps, feed the triplet loss
+PARTS = ((3, 4), (5, 6, 7))  # in fast-reid the stripes of a branch side by side do too
 _FEATURE_SIZE = EMBEDDING_SIZE // len(HEADS)
 DTYPES = {"float32": tf.float32, "bfloat16": tf.bfloat16, "float16": tf.float16}  # by precision
 EXTRA_BN, NECK = "extra_bn_{}", "neck"  # scopes: of a branch's batch norm, of a head's last

@@ -10,7 +10,7 @@ from mgn.config import TrainConfig
 from mgn.data.sampling import steps_per_epoch
 from mgn.losses import Mining, circle_logits, total_loss
 from mgn.network import mgn, replicas
-from mgn.network.architecture import PARTS, WHOLE_MAPS
+from mgn.network.architecture import PARTS, TRIPLET_HEADS
 from mgn.network.layers import moving_average
 from mgn.training import phases
 from mgn.training.onset import Onset
@@ -84,8 +84,8 @@ def build_train_graph(
     step = tf.train.get_or_create_global_step()
     onset = Onset(config, num_classes)
     triplet_weight = onset.weight(step)
-    triplet_features = []
-    for heads in (*WHOLE_MAPS, *(PARTS if config.part_triplets else ())):
+    triplet_features = list(outputs.features[:TRIPLET_HEADS])
+    for heads in PARTS if config.part_triplets else ():
         triplet_features.append(tf.concat([outputs.features[i] for i in heads], axis=1))
     logits = outputs.logits
     if config.classifier == "cosine":
