@@ -1,13 +1,14 @@
 """What a conversion reports, to readers and to scripts."""
 
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from mgn.config.options import REDUCTION_ORDERS
-from mgn.config.variants import described, kept
+from mgn.config.variants import described, kept, shown_value
 from mgn.conversion import parity
 from mgn.conversion.to_pytorch import Written
 from mgn.conversion.to_tensorflow import Conversion, Source
@@ -96,12 +97,14 @@ def way_back_text(done: Written, pt_path: object) -> str:
     size = f"{options.height}×{options.width}"
     needed = f"{size} images, {described(options)}"
     names = f"as {done.family.name} names them"
+    flags = [f"--{name} {shlex.quote(shown_value(value))}" for name, value in done.flags.items()]
+    again = f"; to convert it again, add {' '.join(flags)}" if flags else ""
     left_out = f"; left out {len(done.dropped)} of classifiers" if done.dropped else ""
     lines = (
         f"{prefix}: {done.tensors} tensors {names}, equal bit for bit{left_out}",
         "largest difference between TensorFlow and PyTorch, over the largest value:",
         parity.table(done.differences),
-        f"{pt_path}: for {needed}; not all of that does it tell",
+        f"{pt_path}: for {needed}{again}",
     )
     return "\n".join(lines)
 

@@ -7,7 +7,8 @@ import numpy as np
 import torch
 
 from mgn.config import NetworkOptions
-from mgn.conversion import parity, torchfiles
+from mgn.conversion import parity, roundtrip, torchfiles
+from mgn.network import HEADS
 from mgn.system.errors import CheckError, InputError
 from mgn.system.files import atomic_write
 from mgn.system.session import new_session
@@ -15,6 +16,8 @@ from mgn.weights import checkpoints
 from mgn.weights.coverage import check_finite, not_finite
 from mgn.weights.families import PIXELS, Family, family_of, to_torch_layout
 from mgn.weights.naming import mgn_pytorch_key
+
+_CLASSIFIERS = {head.classifier for head in HEADS}  # scopes of variables
 
 
 class Written(NamedTuple):
@@ -24,15 +27,17 @@ class Written(NamedTuple):
     family: Family
     tensors: int
     dropped: list[str]  # variables that its files do not have: classifiers
+    flags: dict[str, object]  # what has to be said to convert the file again
     differences: dict[str, parity.Difference]
 
 
 def convert(path: Path, pt_path: Path, overwrite: bool = False, **options: object) -> Written:
     """Write a checkpoint's weights as the state dict of its variant's family, and prove them.
 
-    Values are kept bit for bit. Counters of batches, which a checkpoint does not have, are 0;
-    PyTorch uses them only where batch norm has no momentum. fast-reid's classifiers are cosines
-    without a bias, so ours are left out of its files.
+    Values are kept bit for bit, and the file is the same network when it is converted again.
+    Counters of batches, which a checkpoint does not have, are 0; PyTorch uses them only where
+    batch norm has no momentum. fast-reid's classifiers are cosines without a bias, and
+    MGN-pytorch's have one, so those of the other kind are left out.
 
     Args:
         path: a train_dir, a checkpoint, or one of its files.
@@ -41,7 +46,8 @@ def convert(path: Path, pt_path: Path, overwrite: bool = False, **options: objec
         options: `pool`, `height`, `width`, `variant`, for a checkpoint without `.json`.
 
     Raises:
-        InputError: no whole network there, or `pt_path` exists.
+        InputError: no whole network there, `pt_path` exists, or the family's files have no place
+            for an option of the network.
         CheckError: a weight is NaN or infinite, the file could not be written or reads back
             otherwise, or the networks differ.
     """
@@ -59,9 +65,13 @@ def convert(path: Path, pt_path: Path, overwrite: bool = False, **options: objec
         values = checkpoints.read(found.prefix, list(stored.values()))
         check_finite(not_finite(values))
         family = family_of(found.options.variant)
-        keys = {name: family.key(name, family.order) for name in stored}
-        dropped = [name for name, key in keys.items() if key is None]
-        kept = {name: key for name, key in keys.items() if key}
+        kept, dropped = {}, []
+        for name in stored:
+            key = family.key(name, family.order)
+            if key is None or (found.options.classifier == "cosine" and _is_classifier(name)):
+                dropped.append(name)
+            else:
+                kept[name] = key
         # Popped, so that 280 MB are there once, not twice.
         state_dict = {}
         for name, key in kept.items():
@@ -75,11 +85,17 @@ def convert(path: Path, pt_path: Path, overwrite: bool = False, **options: objec
         if changed:
             named = ", ".join(changed[:5])
             raise CheckError(f"{len(changed)} weights read back otherwise: {named}; not kept")
+        shapes = {v.op.name: tuple(v.shape.as_list()) for v in variables if v.op.name in kept}
+        flags = roundtrip.check(back, kept, shapes, found.options, family)
         given = {mgn_pytorch_key(name): back[key] for name, key in kept.items()}
         for name in dropped:
             given[mgn_pytorch_key(name)] = to_torch_layout(values[stored[name]])
         differences = parity.compare(session, given, found.options)
-        return Written(found, family, len(back), dropped, differences)
+        return Written(found, family, len(back), dropped, flags, differences)
+
+
+def _is_classifier(variable: str) -> bool:
+    return variable.split("/")[0] in _CLASSIFIERS
 
 
 def _bits(value: np.ndarray) -> bytes:
@@ -95,8 +111,9 @@ def _as_written(
         tensors[key] = torch.from_numpy(value)
         if key.endswith(".running_var"):  # PyTorch has a counter behind each
             tensors[key.replace("running_var", "num_batches_tracked")] = torch.tensor(0)
-    for key in family.copies:
-        tensors[key] = tensors[family.copies[0]].clone()
+    if family.copies and family.copies[0] in tensors:
+        for key in family.copies:
+            tensors[key] = tensors[family.copies[0]].clone()
     if family.pixels:
         for key, values in zip(PIXELS, (options.mean, options.std), strict=True):
             tensors[key] = torch.tensor(values).reshape(1, 3, 1, 1)
