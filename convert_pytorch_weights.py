@@ -46,7 +46,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     flags = parser.parse_args(arguments)
     if not flags.checkpoint and not flags.dry_run:
         parser.error("the following arguments are required: --checkpoint")
-    unfit = [f"--{name}" for name in _FORWARD if getattr(flags, name)]
+    unfit = [f"--{n}" for n in _FORWARD if getattr(flags, n) != parser.get_default(n)]
     if unfit and flags.to_pytorch:
         parser.error(f"{', '.join(unfit)}: not with --to_pytorch")
     return flags

@@ -164,6 +164,10 @@ def test_wrong_flags(torch_file, small_checkpoint, tmp_path, capsys):
             (*back, "--pt_model_path", tmp_path / "y.pt", "--verify", tmp_path, "--json"),
             "--verify, --json: not with",
         ),
+        (
+            (*back, "--pt_model_path", tmp_path / "y.pt", "--stem_padding", "0"),
+            "--stem_padding: not with --to_pytorch",
+        ),
         ((*back, "--pt_model_path", tmp_path / "y.pt", "--pool", "max"), "was made with pool avg"),
         (
             (

@@ -101,11 +101,24 @@ def check_network(options: Any) -> None:
         value = getattr(options, name)
         if value not in values:
             raise InputError(f"--{name} {value}: choose one of {', '.join(map(str, values))}")
-    for name, least in (("mean", 0.0), ("std", 1e-3)):
-        values = getattr(options, name)
-        if len(values) != 3 or not all(least <= value <= 255 for value in values):
-            problem = f"--{name} {','.join(map(str, values))}"
-            raise InputError(f"{problem}: takes three numbers, of 0 to 255, for R, G and B")
+    check_pixels("--mean", tuple(options.mean))
+    check_pixels("--std", tuple(options.std), divides=True)
+
+
+def check_pixels(label: str, values: tuple[float, ...], divides: bool = False) -> None:
+    """Raise `InputError` unless these are a mean, or what divides, of images in 0 to 255.
+
+    A mean of 0 is one, of images that are divided only; a deviation of 0 is none.
+    """
+    problem = f"{label} {shown_value(values)}"
+    if len(values) != 3 or not all(0 <= value <= 255 for value in values):
+        raise InputError(f"{problem}: takes three numbers, of 0 to 255, for R, G and B")
+    if divides and min(values) == 0:
+        raise InputError(f"{problem}: images are divided by it, so it must be above 0")
+    of_less = min(values) < 1 if divides else 0 < max(values) < 1
+    if of_less:
+        scaled = shown_value(tuple(round(value * 255, 3) for value in values))
+        raise InputError(f"{problem}: is of images in 0 to 1; of 0 to 255 it is {scaled}")
 
 
 def with_variant(given: Mapping[str, Any]) -> dict[str, Any]:

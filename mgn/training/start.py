@@ -109,8 +109,10 @@ def variables_taken(
     taken = [v for v in variables if name_of(v).split("/")[0] not in fresh]
     log.info(f"{len(taken)} of {len(variables)} variables start from {found.prefix}")
     if whole and fresh:
-        classes = f"{theirs or 'none'} classes there, {num_classes} identities here"
-        log.info(f"the classifiers start anew: {classes}")
+        why = f"{theirs or 'none'} classes there, {num_classes} identities here"
+        if theirs and of_another_kind:
+            why = f"{found.options.classifier} there, not here (--classifier)"
+        log.info(f"the classifiers start anew: {why}")
     return taken
 
 

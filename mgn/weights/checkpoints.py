@@ -15,7 +15,7 @@ from mgn.network import HEADS, replicas
 from mgn.system.errors import InputError, first_line
 from mgn.system.files import read_json, sha256_of
 from mgn.weights.filekinds import file_kind, folder_kind
-from mgn.weights.told import check_agrees, check_possible, possible
+from mgn.weights.told import check_agrees, check_possible, possible, shown_variant
 
 NAME = "model.ckpt"  # checkpoints of a train_dir are NAME-STEP
 DATA = ".data-00000-of-00001"
@@ -219,10 +219,15 @@ def read(prefix: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
 
 
 def _options_without_json(prefix: Path, given: Mapping) -> NetworkOptions:
-    if "pool" not in given and "variant" not in given:
-        problem = f"{prefix} has no .json beside it, and weights do not tell the pooling"
-        raise InputError(f"{problem}: add --pool (or --variant, if it is not MGN-pytorch's)")
     told = _told_by_weights(prefix)
+    missing = f"{prefix} has no .json beside it, and weights"
+    shown = shown_variant(told)
+    if shown and "variant" not in given and "stem_padding" not in given:
+        problem = f"{missing} with {shown} tell neither the stem's padding nor the mean of images"
+        raise InputError(f"{problem}: add --variant, the published network that it is")
+    if not shown and "pool" not in given and "variant" not in given:
+        problem = f"{missing} do not tell the pooling"
+        raise InputError(f"{problem}: add --pool (or --variant, if it is not MGN-pytorch's)")
     usual = {name: values[0] for name, values in told.items()}
     options = NetworkOptions(**{**usual, **with_variant(given)})
     check_possible(options, told, f"{prefix} as given")

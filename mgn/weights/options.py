@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from mgn.config import NetworkOptions
-from mgn.config.variants import VARIANTS, with_variant
+from mgn.config.variants import VARIANTS, check_pixels, with_variant
 from mgn.network import HEADS
 from mgn.system.errors import InputError
 from mgn.weights.families import PIXELS, Family
@@ -49,7 +49,7 @@ def options_in(
 
     # What the command line alone can tell; the rest of it must agree.
     named = with_variant(given)
-    if family.asks and family.asks not in named:
+    if family.asks and family.asks not in given:
         when = "1 before 2020-11-06, 0 after it, and in v1.2, whose files are known by classifiers"
         problem = f"{family.name}: its keys do not tell how the stem is padded"
         raise InputError(f"{problem}: add --stem_padding 0 or 1 ({when})")
@@ -92,4 +92,6 @@ def _pixel_values(key: str, value: np.ndarray, usual: Sequence[float]) -> Sequen
         raise InputError(f"{problem}: must be three finite numbers, for R, G and B")
     if np.array_equal(np.float16(usual), value.ravel()):
         return usual
-    return tuple(float(str(number)) for number in np.float32(value).ravel())
+    numbers = tuple(float(str(number)) for number in np.float32(value).ravel())
+    check_pixels(key, numbers, divides=key == PIXELS[1])
+    return numbers

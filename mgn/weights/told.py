@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 
 from mgn.config import NetworkOptions
-from mgn.config.variants import CLASSIFIERS, with_variant
+from mgn.config.variants import CLASSIFIERS, shown_value, with_variant
 from mgn.network import BRANCHES, HEADS
 from mgn.network.architecture import EXTRA_BN, NECK
 from mgn.network.layers import GEM, INSTANCE_NORM
@@ -11,6 +11,7 @@ from mgn.system.errors import InputError
 
 _FIRST = HEADS[0].reduction
 _IBN = f"backbone/layer1/0/bn1/{INSTANCE_NORM}/weight"
+_OTHERS = ("gem", "gem_shared", "neck")  # poolings and ends of heads of other variants alone
 Shape = Sequence[int]
 
 
@@ -44,13 +45,21 @@ def possible(shape_of: Callable[[str], Shape | None]) -> dict[str, tuple]:
     return found
 
 
+def shown_variant(told: Mapping[str, tuple]) -> str:
+    """What of `possible` MGN-pytorch's network and lwplw's do not have; empty if nothing."""
+    shown = [value for value in (*told["pool"], *told["reduction"]) if value in _OTHERS]
+    shown += ["IBN-a"] if told["ibn"][0] else []
+    shown += ["batch norm before pooling"] if told["extra_bn"][0] else []
+    return ", ".join(shown)
+
+
 def check_possible(options: NetworkOptions, told: Mapping[str, tuple], where: object) -> None:
     """Raise `InputError` for an option that is none of those that the weights have."""
     for name, values in told.items():
         value = getattr(options, name)
         if value not in values:
-            have = " or ".join(map(str, values))
-            raise InputError(f"{where}: {name} {value}, but its weights have {have}")
+            have = " or ".join(map(shown_value, values))
+            raise InputError(f"{where}: {name} {shown_value(value)}, but its weights have {have}")
 
 
 def check_agrees(options: NetworkOptions, given: Mapping[str, object], why: str) -> None:
@@ -60,6 +69,10 @@ def check_agrees(options: NetworkOptions, given: Mapping[str, object], why: str)
     """
     for name, value in with_variant(given).items():
         stored = getattr(options, name)
-        if name != "variant" and stored != value:
-            flag = f"--{name} {value}" if name in given else f"--variant {given['variant']}"
-            raise InputError(f"{flag}: {why} {name} {stored}")
+        if name == "variant" or stored == value:
+            continue
+        problem = f"{why} {name} {shown_value(stored)}"
+        if name in given:
+            raise InputError(f"--{name} {shown_value(value)}: {problem}")
+        other = f"{problem}, not {shown_value(value)}; its variant is {options.variant}"
+        raise InputError(f"--variant {given['variant']}: {other}")

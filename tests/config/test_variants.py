@@ -47,7 +47,14 @@ def test_what_is_kept_is_read_back(name):
         ("pool", "sum", "--pool sum: choose one of avg, max, gem, gem_shared"),
         ("reduction", "gelu", "--reduction gelu: choose one of relu, prelu, plain, neck"),
         ("mean", (1.0, 2.0), "--mean 1.0,2.0: takes three numbers"),
-        ("std", (0.0, 1.0, 1.0), "--std 0.0,1.0,1.0: takes three numbers"),
+        ("std", (0.0, 1.0, 1.0), "--std 0.0,1.0,1.0: images are divided by it"),
+        ("std", (-1.0, 1.0, 1.0), "--std -1.0,1.0,1.0: takes three numbers"),
+        (
+            "std",
+            (0.229, 0.224, 0.225),
+            "--std 0.229,0.224,0.225: is of images in 0 to 1; of 0 to 255 it is 58.395,57.12,",
+        ),
+        ("mean", (0.485, 0.456, 0.406), "--mean 0.485,0.456,0.406: is of images in 0 to 1; of 0"),
         ("mean", (1.0, 2.0, float("nan")), "--mean 1.0,2.0,nan: takes three numbers"),
         ("variant", "osnet", "--variant osnet: choose one of mgn-pytorch, lwplw"),
     ],
@@ -57,6 +64,12 @@ def test_what_no_network_has_is_refused(name, value, problem):
         with pytest.raises(InputError) as refused:
             make(**{name: value})
         assert str(refused.value).startswith(problem)
+
+
+def test_images_that_are_only_shifted_or_only_divided_are_taken():
+    """By Caffe's networks, and by those that want -1 to 1 or 0 to 1."""
+    NetworkOptions(0, mean=(103.9, 116.8, 123.7), std=(1.0, 1.0, 1.0))
+    NetworkOptions(0, mean=(0.0, 0.0, 0.0), std=(255.0, 255.0, 255.0))
 
 
 def test_a_variant_sets_its_options_and_single_flags_go_before_it(tmp_path):

@@ -332,7 +332,7 @@ def test_a_step_of_a_variant_is_pytorchs(variant, optimizer):
             cosine = moved @ expected / np.prod(lengths)
             print(f"{variant}, {optimizer}, {kind}: {cosine:.6f}, {lengths[0] / lengths[1]:.5f}")
             # Adam's first step is a gradient's sign, whatever its size.
-            assert cosine >= {"sgd": 0.995, "adam": 0.98}[optimizer]
+            assert cosine >= {"sgd": 0.999, "adam": 0.98}[optimizer]
             assert lengths[0] == pytest.approx(lengths[1], rel=0.01)
     assert ("gem/p" in trained) == (variant == "fastreid-v0.1")
 

@@ -10,12 +10,14 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 from mgn.config import NetworkOptions
+from mgn.config.variants import VARIANTS
 from mgn.inference import load_embedder
 from mgn.inference.embedder import session_of_checkpoint
 from mgn.network import mgn
 from mgn.system.errors import CheckError, InputError
 from mgn.system.session import new_session
 from mgn.weights import checkpoints, saving
+from mgn.weights.variables import variable_shapes
 
 DATA = ".data-00000-of-00001"
 
@@ -139,6 +141,19 @@ def test_without_json_the_pooling_must_be_said(small_checkpoint, tmp_path):
     image = [np.random.default_rng(0).integers(0, 256, (64, 32, 3), np.uint8)]
     same = load_embedder(prefix, pool="avg", height=96, width=32)(image)
     assert np.array_equal(same, load_embedder(small_checkpoint)(image))
+
+
+def test_without_json_a_variant_must_be_named(tmp_path, monkeypatch):
+    """Its pooling alone would leave the rest MGN-pytorch's: a wrong network, without a word."""
+    options = NetworkOptions(0, **VARIANTS["luperson"])
+    (tmp_path / "x.index").touch()
+    monkeypatch.setattr(checkpoints, "stored_shapes", lambda _: variable_shapes(options))
+    for given in ({}, {"pool": "gem"}):
+        with pytest.raises(InputError, match=r"gem, batch norm .* mean of images: add --variant"):
+            checkpoints.find(tmp_path / "x", **given)
+    assert checkpoints.find(tmp_path / "x", variant="luperson").options == options
+    with pytest.raises(InputError, match="as given: pool avg, but its weights have gem"):
+        checkpoints.find(tmp_path / "x", variant="mgn-pytorch")
 
 
 def test_a_contradiction_is_refused(small_checkpoint):

@@ -32,7 +32,7 @@ def with_pixels(state_dict, mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 
         ("fastreid_v0.1.1", "fastreid-v0.1", {}),
         ("fastreid_v0.1.1", "fastreid-v0.1", {"stem_padding": 1, "pool": "gem_shared"}),
         ("fastreid_ea06ead", "fastreid-v1.0", {"stem_padding": 0}),
-        ("fastreid_ea06ead", "fastreid-v1.0", {"variant": "fastreid-v1.0"}),
+        ("fastreid_ea06ead", "fastreid-v1.0", {"variant": "fastreid-v1.0", "stem_padding": 0}),
         ("fastreid_HEAD", "fastreid", {}),
         ("seathiefwang", "mgn-pytorch", {"pool": "avg"}),
         ("lwplw_prelu", "lwplw", {}),
@@ -55,8 +55,9 @@ def test_lupersons_mean_is_that_of_its_file_as_people_write_it():
 
 
 def test_what_keys_do_not_tell_has_to_be_said():
-    with pytest.raises(InputError, match="add --stem_padding 0 or 1"):
-        found("fastreid_ea06ead")
+    for given in ({}, {"variant": "fastreid-v1.0"}):  # whose name stands for both
+        with pytest.raises(InputError, match="add --stem_padding 0 or 1"):
+            found("fastreid_ea06ead", **given)
     assert found("fastreid_ea06ead", stem_padding=1).stem_padding == 1
 
 
@@ -129,7 +130,10 @@ def test_a_shared_power_is_one():
     ("key", "value", "problem"),
     [
         ("pixel_mean", np.zeros((1, 4, 1, 1), "f"), r"pixel_mean has shape \(1, 4, 1, 1\)"),
-        ("pixel_std", np.zeros((1, 3, 1, 1), "f"), "--std 0.0,0.0,0.0"),
+        ("pixel_std", np.zeros((1, 3, 1, 1), "f"), "pixel_std 0.0,0.0,0.0: images are divided"),
+        ("pixel_std", np.full((1, 3, 1, 1), 0.5, "f"), "pixel_std 0.5,0.5,0.5: is of images in 0"),
+        ("pixel_mean", np.full((1, 3, 1, 1), 0.5, "f"), "pixel_mean 0.5,0.5,0.5: is of images in"),
+        ("pixel_mean", np.full((1, 3, 1, 1), -1, "f"), "pixel_mean -1.0,-1.0,-1.0: takes three"),
     ],
 )
 def test_a_mean_or_deviation_that_is_none_is_refused(key, value, problem):

@@ -21,8 +21,8 @@ def test_no_variant_contradicts_its_own_weights(name):
 @pytest.mark.parametrize(
     ("of", "other", "problem"),
     [
-        ("fastreid", {"ibn": False}, "x: ibn False, but its weights have True"),
-        ("luperson", {"extra_bn": False}, "x: extra_bn False, but its weights have True"),
+        ("fastreid", {"ibn": False}, "x: ibn false, but its weights have true"),
+        ("luperson", {"extra_bn": False}, "x: extra_bn false, but its weights have true"),
         ("fastreid", {"pool": "avg"}, "x: pool avg, but its weights have gem"),
         ("fastreid-v0.1", {"pool": "gem"}, "x: pool gem, but its weights have gem_shared"),
         ("fastreid-v0.1", {"reduction": "relu"}, "x: reduction relu, but its weights have neck"),
@@ -35,6 +35,21 @@ def test_another_variants_options_are_refused(of, other, problem):
     found = told.possible(variable_shapes(NetworkOptions(0, **VARIANTS[of])).get)
     with pytest.raises(InputError, match=problem):
         told.check_possible(NetworkOptions(0, **{**VARIANTS[of], **other}), found, "x")
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("mgn-pytorch", ""),
+        ("lwplw", ""),
+        ("fastreid-v0.1", "gem_shared, neck, IBN-a"),
+        ("fastreid", "gem, IBN-a"),
+        ("luperson", "gem, batch norm before pooling"),
+    ],
+)
+def test_what_shows_a_variant(name, shown):
+    shapes = variable_shapes(NetworkOptions(0, **VARIANTS[name]))
+    assert told.shown_variant(told.possible(shapes.get)) == shown
 
 
 def test_cosine_classifiers_have_no_bias():
@@ -53,7 +68,11 @@ def test_what_is_given_must_agree():
     told.check_agrees(options, {"variant": "fastreid-v1.0", "pool": "gem"}, "x has")
     for given, problem in (
         ({"pool": "avg"}, "--pool avg: x has pool gem"),
-        ({"variant": "luperson"}, "--variant luperson: x has stem_padding 0"),
+        (
+            {"variant": "luperson"},
+            "--variant luperson: x has stem_padding 0, not 1; its variant is fastreid",
+        ),
+        ({"variant": "mgn-pytorch"}, "x has pool gem, not avg; its variant is fastreid"),
     ):
         with pytest.raises(InputError, match=problem):
             told.check_agrees(options, given, "x has")
