@@ -320,6 +320,19 @@ def test_wrong_flags_to_the_others(small_checkpoint, converted, dataset, tmp_pat
             ["--checkpoint", small_checkpoint, "--pb_path", tmp_path / "x.pb", "--input", "jpg"],
             "--input",
         ),
+        *(
+            (
+                export_pb_with_pre_post,
+                ["--checkpoint", small_checkpoint, "--pb_path", tmp_path / "x.pb", *flags],
+                "--input_size",
+            )
+            for flags in (
+                ["--input_size", "128"],
+                ["--input_size", "0x64"],
+                ["--input_size", "128x-1"],
+                ["--input_size", "128x64", "--input", "jpeg"],
+            )
+        ),
         (
             export_pb,
             ["--checkpoint", converted / "torchvision_resnet50", "--pb_path", tmp_path / "x.pb"],

@@ -128,6 +128,15 @@ def parse_serving(description: str, arguments: list[str]) -> argparse.Namespace:
     return flags
 
 
+def image_size(text: str) -> tuple[int, int]:
+    """Height and width in pixels, such as 128x64."""
+    parts = text.lower().split("x")
+    if len(parts) != 2:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size such as 128x64")
+    height, width = (positive_int(part) for part in parts)
+    return height, width
+
+
 def _boolean(text: str) -> bool:
     if text.lower() not in ("true", "false"):
         raise argparse.ArgumentTypeError(f"{text!r} is neither true nor false")

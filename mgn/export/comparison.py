@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 
 from mgn.data.demo import draw_image
@@ -29,17 +30,23 @@ class Comparison(NamedTuple):
         )
 
 
-def compare(source: Callable, made: Callable, what: str, exact: bool = True) -> Comparison:
+def compare(
+    source: Callable,
+    made: Callable,
+    what: str,
+    exact: bool = True,
+    size: tuple[int, int] | None = None,
+) -> Comparison:
     """Compare `made` with `source`, which is right, both `inference.Embedder`; `what` names them.
 
     If `exact` (float32), they may differ by 1e-5 of the largest value. Else every image's cosine
-    must be at least 0.999.
+    must be at least 0.999. `size` is the height and width of all images, where `made` takes one.
 
     Raises:
         CheckError: they differ by more.
     """
     differences, cosines, changes = [], [], []
-    for batch in _batches(exact):
+    for batch in _batches(exact, size):
         original = source.original(batch)
         original_made = made.original(batch)
         whole = source(batch)
@@ -59,14 +66,16 @@ def compare(source: Callable, made: Callable, what: str, exact: bool = True) -> 
     return found
 
 
-def _batches(exact: bool) -> list[list[np.ndarray]]:
+def _batches(exact: bool, size: tuple[int, int] | None) -> list[list[np.ndarray]]:
     """One image of noise, several sizes in one batch and, where cosines count, pedestrians."""
     rng = np.random.default_rng(0)
-    noise = [rng.integers(0, 256, (*size, 3), np.uint8) for size in _SIZES]
+    noise = [rng.integers(0, 256, (*(size or usual), 3), np.uint8) for usual in _SIZES]
     if exact:
         return [noise[:1], noise]
     identities = range(1, _IDENTITIES + 1)
     drawn = [draw_image(0, person, camera, 0) for person in identities for camera in (1, 2)]
+    if size:
+        drawn = [cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA) for image in drawn]
     return [noise[:1], noise, drawn]
 
 

@@ -29,6 +29,7 @@ def export_pb(
     precision: str = "float32",
     winograd: bool = False,
     overwrite: bool = False,
+    input_size: tuple[int, int] | None = None,
     **options: object,
 ) -> Comparison:
     """Freeze a checkpoint into one file; returns how its embeddings differ from the checkpoint's.
@@ -42,6 +43,7 @@ def export_pb(
             Input and output stay float32.
         winograd: 3×3 convolutions by fewer multiplications; see `folding.with_winograd`.
         overwrite: replace `pb_path`.
+        input_size: height and width of the images that a pre_post graph takes; None: any.
         options: `pool`, `height`, `width`, `variant`, for a checkpoint without `.json`.
 
     Raises:
@@ -52,13 +54,14 @@ def export_pb(
     checkpoint = checkpoints.find(path, **options)
     what = f"{pb_path} against {checkpoint.prefix}"
     with closing(load_embedder(checkpoint)) as source, atomic_write(pb_path, overwrite) as file:
-        graph_def = freeze(checkpoint, form, input_type, precision, winograd, source)
+        how = input_type, precision, winograd, source, input_size
+        graph_def = freeze(checkpoint, form, *how)
         file.write_bytes(graph_def.SerializeToString(deterministic=True))
         # Both graphs hold all weights, in cycles that Python would leave for long.
         del graph_def
         gc.collect()
         with closing(open_exported(file, rewrite=False)) as made:
-            return compare(source, made, what, exact=precision == "float32")
+            return compare(source, made, what, precision == "float32", input_size)
 
 
 def freeze(
@@ -68,15 +71,18 @@ def freeze(
     precision: str = "float32",
     winograd: bool = False,
     source: Embedder | None = None,
+    input_size: tuple[int, int] | None = None,
 ) -> tf.GraphDef:
     """The inference graph with the checkpoint's weights as constants, and its own description.
 
-    `source` is the checkpoint loaded; without it, it is loaded here.
+    `source` is the checkpoint loaded; without it, it is loaded here. For the rest see `export_pb`.
     """
     description = checkpoints.describe(checkpoint.options)
     description |= {"form": form, "input": input_type, "precision": precision, "winograd": winograd}
     description |= {"source_sha256": checkpoints.sha256(checkpoint.prefix)}
     description |= {"tensorflow": tf.__version__}
+    if input_size:
+        description["input_size"] = list(input_size)
     if input_type == "jpeg":
         description |= {"decoding": DECODING, "largest_picture": EXPORT_MAX_PIXELS}
     with nullcontext(source) if source else closing(load_embedder(checkpoint)) as loaded:
@@ -88,7 +94,7 @@ def freeze(
         return embedding
 
     with new_graph().as_default() as graph:
-        build(form, checkpoint.options, input_type, network)
+        build(form, checkpoint.options, input_type, network, input_size)
         tf.constant(json.dumps(description, sort_keys=True), name=METADATA)
     made = tf.graph_util.extract_sub_graph(graph.as_graph_def(), [OUTPUTS[form], METADATA])
     rename_functions(made)

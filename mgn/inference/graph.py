@@ -6,7 +6,8 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from mgn.config import NetworkOptions
-from mgn.data.images import mirror, normalise, resize
+from mgn.data.images import mirror, normalise
+from mgn.data.matrix_resize import resize_by_products
 from mgn.inference.encoded import decode_and_resize
 
 PLAIN, PRE_POST = "plain", "pre_post"  # the two forms of an inference graph
@@ -24,7 +25,11 @@ PIXELS_SIGNATURE, MEAN_AND_STD = "reid_mgn_pixels", "mean_and_std"
 
 
 def build(
-    form: str, options: NetworkOptions, input_type: str, network: Callable[[tf.Tensor], tf.Tensor]
+    form: str,
+    options: NetworkOptions,
+    input_type: str,
+    network: Callable[[tf.Tensor], tf.Tensor],
+    input_size: tuple[int, int] | None = None,
 ) -> tf.Tensor:
     """Add an inference graph to the current graph.
 
@@ -40,6 +45,7 @@ def build(
         options: of the network.
         input_type: of a pre_post graph's `image_tensor`, one of `config.EXPORT_INPUTS`.
         network: normalised images to embeddings.
+        input_size: height and width of the images that a pre_post graph takes; None: any.
     """
     if form == PLAIN:
         shape = [None, options.height, options.width, 3]
@@ -49,8 +55,9 @@ def build(
         images = tf.placeholder(tf.string, [None], name=IMAGE_TENSOR)
         resized_by = decode_and_resize
     else:
-        images = tf.placeholder(tf.as_dtype(input_type), [None, None, None, 3], name=IMAGE_TENSOR)
-        resized_by = resize
+        shape = [None, *(input_size or (None, None)), 3]
+        images = tf.placeholder(tf.as_dtype(input_type), shape, name=IMAGE_TENSOR)
+        resized_by = resize_by_products
     problem = "no pictures, or none with pixels"
     something = tf.raw_ops.Assert(condition=tf.size(images) > 0, data=[problem])
     with tf.control_dependencies([something]):

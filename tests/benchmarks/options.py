@@ -89,6 +89,7 @@ FREEZE = {
     "precision": ("float32", "bfloat16", "float16"),
     "winograd": (False, True),
     "input": ("float32", "uint8", "jpeg"),
+    "input_size": (None, "64x30"),
     "checkpoint": ("run", "prefix"),
 }
 STEPS = 2
@@ -184,6 +185,8 @@ def freeze_row(row: dict, train_dir: Path, pb_path: Path) -> str:
     if row["form"] == "pre_post":
         script = export_pb_with_pre_post
         arguments += ["--input", row["input"]]
+        if row["input_size"] and row["input"] != "jpeg":
+            arguments += ["--input_size", row["input_size"]]
     status, output = run(script, arguments)
     if status == 0 and pb_path.is_file():
         return ""

@@ -112,6 +112,24 @@ def test_every_kind_of_file_embeds_alike(tmp_path, small_checkpoint, small_graph
             assert relative(embed(images(), flip=False), unflipped) <= 1e-5, path
 
 
+@pytest.mark.parametrize(("input_type", "size"), [("uint8", (128, 64)), ("float32", (301, 99))])
+def test_a_graph_for_images_of_one_size(tmp_path, small_checkpoint, input_type, size):
+    """The weights of its resize are constants, and the compared images have that size."""
+    path = tmp_path / "x.pb"
+    found = freezing.export_pb(small_checkpoint, path, PRE_POST, input_type, input_size=size)
+    assert found.difference <= 1e-5
+    graph_def = exported.read_graph_def(path)
+    assert exported.metadata_of(graph_def.node)["input_size"] == list(size)
+    assert not {"Range", "ScaleAndTranslate"} & {node.op for node in graph_def.node}
+    batch = [image for image in images() if image.shape[:2] == size]
+    with contextlib.closing(load_embedder(path)) as embed:
+        assert embed.input.shape.as_list() == [None, *size, 3]
+        assert relative(embed(batch), load_embedder(small_checkpoint)(batch)) <= 1e-5
+    with pytest.raises(InputError, match=r"takes images of \d+x\d+ alone.*without --input_size"):
+        saved_model.export_saved_model(path, tmp_path / "served", PRE_POST)
+    assert not (tmp_path / "served").exists()
+
+
 def test_inner_tensors_of_the_pre_post_graph(small_graphs):
     with exported.session_of(
         exported.read_graph_def(small_graphs(PRE_POST)), "pre_post.pb"
