@@ -38,6 +38,7 @@ def folder(small_graphs, tmp_path_factory):
         ("jpeg", (PRE_POST, "jpeg")),
         ("bfloat16", (PLAIN, "float32", "bfloat16")),
         ("winograd", (PLAIN, "float32", "float32", True)),
+        ("pre_post", (PRE_POST, "uint8")),
     ):
         (made / f"{name}.pb").symlink_to(small_graphs(*options))
     for name, image in zip(("one.jpg", "another.png"), IMAGES, strict=True):
@@ -129,6 +130,16 @@ def test_openvino_loads_winograds_convolutions(folder, source):
     made = in_a_process_of_its_own(folder, code, source[0])
     print(f"OpenVINO, winograd.pb: {relative(made, source[1]):.1e}")
     assert relative(made, source[1]) <= 1e-5
+
+
+@pytest.mark.parametrize("name", ["openvino", "onnx"])
+def test_a_graph_with_pre_and_postprocessing_loads(folder, source, name):
+    code = SNIPPETS[name].replace("mgn.pb", "pre_post.pb").replace("person_emb", "result_emb")
+    made = in_a_process_of_its_own(folder, code, np.stack(IMAGES))
+    print(f"{name}, pre_post.pb: {relative(made, source[2]):.1e}")
+    assert relative(made, source[2]) <= 1e-5
+    wrong = in_a_process_of_its_own(folder, code, np.stack(IMAGES)[..., ::-1])  # BGR
+    assert relative(wrong, source[2]) > 1e-3
 
 
 def test_what_does_not_load(folder):
