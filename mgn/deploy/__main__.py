@@ -1,0 +1,81 @@
+"""A plain export as another program loads it: `python -m mgn.deploy TARGET`."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from mgn.system import cli
+from mgn.system.files import refuse_existing
+
+# Repeated here, as `deploy/targets.py` needs TensorFlow; a test compares both.
+TARGETS = ("onnx", "boxmot", "deepstream", "triton", "openvino", "deep_sort", "tflite", "opencv")
+_ENDINGS = {"onnx": ".onnx", "boxmot": ".onnx", "openvino": ".xml", "deep_sort": ".pb"}
+_ENDINGS |= {"tflite": ".tflite", "opencv": ".pb"}
+_TAKEN_BY = {
+    "pre": ("onnx",),
+    "length_1": ("onnx",),
+    "half": ("openvino", "tflite"),
+    "dynamic_range": ("tflite",),
+    "rgb": ("openvino",),
+}
+
+
+def main(arguments: list[str]) -> int:
+    """Parse, check, make, print the figure."""
+    flags = parse(arguments)
+    if flags.list:
+        from mgn.deploy.targets import listed
+
+        print("\n".join(listed()))
+        return cli.DONE
+    refuse_existing(flags.output, flags.overwrite)
+
+    from mgn.deploy.target import Choices
+    from mgn.deploy.targets import deploy
+
+    choices = Choices(**{name: getattr(flags, name) for name in _TAKEN_BY})
+    how = choices, flags.overwrite
+    paths, difference = deploy(flags.target, flags.pb_path, flags.output, *how)
+    shown = " and ".join(map(str, paths))
+    figure = f"{difference:.1e} of the largest value from the export"
+    print(f"{shown}: in the program's own runtime {figure}")
+    return cli.DONE
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    """Parse, and check what can be checked before TensorFlow is loaded."""
+    purpose = (
+        "Write a plain export, of export_pb.py, as another program loads it, and prove it there."
+    )
+    parser = cli.Parser(purpose, prog="python -m mgn.deploy")
+    add = parser.add_argument
+    add("target", nargs="?", choices=TARGETS, help="the program")
+    add("--list", action="store_true", help="say what each target writes")
+    add("--pb_path", type=cli.existing_path, help="plain float32 export")
+    add("--output", type=Path, help="file to make; of deepstream and triton a folder")
+    add("--overwrite", action="store_true", help="replace --output")
+    add("--pre", action="store_true", help="onnx: take RGB of 0 to 255, mean and std inside")
+    add("--length_1", action="store_true", help="onnx: give embeddings of length 1")
+    add("--half", action="store_true", help="openvino, tflite: weights as float16")
+    add("--dynamic_range", action="store_true", help="tflite: weights as integers of 8 bits")
+    add("--rgb", action="store_true", help="openvino: take RGB; else BGR, as OpenCV reads")
+    flags = parser.parse_args(arguments)
+    if flags.list:
+        return flags
+    for name in ("target", "pb_path", "output"):
+        if getattr(flags, name) is None:
+            shown = "TARGET" if name == "target" else f"--{name}"
+            parser.error(f"the following arguments are required: {shown}")
+    for name, targets in _TAKEN_BY.items():
+        if getattr(flags, name) and flags.target not in targets:
+            parser.error(f"--{name}: only with {' or '.join(targets)}")
+    if flags.half and flags.dynamic_range:
+        parser.error("--half and --dynamic_range: choose one")
+    ending = _ENDINGS.get(flags.target, "")
+    if ending and flags.output.suffix != ending:
+        parser.error(f"--output {flags.output}: must end in {ending}, as the program expects")
+    return flags
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run(main))

@@ -1,0 +1,58 @@
+"""`deepstream`: an ONNX file and the ReID block of a tracker's configuration."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from mgn.deploy.onnx import nchw
+from mgn.deploy.onnxfile import run_onnx, write_onnx
+from mgn.deploy.source import RAW, Source, nchw_graph
+from mgn.deploy.target import Choices, Target, itself
+
+MODEL, BLOCK = "mgn.onnx", "reid.yml"  # what the folder holds
+
+# Its preprocessing is factor * (x - offsets) with one factor, where a deviation has three
+# numbers; so mean and deviation are inside, and it passes images on as they are.
+_BLOCK = """\
+# Paste this into a tracker's configuration, such as config_tracker_NvDCF_accuracy.yml.
+ReID:
+  reidType: 2
+  batchSize: 100
+  workspaceSize: 1000
+  reidFeatureSize: {dimensions}
+  reidHistorySize: 100
+  inferDims: [3, {height}, {width}]
+  networkMode: 1  # 0: float32, 1: float16
+  inputOrder: 0  # NCHW
+  colorFormat: 0  # RGB
+  offsets: [0.0, 0.0, 0.0]
+  netScaleFactor: 1.0
+  keepAspc: 0
+  addFeatureNormalization: 1
+  onnxFile: "{model}"
+"""
+
+
+def _write(source: Source, paths: Sequence[Path], _: Choices) -> None:
+    (folder,) = paths
+    folder.mkdir()
+    graph_def = nchw_graph(source, RAW, length_1=False)
+    write_onnx(graph_def, folder / MODEL, source.described)
+    height, width = source.size
+    filled = _BLOCK.format(dimensions=source.dimensions, height=height, width=width, model=MODEL)
+    (folder / BLOCK).write_text(filled, encoding="utf-8")
+
+
+def _run(paths: Sequence[Path], images: np.ndarray, _: Choices) -> np.ndarray:
+    features = run_onnx(paths[0] / MODEL, nchw(images))
+    return features / np.linalg.norm(features, axis=1, keepdims=True)
+
+
+TARGET = Target(
+    writes="a folder: an ONNX file with mean and deviation inside, and the tracker's ReID block",
+    write=_write,
+    run=_run,
+    files=itself,
+    length_1=True,
+)

@@ -1,0 +1,38 @@
+"""`opencv`: the plain export as it is, run as OpenCV's `person_reid` sample does."""
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from mgn.config.variants import options_in
+from mgn.deploy.onnx import nchw
+from mgn.deploy.source import Source
+from mgn.deploy.target import Choices, Target, itself
+from mgn.inference.exported import metadata_of, read_graph_def
+
+
+def _write(source: Source, paths: Sequence[Path], _: Choices) -> None:
+    shutil.copyfile(source.path, paths[0])
+
+
+def _run(paths: Sequence[Path], images: np.ndarray, _: Choices) -> np.ndarray:
+    """NCHW, RGB, with the network's mean and deviation outside."""
+    options = options_in(metadata_of(read_graph_def(paths[0]).node))
+    shape = 1, 3, 1, 1
+    mean, std = (np.float32(v).reshape(shape) for v in (options.mean, options.std))
+    loaded = cv2.dnn.readNetFromTensorflow(str(paths[0]))
+    loaded.setInput((nchw(images) - mean) / std)
+    features = loaded.forward()
+    return features / np.linalg.norm(features, axis=1, keepdims=True)
+
+
+TARGET = Target(
+    writes="the same file: mean and deviation, and the length, are outside",
+    write=_write,
+    run=_run,
+    files=itself,
+    length_1=True,
+)

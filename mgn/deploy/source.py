@@ -1,0 +1,110 @@
+"""What every target starts from: a plain float32 export, and graphs around its network."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+from mgn.config import NetworkOptions
+from mgn.config.variants import options_in
+from mgn.inference.exported import METADATA, metadata_of, read_graph_def
+from mgn.inference.graph import IMAGE_TENSOR, OUTPUTS, PLAIN
+from mgn.system.errors import InputError
+from mgn.system.session import new_graph
+
+IMAGES, FEATURES = "images", "features"  # names of input and output in most targets' files
+RAW = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)  # mean and deviation of images that nobody normalised
+_SMALLEST = 1e-12  # square of a length, so that zeros stay zeros
+
+
+class Source(NamedTuple):
+    """A plain export; `description` is what the file says of itself."""
+
+    path: Path
+    graph_def: tf.GraphDef
+    options: NetworkOptions
+    description: dict
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the network's images."""
+        return self.options.height, self.options.width
+
+    @property
+    def dimensions(self) -> int:
+        """How many numbers an embedding has."""
+        return 256 * len(self.description["embedding_order"])
+
+    @property
+    def described(self) -> str:
+        """The export's description, as it goes into a target's file: JSON."""
+        return json.dumps(self.description, sort_keys=True)
+
+
+def read(pb_path: Path) -> Source:
+    """Read a plain float32 export.
+
+    Raises:
+        InputError: another kind of file, or an export that other programs do not load.
+    """
+    graph_def = read_graph_def(pb_path)
+    description = metadata_of(graph_def.node)
+    if not description:
+        raise InputError(f"{pb_path}: does not describe itself; export it by export_pb.py")
+    form, precision = description["form"], description["precision"]
+    wanted = "the targets start from a plain float32 graph, as export_pb.py makes it"
+    if form != PLAIN:
+        raise InputError(f"{pb_path}: has pre- and postprocessing; {wanted}")
+    if precision != "float32":
+        raise InputError(f"{pb_path}: is {precision}; {wanted}")
+    if description["winograd"]:
+        raise InputError(f"{pb_path}: has Winograd convolutions; {wanted} without --winograd")
+    return Source(Path(pb_path), graph_def, options_in(description), description)
+
+
+def network(source: Source, images: tf.Tensor) -> tf.Tensor:
+    """Add the network to the current graph: normalised [N, H, W, 3] to embeddings [N, 2048]."""
+    nodes = [node for node in source.graph_def.node if node.name != METADATA]
+    graph_def = tf.GraphDef(node=nodes, versions=source.graph_def.versions)
+    inputs, outputs = {f"{IMAGE_TENSOR}:0": images}, [f"{OUTPUTS[PLAIN]}:0"]
+    (embedding,) = tf.import_graph_def(graph_def, inputs, outputs, name="network")
+    return embedding
+
+
+def normalised(
+    source: Source, images: tf.Tensor, given: tuple[Sequence[float], Sequence[float]]
+) -> tf.Tensor:
+    """Images [N, H, W, 3], normalised by a `given` mean and deviation, by the network's own."""
+    options = source.options
+    if given == (options.mean, options.std):
+        return images
+    (mean, std), (own_mean, own_std) = np.float64(given), np.float64((options.mean, options.std))
+    scale, shift = std / own_std, (mean - own_mean) / own_std
+    return images * scale.astype(np.float32) + shift.astype(np.float32)
+
+
+def of_length_1(embedding: tf.Tensor) -> tf.Tensor:
+    """Each row [N, D] divided by its length."""
+    squares = tf.reduce_sum(tf.square(embedding), axis=1, keepdims=True)
+    return embedding / tf.sqrt(tf.maximum(squares, _SMALLEST))
+
+
+def nchw_graph(
+    source: Source, given: tuple[Sequence[float], Sequence[float]], length_1: bool
+) -> tf.GraphDef:
+    """`images` float32 [N, 3, height, width], RGB, to `features` float32 [N, 2048].
+
+    Args:
+        source: of the network.
+        given: mean and deviation by which the images were normalised, three numbers of 0 to 255.
+        length_1: divide each embedding by its length.
+    """
+    with new_graph().as_default() as graph:
+        images = tf.placeholder(tf.float32, [None, 3, *source.size], name=IMAGES)
+        prepared = normalised(source, tf.transpose(images, [0, 2, 3, 1]), given)
+        features = network(source, prepared)
+        tf.identity(of_length_1(features) if length_1 else features, name=FEATURES)
+    return graph.as_graph_def()

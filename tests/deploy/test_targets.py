@@ -1,0 +1,274 @@
+"""Every target's files, loaded as its program loads them; and what must not pass."""
+
+import json
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import cv2
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import tensorflow.compat.v1 as tf
+from conftest import refused, relative, run
+from google.protobuf import text_format
+from tritonclient.grpc import model_config_pb2
+
+from mgn.data.demo import draw_image
+from mgn.deploy import __main__ as command
+from mgn.deploy import targets
+from mgn.deploy.target import Choices
+from mgn.inference import load_embedder
+from mgn.inference.exported import metadata_of, read_graph_def
+from mgn.inference.graph import PLAIN, PRE_POST
+from mgn.system.errors import CheckError
+
+HEIGHT, WIDTH = 96, 32
+MEAN, STD = np.float32([0.485, 0.456, 0.406]), np.float32([0.229, 0.224, 0.225])
+NAMES = {
+    "onnx": "x.onnx",
+    "boxmot": "b.onnx",
+    "deepstream": "deepstream",
+    "triton": "triton",
+    "openvino": "o.xml",
+    "deep_sort": "d.pb",
+    "tflite": "t.tflite",
+    "opencv": "c.pb",
+}
+
+
+def drawn(size=(WIDTH, HEIGHT)):
+    """Other images than those by which a target proves itself."""
+    images = [cv2.resize(draw_image(3, person, 2, 1), size) for person in (5, 6)]
+    return np.stack(images)  # uint8 RGB
+
+
+@pytest.fixture(scope="module")
+def made(small_graphs, tmp_path_factory):
+    """All targets' files, of one plain export, by the command that users run."""
+    folder = tmp_path_factory.mktemp("deployed")
+    for name, file in NAMES.items():
+        flags = ["--pre", "--length_1"] if name == "onnx" else []
+        given = ["--pb_path", small_graphs(PLAIN), "--output", folder / file, *flags]
+        assert run(command, name, *given) == 0
+    yield folder
+    for path in sorted(folder.rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()
+
+
+@pytest.fixture(scope="module")
+def expected(small_graphs):
+    """(embeddings, the same of length 1), by the export itself."""
+    with closing(load_embedder(small_graphs(PLAIN))) as embed:
+        return embed.original(drawn()), embed(drawn(), flip=False)
+
+
+def of_onnx(path, images):
+    session = onnxruntime.InferenceSession(str(path))
+    (given,), (result,) = session.get_inputs(), session.get_outputs()
+    assert given.shape == ["batch", 3, HEIGHT, WIDTH] and result.shape == ["batch", 2048]
+    return session.run([result.name], {given.name: np.float32(images)})[0]
+
+
+def of_length_1(features):
+    return features / np.linalg.norm(features, axis=1, keepdims=True)
+
+
+def test_the_command_knows_all_targets(capsys):
+    assert set(command.TARGETS) == set(targets.TARGETS) == set(NAMES)
+    for name, target in targets.TARGETS.items():
+        taken = {choice for choice, names in command._TAKEN_BY.items() if name in names}
+        assert taken == set(target.takes)
+    assert run(command, "--list") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == list(targets.TARGETS)
+
+
+def test_onnx_takes_grey_levels_in_rgb_and_planes(made, expected):
+    path = made / NAMES["onnx"]
+    planes = drawn().transpose(0, 3, 1, 2)
+    got = of_onnx(path, planes)
+    print(f"onnx: {relative(got, expected[1]):.1e}")
+    assert relative(got, expected[1]) <= 1e-5
+    one = of_onnx(path, planes[:1])  # any batch size
+    assert relative(one, expected[1][:1]) <= 1e-5
+    # What must fail: BGR, grey levels divided twice, rows of pixels instead of planes.
+    assert relative(of_onnx(path, planes[:, ::-1]), expected[1]) > 1e-3
+    assert relative(of_onnx(path, planes / 255), expected[1]) > 1e-3
+    with pytest.raises(Exception, match="Got invalid dimensions"):
+        of_onnx(path, drawn())
+
+
+def test_onnx_is_of_opset_17_and_describes_itself(made, small_graphs):
+    model = onnx.load(made / NAMES["onnx"])
+    assert model.opset_import[0].version == 17
+    described = {entry.key: entry.value for entry in model.metadata_props}
+    source = metadata_of(read_graph_def(small_graphs(PLAIN)).node)
+    assert json.loads(described["mgn_metadata"]) == source
+    kinds = [node.op_type for node in model.graph.node]
+    assert kinds.count("Transpose") <= 2  # of images: those of kernels are done
+
+
+def test_boxmot_normalises_as_its_own_code_does(made, expected):
+    planes = drawn().transpose(0, 3, 1, 2) / 255
+    shape = 1, 3, 1, 1
+    got = of_onnx(made / "b.onnx", (planes - MEAN.reshape(shape)) / STD.reshape(shape))
+    assert relative(of_length_1(got), expected[1]) <= 1e-5
+    assert relative(of_length_1(of_onnx(made / "b.onnx", planes)), expected[1]) > 1e-3
+    about = json.loads((made / "b.onnx.metadata.json").read_text())
+    assert about == {
+        "schema_version": 1,
+        "model_name": "mgn",
+        "preprocess": "resize",
+        "img_size": [HEIGHT, WIDTH],
+    }
+
+
+def test_boxmots_own_backend_has_the_exports_embeddings(made, expected):
+    """Its package takes another OpenCV than this project: run where somebody installed it."""
+    backend = pytest.importorskip("boxmot.reid.backends.onnx_backend", reason="needs boxmot")
+    torch = pytest.importorskip("torch")
+    frame = np.zeros((200, 300, 3), np.uint8)
+    boxes = []
+    for i, image in enumerate(drawn()):
+        left = 40 + 100 * i
+        frame[50 : 50 + HEIGHT, left : left + WIDTH] = image[..., ::-1]
+        boxes.append([left, 50, left + WIDTH, 50 + HEIGHT])
+    loaded = backend.ONNXBackend(str(made / "b.onnx"), torch.device("cpu"), False)
+    got = loaded.get_features(np.float64(boxes), frame)
+    assert relative(got, expected[1]) <= 1e-5
+
+
+def test_deepstreams_block_says_how_it_feeds_the_model(made, expected):
+    told = {}
+    for line in (made / "deepstream" / "reid.yml").read_text().splitlines():
+        if ":" in line and not line.startswith(("#", "ReID")):
+            key, value = line.split("#")[0].split(":")
+            told[key.strip()] = json.loads(value)
+    assert told["inferDims"] == [3, HEIGHT, WIDTH] and told["reidFeatureSize"] == 2048
+    assert told["onnxFile"] == "mgn.onnx" and told["colorFormat"] == told["inputOrder"] == 0
+    offsets = np.float32(told["offsets"]).reshape(1, 3, 1, 1)
+    given = told["netScaleFactor"] * (drawn().transpose(0, 3, 1, 2) - offsets)
+    got = of_onnx(made / "deepstream" / told["onnxFile"], given)
+    assert told["addFeatureNormalization"] == 1
+    assert relative(of_length_1(got), expected[1]) <= 1e-5
+
+
+def test_tritons_configuration_is_one_and_fits_the_model(made, expected):
+    text = (made / "triton" / "config.pbtxt").read_text()
+    config = text_format.Parse(text, model_config_pb2.ModelConfig())
+    (given,), (result,) = config.input, config.output
+    session = onnxruntime.InferenceSession(str(made / "triton" / "1" / "model.onnx"))
+    assert [given.name, *given.dims] == [session.get_inputs()[0].name, 3, HEIGHT, WIDTH]
+    assert [result.name, *result.dims] == [session.get_outputs()[0].name, 2048]
+    assert given.data_type == result.data_type == model_config_pb2.TYPE_FP32
+    warm = config.model_warmup[0].inputs[given.name]
+    assert list(warm.dims) == list(given.dims) and warm.data_type == given.data_type
+    assert max(config.dynamic_batching.preferred_batch_size) <= config.max_batch_size
+    planes = drawn().transpose(0, 3, 1, 2)
+    assert relative(of_onnx(made / "triton" / "1" / "model.onnx", planes), expected[1]) <= 1e-5
+
+
+def test_openvino_takes_bgr_bytes(made, expected):
+    paths = [made / "o.xml", made / "o.bin"]
+    target = targets.TARGETS["openvino"]
+    got = target.run(paths, drawn(), Choices())
+    print(f"openvino: {relative(got, expected[0]):.1e}")
+    assert relative(got, expected[0]) <= 1e-5
+    wrong = target.run(paths, drawn(), Choices(rgb=True))  # feeds RGB
+    assert relative(wrong, expected[0]) > 1e-3
+    text = (made / "o.xml").read_text()
+    assert 'name="data"' in text and "reid_embedding" in text and "mgn_metadata" in text
+    assert 'shape="1,3,96,32" element_type="u8"' in text
+
+
+def test_deep_sort_imports_it_by_its_own_names(made, expected):
+    """As its `generate_detections.py`: the size of patches is that of the placeholder."""
+    with tf.Graph().as_default() as graph, tf.Session() as session:
+        tf.import_graph_def(read_graph_def(made / "d.pb"), name="net")
+        images, features = (graph.get_tensor_by_name(f"net/{n}:0") for n in ("images", "features"))
+        assert images.dtype == tf.uint8 and images.shape.as_list() == [None, HEIGHT, WIDTH, 3]
+        assert features.shape.as_list()[-1] == 2048
+        got = session.run(features, {images: drawn()[..., ::-1]})
+        wrong = session.run(features, {images: drawn()})
+    assert relative(got, expected[1]) <= 1e-5 and relative(wrong, expected[1]) > 1e-3
+    assert metadata_of(read_graph_def(made / "d.pb").node)["num_classes"] == 10
+
+
+def test_tflite_runs_in_litert(made, expected):
+    litert = pytest.importorskip("ai_edge_litert.interpreter")
+    interpreter = litert.Interpreter(model_path=str(made / "t.tflite"))
+    (given,), (result,) = interpreter.get_input_details(), interpreter.get_output_details()
+    assert list(given["shape_signature"]) == [-1, HEIGHT, WIDTH, 3]
+    normal = (drawn() / 255 - MEAN) / STD
+    got = []
+    for image in normal:  # one at a time, without a new size
+        interpreter.allocate_tensors()
+        interpreter.set_tensor(given["index"], np.float32(image[None]))
+        interpreter.invoke()
+        got.append(interpreter.get_tensor(result["index"])[0].copy())
+    assert relative(np.stack(got), expected[0]) <= 1e-5
+
+
+def test_opencvs_file_is_the_export(made, small_graphs):
+    assert (made / "c.pb").read_bytes() == Path(small_graphs(PLAIN)).read_bytes()
+
+
+def test_smaller_weights_are_judged_by_cosines(small_graphs, tmp_path):
+    choices = Choices(half=True)
+    paths, difference = targets.deploy(
+        "tflite", small_graphs(PLAIN), tmp_path / "x.tflite", choices
+    )
+    assert 1e-5 < difference < 1e-2
+    assert paths[0].stat().st_size < 0.6 * Path(small_graphs(PLAIN)).stat().st_size
+
+
+def test_a_file_that_differs_is_not_kept(small_graphs, tmp_path, monkeypatch):
+    honest = targets.TARGETS["deep_sort"]
+    in_rgb = honest._replace(run=lambda paths, x, choices: honest.run(paths, x[..., ::-1], choices))
+    monkeypatch.setitem(targets.TARGETS, "deep_sort", in_rgb)
+    with pytest.raises(CheckError, match=r"x\.pb against .* differs by .*; not kept"):
+        targets.deploy("deep_sort", small_graphs(PLAIN), tmp_path / "x.pb", Choices())
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_is_refused(small_graphs, tmp_path, capsys, monkeypatch):
+    plain = "--pb_path", small_graphs(PLAIN)
+    (tmp_path / "there.onnx").write_text("mine")
+    (tmp_path / "b.onnx.metadata.json").write_text("mine")
+    new = "--output", tmp_path / "new.onnx"
+    for arguments, expected in (
+        (("onnx", *plain), "required: --output"),
+        ((*plain, *new), "required: TARGET"),
+        (("caffe", *plain, *new), "invalid choice: 'caffe'"),
+        (("onnx", *plain, "--output", tmp_path / "x.pb"), "must end in .onnx"),
+        (("onnx", *plain, "--output", tmp_path / "there.onnx"), "there.onnx exists"),
+        (("boxmot", *plain, "--output", tmp_path / "b.onnx"), "b.onnx.metadata.json exists"),
+        (("triton", *plain, "--output", tmp_path / "t", "--pre"), "--pre: only with onnx"),
+        (("onnx", *plain, *new, "--half"), "--half: only with openvino or tflite"),
+        (
+            ("tflite", *plain, "--output", tmp_path / "x.tflite", "--half", "--dynamic_range"),
+            "choose one",
+        ),
+        (("onnx", "--pb_path", tmp_path / "there.onnx", *new), "not a frozen graph"),
+        (
+            ("onnx", "--pb_path", small_graphs(PRE_POST), *new),
+            "has pre- and postprocessing; the targets start from a plain float32 graph",
+        ),
+        (
+            ("onnx", "--pb_path", small_graphs(PLAIN, precision="bfloat16"), *new),
+            "is bfloat16; the targets start from",
+        ),
+        (
+            ("onnx", "--pb_path", small_graphs(PLAIN, winograd=True), *new),
+            "has Winograd convolutions",
+        ),
+    ):
+        line = refused(capsys, command, *arguments)
+        assert expected in line, line
+    monkeypatch.setitem(sys.modules, "tf2onnx.convert", None)
+    line = refused(capsys, command, "onnx", *plain, *new)
+    assert "tf2onnx.convert is not installed: pip install -r doc/deploy-requirements.txt" in line
+    left = sorted(path.name for path in tmp_path.iterdir())
+    assert left == ["b.onnx.metadata.json", "there.onnx"]
