@@ -34,6 +34,7 @@ _LASTING = (  # gRPC has the same codes for what will be no better later
     "handshake failed",
     "http1.x server",
     "Domain name not found",
+    "Failed parsing HTTP/2",
 )
 _RECONNECT = (  # milliseconds between attempts: a server that starts anew is found soon
     ("grpc.initial_reconnect_backoff_ms", 200),

@@ -113,8 +113,11 @@ class Rest:
     def _exchange(self, request: urllib.request.Request, seconds: float) -> dict:
         with self._opener.open(request, timeout=seconds) as answer:
             contents = answer.read(_MOST_BYTES + 1)
+            missing = answer.length  # None: the server did not say how long its answer is
         if len(contents) > _MOST_BYTES:
             raise CheckError(f"{self._place.where}: an answer of more than {_MOST_BYTES:,} bytes")
+        if missing:  # where Python's reader raises nothing, as it was told how much to read
+            raise http.client.IncompleteRead(contents, missing)
         found = json.loads(contents)
         if not isinstance(found, dict):
             raise ValueError("no JSON object")
