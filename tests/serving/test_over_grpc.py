@@ -93,10 +93,9 @@ def test_a_request_names_model_version_and_headers(served):
     assert client.describe(None, None, 5) == Served(3, "DT_STRING", None, False)
     client.describe(3, None, 5)
     client.describe(None, "stable", 5)
-    chosen = [
-        (r.model_spec.HasField("version"), r.model_spec.version_label) for r, _ in servicer.got
-    ]
-    assert chosen[1:] == [(False, ""), (True, ""), (False, "stable")]
+    specs = [request.model_spec for request, _ in servicer.got[1:]]
+    chosen = [(spec.HasField("version"), spec.version_label) for spec in specs]
+    assert chosen == [(False, ""), (True, ""), (False, "stable")]
 
 
 def test_version_nought_is_a_version(served):

@@ -28,11 +28,11 @@ class Answering:
     def __init__(self, model, *answers):
         self.model, self.answers, self.got = model, [*answers], []
 
-    def describe(self, version, label, seconds):
+    def describe(self, version, label, _):
         self.asked = version, label
         return self.model
 
-    def predict(self, version, batch, seconds, *what):
+    def predict(self, version, batch, _, *what):
         self.got.append((version, batch, *what))
         answer = self.answers[0] if len(self.answers) == 1 else self.answers.pop(0)
         if isinstance(answer, Exception):
@@ -89,7 +89,7 @@ def test_a_mean_and_deviation_is_asked_for_once(path):
         embed(grey)
     assert server.got[0][2:] == ("reid_mgn_pixels", "mean_and_std") and len(server.got) == 3
     assert server.got[1][1] == pytest.approx(0.2, rel=1e-4)
-    with pytest.raises(CheckError, match="localhost:1: reid_mgn_pixels .* no mean and deviation"):
+    with pytest.raises(CheckError, match=r"localhost:1: reid_mgn_pixels .* no mean and deviation"):
         RemoteEmbedder(Answering(PLAIN._replace(own_pixels=True), numbers * 0), PLACE, 5)
 
 
@@ -135,11 +135,12 @@ def test_a_busy_server_is_asked_again(path):
 
 
 def test_what_the_server_refuses(path):
-    with embedding_by(Answering(FILES, RefusedError("image 0: empty"))) as embed:
-        with pytest.raises(RefusedError, match=r"a\.png: image 0: empty"):
-            embed(path)
-    with embedding_by(Answering(FILES, NotFoundError("Specific(mgn, 3)"))) as embed:
-        with pytest.raises(CheckError, match=r"version 3 is no longer served: Specific\(mgn, 3\)"):
+    refused, gone = RefusedError("image 0: empty"), NotFoundError("Specific(mgn, 3)")
+    for answer, kind, problem in (
+        (refused, RefusedError, r"a\.png: image 0: empty"),
+        (gone, CheckError, r"version 3 is no longer served: Specific\(mgn, 3\)"),
+    ):
+        with embedding_by(Answering(FILES, answer)) as embed, pytest.raises(kind, match=problem):
             embed(path)
 
 
