@@ -27,7 +27,10 @@ from mgn.serving.waiting import TryLaterError, started
 from mgn.system.errors import CheckError, InputError, MgnError
 from mgn.system.numbers import is_digits
 
-_LATER = {429: "too many requests", 502: "bad gateway", 503: "unavailable", 504: "gateway timeout"}
+# TensorFlow Serving's ABORTED, RESOURCE_EXHAUSTED, CANCELLED, UNAVAILABLE, DEADLINE_EXCEEDED, and
+# what a proxy says of a server that is away.
+_LATER = {409: "aborted", 429: "too many requests", 499: "cancelled"}
+_LATER |= {502: "bad gateway", 503: "unavailable", 504: "gateway timeout"}
 _KINDS = {400: RefusedError, 401: InputError, 403: InputError, 404: NotFoundError}
 _MOST_BYTES = 2**24  # of an answer; an embedding has 50 kB
 _NO_ANSWER = (ValueError, http.client.HTTPException)  # another protocol's
