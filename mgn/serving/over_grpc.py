@@ -47,7 +47,7 @@ class Grpc:
     """PredictionService of one model; safe to call from several threads."""
 
     def __init__(self, place: Place):
-        self._place = place
+        self._place, self._closed = place, False
         self._headers = [(name.lower(), value) for name, value in place.headers]
         options = [*_RECONNECT, ("grpc.enable_http_proxy", int(not place.is_loopback))]
         if place.tls:
@@ -119,11 +119,13 @@ class Grpc:
             if code == _CODE.DEADLINE_EXCEEDED:
                 raise TimeoutError from None
             lasting = code not in _LATER or any(words in details for words in _LASTING)
+            lasting = lasting or self._closed
             kind = _KINDS.get(code, CheckError) if lasting else TryLaterError
             raise kind(f"{self._place.where}: {code.name}: {error_text(details)}") from None
 
     def close(self) -> None:
         """Close the connection, and so end the requests under way."""
+        self._closed = True
         self._channel.close()
 
 

@@ -23,14 +23,15 @@ log = logging.getLogger(__name__)
 class Results:
     """The embeddings of a run: `OUTPUT.part/` while it runs, `OUTPUT` when it is complete."""
 
-    def __init__(self, output: Path, stream: BinaryIO):
-        """Read what `stream`, a file of lines, has; the next are added behind."""
+    def __init__(self, output: Path, stream: BinaryIO, resume: bool):
+        """With `resume`, read what `stream`, a file of lines, has; the next are added behind."""
         self._output, self._stream = output, stream
         self._rows: dict[str, np.ndarray] = {}  # by key
         self._keys: dict[Path, str] = {}  # as the files were before they were sent
         self.model: str | None = None  # by which what is there was made; None: nothing is
         self.version: int | None = None
-        self._read()
+        if resume:
+            self._read()
 
     def __len__(self) -> int:
         """How many files have an embedding."""
@@ -45,6 +46,7 @@ class Results:
     def start(self, model: str, version: int) -> None:
         """Say by which model the embeddings are made; `InputError` if those there are another's."""
         if self.version is None:
+            self._stream.truncate(0)  # only now: who gets no answer loses nothing
             self._write({"format": _FORMAT, "model": model, "version": version})
         elif (model, version) != (self.model, self.version):
             there = f"{len(self)} embeddings by version {self.version} of model {self.model}"
@@ -131,16 +133,14 @@ def opened_results(output: Path, resume: bool, overwrite: bool) -> Iterator[Resu
     with locked(folder):
         with lines.open("a+b") as stream:
             stream.seek(0)
-            if not resume:
-                stream.truncate()
-            results = Results(output, stream)
+            results = Results(output, stream, resume)
             try:
                 yield results
             except BaseException:
                 if len(results):
                     log.info(f"{folder}: {len(results)} embeddings are kept; --resume uses them")
-                    raise
-                shutil.rmtree(folder, ignore_errors=True)
+                elif results.version is not None or not lines.stat().st_size:
+                    shutil.rmtree(folder, ignore_errors=True)
                 raise
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -13,7 +13,7 @@ from tensorflow_serving.apis import get_model_metadata_pb2, predict_pb2, predict
 from mgn.serving.answers import NotFoundError, RefusedError, Served
 from mgn.serving.over_grpc import Grpc
 from mgn.serving.place import Place
-from mgn.serving.waiting import TryLaterError
+from mgn.serving.waiting import TryLaterError, started
 from mgn.system.errors import CheckError, InputError
 
 FILE = np.array([b"\xff\xd8\x00"], object)
@@ -185,6 +185,21 @@ def test_no_answer_in_time(served):
     servicer.delay, servicer.answer = 0.5, predicted()
     with pytest.raises(TimeoutError):
         client.predict(3, FILE, 0.1)
+
+
+def test_a_request_under_way_ends_with_its_client(served):
+    """And is not asked for again: nobody waits for it."""
+    servicer, client = served
+    servicer.delay, servicer.answer = 1, predicted()
+    other = Grpc(client._place)
+    asked = started(other.predict, 3, FILE, 30)
+    while not servicer.got:
+        time.sleep(0.01)
+    begun = time.monotonic()
+    other.close()
+    with pytest.raises(CheckError, match="CANCELLED") as error:
+        asked.result(10)
+    assert time.monotonic() - begun < 0.7 and not isinstance(error.value, TryLaterError)
 
 
 def test_a_proxy_is_not_for_this_machine(served, monkeypatch):

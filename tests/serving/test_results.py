@@ -125,6 +125,10 @@ def test_nothing_is_replaced_unasked(output, paths):
     opened = opened_results(output, resume=False, overwrite=False)
     with pytest.raises(InputError, match="--resume uses them, --overwrite begins anew"), opened:
         pass
+    kept = (part_of(output) / "results.jsonl").read_bytes()
+    with contextlib.suppress(StoppedError), opened_results(output, False, True):
+        raise StoppedError  # before the server answered
+    assert (part_of(output) / "results.jsonl").read_bytes() == kept
     with opened_results(output, resume=False, overwrite=True) as results:
         assert len(results) == 0 and results.version is None
         results.start("mgn", 4)
