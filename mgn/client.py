@@ -161,10 +161,15 @@ def _add_server_flags(add: Callable) -> None:
     server = {"type": _address, "required": True, "metavar": "HOST:PORT"}
     add("--server", **server, help="port 8500 by custom, 8501 for --rest")
     add("--rest", action="store_true", help="speak REST, not gRPC")
-    add("--model_name", default="mgn", help="as the server calls it")
+    add("--model_name", type=_name, default="mgn", help="as the server calls it")
     version = "of the model; omitted: the server's choice, the highest, for all images"
     add("--version", type=_version, metavar="N", help=version)
-    add("--label", help="the version to which the server gives this label")
+    add(
+        "--label",
+        type=_name,
+        metavar="NAME",
+        help="the version to which the server gives this label",
+    )
     timeout = {"type": _seconds, "default": 30.0, "metavar": "SECONDS"}
     waiting = "for each answer, with the pauses before a busy server is asked again (default: 30)"
     add("--timeout", **timeout, help=waiting)
@@ -190,6 +195,12 @@ def _address(text: str) -> str:
     host, _, port = text.rpartition(":")
     if not (re.fullmatch(r"[^\s/]+", host) and is_digits(port) and 0 < int(port) < 2**16):
         raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT")
+    return text
+
+
+def _name(text: str) -> str:
+    if not text:  # of a script's variable without value; gRPC would take it for none
+        raise argparse.ArgumentTypeError("an empty name")
     return text
 
 

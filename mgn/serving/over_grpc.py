@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import grpc
 import numpy as np
+from google.protobuf.message import DecodeError
 
 from mgn.config.signatures import INPUT_IMAGE, REID_EMBEDDING, SERVING_SIGNATURE
 from mgn.serving.answers import (
@@ -73,7 +74,10 @@ class Grpc:
             request.model_spec.version_label = label
         answer = self._call(self._metadata, request, seconds)
         packed = {entry.key: entry.value.value for entry in answer.metadata}
-        found = CLASSES["Signatures"].FromString(packed.get("signature_def", b""))
+        try:
+            found = CLASSES["Signatures"].FromString(packed.get("signature_def", b""))
+        except DecodeError:
+            raise CheckError(f"{self._place.where}: its metadata cannot be read") from None
         signatures = {}
         for entry in found.signature_def:
             tensors = (_tensors(entry.value.inputs), _tensors(entry.value.outputs))

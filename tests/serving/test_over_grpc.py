@@ -140,6 +140,17 @@ def test_metadata_of_others(served, answer, kind, problem):
         client.describe(None, None, 5)
 
 
+def test_answers_that_are_no_messages(served):
+    servicer, client = served
+    servicer.answer = described()
+    servicer.answer.metadata["signature_def"].value = b"\xff\xff"
+    with pytest.raises(CheckError, match="its metadata cannot be read"):
+        client.describe(None, None, 5)
+    servicer.answer = described()  # which is no answer to this
+    with pytest.raises(CheckError, match="localhost"):
+        client.predict(3, FILE, 5)
+
+
 def test_a_shape_of_any_rank(served):
     servicer, client = served
     servicer.answer = described(sizes=None)
