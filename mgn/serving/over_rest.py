@@ -114,7 +114,11 @@ class Rest:
             raise self._told(error) from None
 
     def _exchange(self, request: urllib.request.Request, seconds: float) -> dict:
-        with self._opener.open(request, timeout=seconds) as answer:
+        try:
+            answer = self._opener.open(request, timeout=seconds)
+        except urllib.error.HTTPError as error:
+            raise self._refusal(error) from None
+        with answer:
             contents = answer.read(_MOST_BYTES + 1)
             missing = answer.length  # None: the server did not say how long its answer is
         if len(contents) > _MOST_BYTES:
@@ -126,17 +130,19 @@ class Rest:
             raise ValueError("no JSON object")
         return found
 
+    def _refusal(self, error: urllib.error.HTTPError) -> MgnError:
+        """What to raise for an HTTP status, with the words of the answer's body."""
+        try:
+            body = error.read(_MOST_BYTES)
+        except (OSError, http.client.HTTPException):
+            body = b""
+        kind = TryLaterError if error.code in _LATER else _KINDS.get(error.code, CheckError)
+        told = _error_in(body) or _LATER.get(error.code, error.reason)
+        return kind(f"{self._place.where}: HTTP {error.code}: {error_text(told)}")
+
     def _told(self, error: Exception) -> Exception:
-        """What to raise for a request that failed."""
+        """What to raise for a request that got no answer."""
         where = self._place.where
-        if isinstance(error, urllib.error.HTTPError):
-            try:
-                body = error.read(_MOST_BYTES)
-            except (OSError, http.client.HTTPException):
-                body = b""
-            kind = TryLaterError if error.code in _LATER else _KINDS.get(error.code, CheckError)
-            told = _error_in(body) or _LATER.get(error.code, error.reason)
-            return kind(f"{where}: HTTP {error.code}: {error_text(told)}")
         reason = error.reason if isinstance(error, urllib.error.URLError) else error
         if isinstance(reason, TimeoutError):
             return TimeoutError()

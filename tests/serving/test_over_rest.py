@@ -198,7 +198,16 @@ def test_metadata_without_a_version():
         rest(address).describe(3, None, 5)
 
 
-@pytest.mark.parametrize("start", [b"", b"HTTP/1.1 200 OK\r\nX: ", b"HTTP/1.1 200 OK\r\n\r\n"])
+@pytest.mark.parametrize(
+    "start",
+    [
+        b"",
+        b"HTTP/1.1 200 OK\r\nX: ",
+        b"HTTP/1.1 200 OK\r\n\r\n",
+        b"HTTP/1.1 400 Bad Request\r\n\r\n",
+        b"HTTP/1.1 503 Unavailable\r\nTransfer-Encoding: chunked\r\n\r\n",
+    ],
+)
 def test_a_server_that_drips(start):
     """Each byte comes in time, and the whole does not."""
     begun = time.monotonic()
