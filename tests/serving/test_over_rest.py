@@ -72,6 +72,9 @@ def sending(pieces, pause):
                     connection.sendall(piece)
                     if ended.wait(pause):
                         return
+                connection.shutdown(socket.SHUT_WR)
+                while connection.recv(100_000):  # closed with a rest unread, it would be reset
+                    pass
 
     with socket.create_server(("localhost", 0)) as listening:
         thread = threading.Thread(target=serve)
