@@ -249,7 +249,7 @@ def test_ctrl_c_does_not_wait_for_an_answer(model, many, protocol, tmp_path):
             begun = time.monotonic()
             process.send_signal(signal.SIGINT)
             said = process.communicate(timeout=20)[1]
-            assert time.monotonic() - begun < 3
+            assert time.monotonic() - begun < 8
         finally:
             free.set()
             process.kill()

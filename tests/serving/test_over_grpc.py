@@ -201,7 +201,7 @@ def test_no_answer_in_time(served):
 def test_a_request_under_way_ends_with_its_client(served):
     """And is not asked for again: nobody waits for it."""
     servicer, client = served
-    servicer.delay, servicer.answer = 1, predicted()
+    servicer.delay, servicer.answer = 2, predicted()
     other = Grpc(client._place)
     asked = started(other.predict, 3, FILE, 30)
     while not servicer.got:
@@ -210,7 +210,7 @@ def test_a_request_under_way_ends_with_its_client(served):
     other.close()
     with pytest.raises(CheckError, match="CANCELLED") as error:
         asked.result(10)
-    assert time.monotonic() - begun < 0.7 and not isinstance(error.value, TryLaterError)
+    assert time.monotonic() - begun < 1.5 and not isinstance(error.value, TryLaterError)
 
 
 def test_a_proxy_is_not_for_this_machine(served, monkeypatch):

@@ -33,7 +33,7 @@ def test_asks_again_after_pauses_that_grow(caplog):
     assert len(busy.times) == 5
     for number, pause in enumerate((0.1, 0.2, 0.4, 0.8)):
         waited = busy.times[number + 1] - busy.times[number]
-        assert pause / 2 <= waited < pause + 0.3
+        assert pause / 2 <= waited < pause + 1
     spent = [30 - left for left in busy.left]
     assert spent == sorted(spent) and spent[-1] >= 0.75  # each attempt gets what is left
     (line,) = caplog.messages  # said once
@@ -44,7 +44,7 @@ def test_no_longer_than_the_seconds():
     busy, start = Busy(10**6), time.monotonic()
     with pytest.raises(CheckError) as error:
         Patience("HERE", 0.5)(busy)
-    assert 0.45 <= time.monotonic() - start < 1.5
+    assert 0.45 <= time.monotonic() - start < 3
     assert str(error.value) == "HERE: no answer within 0.5 seconds; the last was: queue is full"
     assert 3 <= len(busy.times) <= 8
 
