@@ -17,7 +17,7 @@ def main(arguments: list[str]) -> int:
     from mgn.serving.saved_model import export_saved_model
 
     made, found = export_saved_model(
-        flags.pb_path, flags.export_path, PRE_POST, flags.version, flags.overwrite
+        flags.pb_path, flags.export_path, PRE_POST, flags.version, flags.overwrite, flags.warmup
     )
     print(f"{made}: input_image to reid_embedding; against the .pb: {found}")
     return cli.DONE

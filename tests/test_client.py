@@ -1,75 +1,42 @@
 """The client against a model server in this process, over both protocols, and against wrong ones.
 
-The network is a small one, for speed: what is on either side of it is what the exports have.
-`test_serving.py` has the values of the real one in the same loader.
+`serving/test_saved_model.py` has the values of the real one in the same loader.
 """
 
 import contextlib
-import dataclasses
 import json
+import shutil
 import socket
+import subprocess
+import sys
 import threading
+import time
+from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
-import tensorflow.compat.v1 as tf
 from conftest import refused, relative, run
-from model_server import Model, serving_grpc, serving_rest
+from model_server import serving_grpc
+from small_models import PROTOCOLS, expected_of, failed, made_models, write_files
 
 from mgn import client
-from mgn.config import NetworkOptions
-from mgn.data.decoding import read_image
-from mgn.data.demo import draw_image
 from mgn.inference.embedder import open_exported
-from mgn.inference.exported import METADATA
-from mgn.inference.graph import PLAIN, PRE_POST, build
-from mgn.serving import remote, saved_model
-from mgn.system.errors import CheckError, InputError
-from mgn.weights import checkpoints
 
-FORMS = {"jpeg": PRE_POST, "uint8": PRE_POST, "float32": PRE_POST, "plain": PLAIN, "pixels": PLAIN}
-OWN_PIXELS = {"mean": (89.896, 79.2, 80.073), "std": (63.872, 64.305, 40.0)}
-PROTOCOLS = {"gRPC": (serving_grpc, []), "REST": (serving_rest, ["--rest"])}
-
-
-def network(images):
-    """What two rows and three columns have on average, and zeros up to 2048."""
-    pooled = tf.nn.avg_pool2d(images, [3, 2], [3, 2], "VALID")
-    return tf.pad(tf.reshape(pooled, [-1, 32 * 16 * 3]), [[0, 0], [0, 512]])
+KINDS = ("jpeg", "uint8", "float32", "plain", "pixels")
+ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory):
-    """{form: frozen graph, and a model that serves it}."""
-    made = {}
-    for kind, form in FORMS.items():
-        folder = tmp_path_factory.mktemp(kind)
-        with tf.Graph().as_default() as graph:
-            input_type = "float32" if form == PLAIN else kind
-            options = NetworkOptions(10, height=96, width=32)
-            if kind == "pixels":  # the graph tells it of itself, and the served model a client
-                options = dataclasses.replace(options, **OWN_PIXELS)
-                tf.constant(json.dumps(checkpoints.describe(options)), name=METADATA)
-            build(form, options, input_type, network)
-        (folder / "x.pb").write_bytes(graph.as_graph_def().SerializeToString())
-        version, _ = saved_model.export_saved_model(folder / "x.pb", folder / "served", form)
-        made[kind] = folder / "x.pb", Model(version)
-    yield made
-    for _, model in made.values():
-        model.session.close()
+    """{kind: frozen graph, and a model that serves it}."""
+    with made_models(tmp_path_factory, KINDS) as made:
+        yield made
 
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
     """Images of three sizes and two formats."""
-    folder = tmp_path_factory.mktemp("files")
-    images = [draw_image(0, person, 1, 0) for person in (1, 2, 3)]
-    images[1] = cv2.resize(images[1], (99, 301))
-    names = [folder / name for name in ("a.jpg", "b.png", "c.jpg")]
-    for path, image in zip(names, images, strict=True):
-        cv2.imwrite(str(path), image[..., ::-1])
-    return names
+    return write_files(tmp_path_factory.mktemp("files"))
 
 
 @pytest.fixture(params=PROTOCOLS)
@@ -77,25 +44,21 @@ def protocol(request):
     return PROTOCOLS[request.param]
 
 
-def expected_of(pb, files):
-    with contextlib.closing(open_exported(pb)) as embed:
-        return embed([read_image(path) for path in files])
-
-
-@pytest.mark.parametrize("kind", FORMS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_embeds_as_the_frozen_graph_does(models, files, protocol, kind, tmp_path, capsys):
     (pb, model), (serve, flags) = models[kind], protocol
     with serve(model) as address:
         output = tmp_path / "out.npz"
         assert run(client, "--server", address, *flags, "--output", output, *files) == 0
         stored = np.load(output)
+        assert (stored["model"], stored["version"]) == ("mgn", 3)
         assert [*stored["pictures"]] == [str(path) for path in files]
         assert stored["features"].dtype == np.float32
         assert relative(stored["features"], expected_of(pb, files)) <= 1e-5
         capsys.readouterr()
         assert run(client, "--server", address, *flags, files[1]) == 0
     told = json.loads(capsys.readouterr().out)
-    assert told["picture"] == str(files[1])
+    assert told["picture"] == str(files[1]) and told["version"] == 3
     assert relative(told["embedding"], stored["features"][1]) <= 1e-5
 
 
@@ -152,17 +115,25 @@ def test_a_image_that_the_client_itself_must_decode_is_named(models, files, tmp_
     assert str(bad) in line and "cut off or damaged" in line
 
 
-def failed(capsys, *arguments):
-    """The one line of a run that fails, though what was asked is in order."""
-    capsys.readouterr()
-    assert run(client, *arguments) == 1
-    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
-    return line
+@pytest.mark.parametrize("arguments", [[], ["--threshold", 1]])
+def test_a_plain_model_that_gives_zeros(models, files, protocol, arguments, capsys):
+    (serve, flags), images, model = protocol, files[:2], models["plain"][1]
+    try:
+        for factor, problem in (
+            (0, "has length 0"),
+            (np.nan, "has numbers that are NaN or infinite"),
+        ):
+            model.factor = factor
+            with serve(model) as address:
+                line = failed(capsys, "--server", address, *flags, *arguments, *images)
+            assert line == f"error: {files[0]}: the server's embedding {problem}"
+    finally:
+        model.factor = 1
 
 
 def test_no_answer_in_time(models, files, protocol, capsys):
     (serve, flags), model = protocol, models["jpeg"][1]
-    model.delay = 1.5
+    model.delay = 0.8
     try:
         with serve(model) as address:
             line = failed(capsys, "--server", address, *flags, "--timeout", 0.3, files[0])
@@ -175,7 +146,7 @@ def test_no_server(files, protocol, capsys):
     with socket.socket() as unused:
         unused.bind(("localhost", 0))
         address = f"localhost:{unused.getsockname()[1]}"
-        line = failed(capsys, "--server", address, *protocol[1], "--timeout", 5, files[0])
+        line = failed(capsys, "--server", address, *protocol[1], "--timeout", 1, files[0])
     assert address in line and ("UNAVAILABLE" in line or "refused" in line)
 
 
@@ -187,7 +158,7 @@ def test_another_model_and_the_other_protocol(models, files, protocol, capsys):
         )
         assert "Servable not found for request: Latest(other)" in line
         other = [] if flags else ["--rest"]
-        assert address in failed(capsys, "--server", address, *other, "--timeout", 5, files[0])
+        assert address in failed(capsys, "--server", address, *other, "--timeout", 1, files[0])
 
 
 @pytest.mark.parametrize(
@@ -216,39 +187,6 @@ def test_somebody_elses_web_server(files, capsys, body, problem):
         thread.join()
 
 
-class Answering:
-    """A server that takes uint8 images and gives what it is told to."""
-
-    def __init__(self, rows):
-        self.rows = rows
-
-    def signature(self):
-        return remote.Taken(tf.uint8, tf.TensorShape([None, None, None, 3]), False)
-
-    def predict(self, _):
-        return self.rows
-
-    def close(self):
-        pass
-
-
-@pytest.mark.parametrize(
-    ("rows", "problem"),
-    [
-        (np.full((1, 2048), np.nan, np.float32), "has length nan, not 1"),
-        (np.ones((1, 2048), np.float32), "has length 45.3, not 1"),
-        (np.ones((2, 2048), np.float32), "which is no embedding"),
-        (np.ones((1, 7), np.float32), "which is no embedding"),
-    ],
-)
-def test_answers_that_are_no_embedding(files, rows, problem):
-    with contextlib.closing(remote.RemoteEmbedder(Answering(rows))) as embed:
-        with pytest.raises(CheckError, match=problem):
-            embed(files[0])
-        with pytest.raises(InputError, match=r"none\.jpg: cannot be read"):
-            embed(files[0].parent / "none.jpg")
-
-
 def test_wrong_flags(files, tmp_path, capsys):
     address = ["--server", "localhost:1"]
     (tmp_path / "x.npz").touch()
@@ -256,7 +194,7 @@ def test_wrong_flags(files, tmp_path, capsys):
         ([files[0]], "--server"),
         (["--server", "http://localhost:1", files[0]], "is not HOST:PORT"),
         ([*address, tmp_path / "none.jpg"], "no such file"),
-        ([*address, "--threshold", "1", files[0]], "compares two images"),
+        ([*address, "--threshold", "1", files[0]], "compares two images; 1 are named"),
         ([*address, "--threshold", "nan", *files[:2]], "is not a number from 0"),
         ([*address, "--threshold", "1_0", *files[:2]], "is not a number from 0"),
         ([*address, "--timeout", "\u0663", files[0]], "is not a number above 0"),
@@ -264,17 +202,86 @@ def test_wrong_flags(files, tmp_path, capsys):
         ([*address, "--timeout", "0", files[0]], "is not a number above 0"),
         ([*address, "--output", tmp_path / "x.npz", files[0]], "exists"),
         ([*address, "--output", tmp_path / "x.txt", files[0]], "must end in .npz"),
+        (address, "name images, or a --list of them"),
+        ([*address, "--list", tmp_path / "none", files[0]], "none: cannot be read"),
+        ([*address, "--threshold", "1", "--skip_unreadable", *files[:2]], "skips nothing"),
+        ([*address, "--threshold", "1", tmp_path, files[0], files[1]], "no image in it"),
+        ([*address, "--threshold", "1", files[0].parent], "compares two images; 3 are named"),
+        ([*address, "--resume", files[0]], "--resume goes on with an --output"),
+        ([*address, "--version", "3", "--label", "x", files[0]], "give one"),
+        ([*address, "--label", "", files[0]], "an empty name"),
+        ([*address, "--model_name", "", files[0]], "an empty name"),
+        ([*address, "--model_name", "\udcff", files[0]], "is no valid UTF-8"),
+        ([*address, "--rest", "--model_name", "\udcff", files[0]], "is no valid UTF-8"),
+        ([*address, "--version", "-1", files[0]], "is not a version"),
+        ([*address, "--version", "9223372036854775808", files[0]], "is not a version"),
+        (["--server", "localhost:65536", files[0]], "is not HOST:PORT"),
+        (["--server", ":8500", files[0]], "is not HOST:PORT"),
+        ([*address, "--ca_file", files[0], files[0]], "only with --tls"),
+        ([*address, "--tls", "--ca_file", files[0], files[0]], "no certificates"),
     ):
         assert problem in refused(capsys, client, *arguments)
+    for header in ("secret", "a b: secret", "x: secret\n", "x:", ":secret", "grpc-x: secret"):
+        line = refused(capsys, client, *address, "--header", header, files[0])
+        assert "not NAME:VALUE" in line
+        assert "secret" not in line
 
 
-def test_what_a_servers_error_says():
-    graph = (
-        "Graph execution error:\n\nDetected at node 'x'\nNode: 'x'\nit says so\n\t [[{{node x}}]]"
+def test_lines_are_printed_as_they_come(models, files, protocol, tmp_path, capsys):
+    (serve, flags), bad = protocol, tmp_path / "bad.jpg"
+    bad.write_bytes(b"damaged")
+    with serve(models["jpeg"][1]) as address:
+        assert run(client, "--server", address, *flags, *files, bad) == 2
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["picture"] for line in lines] == [str(path) for path in files]
+
+
+@pytest.mark.parametrize("kind", ["jpeg", "uint8"])
+def test_only_a_plain_model_needs_tensorflow(models, files, protocol, kind):
+    code = (
+        "import sys\n"
+        "from mgn import client\n"
+        "from mgn.system import cli\n"
+        "assert cli.run(client.main) == 0\n"
+        "assert 'numpy' in sys.modules and 'tensorflow' not in sys.modules\n"
     )
-    assert remote.error_text(graph) == "it says so"
-    assert (
-        remote.error_text("assertion failed: [picture] [3] [empty] [[{{node Assert}}]]")
-        == "image 3: empty"
-    )
-    assert remote.error_text("") == "no reason given"
+    (serve, flags), (_, model) = protocol, models[kind]
+    with serve(model) as address:
+        command = [sys.executable, "-c", code, "--server", address, *flags, str(files[0])]
+        subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory):
+    """Files of a key and a certificate for localhost."""
+    if not shutil.which("openssl"):
+        pytest.skip("this machine has no openssl")
+    key, made = (tmp_path_factory.mktemp("tls") / name for name in ("key.pem", "cert.pem"))
+    kind = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    named = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+    files = ["-keyout", str(key), "-out", str(made), "-days", "2"]
+    subprocess.run(["openssl", *kind, *named, *files], check=True, capture_output=True)
+    return key, made
+
+
+@contextlib.contextmanager
+def asking_for(model, secret):
+    model.secret = secret
+    yield
+    model.secret = None
+
+
+def test_tls_and_a_header(models, files, protocol, certificate, capsys):
+    (serve, flags), model = protocol, models["jpeg"][1]
+    with asking_for(model, "Bearer of-a-secret"), serve(model, tls=certificate) as address:
+        asked = ["--server", address, *flags, "--timeout", 5, files[0]]
+        tls = ["--tls", "--ca_file", certificate[1]]
+        header = ["--header", "Authorization: Bearer of-a-secret"]
+        assert run(client, *asked, *tls, *header) == 0
+        assert "who are you?" in refused(capsys, client, *asked, *tls)
+        line = refused(capsys, client, *asked, *tls, "--header", "authorization:other-secret")
+        assert "who are you?" in line and "secret" not in line
+        begun = time.monotonic()
+        line = failed(capsys, *asked, "--tls", *header)
+        assert "certificate verify failed" in line.lower().replace("_", " ")
+        assert "secret" not in line and time.monotonic() - begun < 4  # no better later

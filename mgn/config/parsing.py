@@ -122,6 +122,14 @@ def parse_serving(description: str, arguments: list[str]) -> argparse.Namespace:
         "--version", type=positive_int, help="omitted: one more than the highest there"
     )
     parser.add_argument("--overwrite", action="store_true", help="replace that version")
+    parser.add_argument(
+        "--warmup",
+        type=_batch_sizes,
+        default="1,8",
+        metavar="N,N",
+        help="images in each request with which a server warms up; none may be above the server's"
+        " max_batch_size, or it never becomes available",
+    )
     flags = parser.parse_args(arguments)
     if flags.version:
         refuse_existing(flags.export_path / str(flags.version), flags.overwrite)
@@ -169,6 +177,10 @@ def _numbers(text: str) -> tuple[int, ...]:
         return tuple(whole_number(part.strip()) for part in text.split(",") if part)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not a list such as 40,60") from None
+
+
+def _batch_sizes(text: str) -> tuple[int, ...]:
+    return tuple(dict.fromkeys(positive_int(part.strip()) for part in text.split(",")))
 
 
 def _decimals(text: str) -> tuple[float, ...]:

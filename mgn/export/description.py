@@ -8,10 +8,11 @@ from typing import NamedTuple
 
 import tensorflow.compat.v1 as tf
 
+from mgn.config.signatures import INPUT_IMAGE, REID_EMBEDDING
 from mgn.config.variants import HEIGHT, WIDTH, described, options_in
 from mgn.inference.embedder import open_exported
 from mgn.inference.exported import METADATA, metadata_of, saved_model_folder
-from mgn.inference.graph import INPUT_IMAGE, REID_EMBEDDING, RESIZED
+from mgn.inference.graph import RESIZED
 from mgn.system.errors import InputError
 from mgn.system.session import new_graph
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import tensorflow.compat.v1 as tf
 
-from mgn.inference.graph import INPUT_IMAGE, REID_EMBEDDING, SERVING_SIGNATURE
+from mgn.config.signatures import INPUT_IMAGE, REID_EMBEDDING, SERVING_SIGNATURE
 from mgn.system.errors import InputError, first_line
 from mgn.system.numbers import is_digits
 from mgn.system.session import new_graph, new_session

@@ -12,16 +12,12 @@ from mgn.inference.encoded import decode_and_resize
 
 PLAIN, PRE_POST = "plain", "pre_post"  # the two forms of an inference graph
 
-# The names by which others find tensors and signatures, typed here alone.
+# The names by which others find tensors, typed here alone.
 IMAGE_TENSOR = "image_tensor"  # what both forms take
 OUTPUTS = {PLAIN: "person_embedding", PRE_POST: "result_embedding"}
 ORIGINAL, FLIPPED = "original_embedding", "flip_embedding"  # the halves of a pre_post graph's sum
 RESIZED = "resize_image"  # a pre_post graph's images before they are normalised
 NETWORK_INPUT, NETWORK_OUTPUT = "images", "embedding"  # of the frozen network inside
-SERVING_SIGNATURE = "reid_mgn_serving"
-INPUT_IMAGE, REID_EMBEDDING = "input_image", "reid_embedding"  # what the signature maps
-# Of a served plain model whose images have a mean and deviation of their own: what tells a client.
-PIXELS_SIGNATURE, MEAN_AND_STD = "reid_mgn_pixels", "mean_and_std"
 
 
 def build(

@@ -1,6 +1,7 @@
 """A frozen graph as a SavedModel for TensorFlow Serving, compared with its source first."""
 
 import json
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -8,22 +9,19 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
+from mgn.config.signatures import (
+    INPUT_IMAGE,
+    MEAN_AND_STD,
+    PIXELS_SIGNATURE,
+    REID_EMBEDDING,
+    SERVING_SIGNATURE,
+)
 from mgn.config.variants import options_in
 from mgn.data.demo import draw_image
 from mgn.export.comparison import Comparison, compare
 from mgn.inference.embedder import Embedder, open_exported
 from mgn.inference.exported import metadata_of, read_graph_def, session_of
-from mgn.inference.graph import (
-    IMAGE_TENSOR,
-    INPUT_IMAGE,
-    MEAN_AND_STD,
-    OUTPUTS,
-    PIXELS_SIGNATURE,
-    PLAIN,
-    PRE_POST,
-    REID_EMBEDDING,
-    SERVING_SIGNATURE,
-)
+from mgn.inference.graph import IMAGE_TENSOR, OUTPUTS, PLAIN, PRE_POST
 from mgn.system.errors import InputError
 from mgn.system.files import atomic_write, refuse_existing
 from mgn.system.numbers import is_digits
@@ -33,12 +31,17 @@ SERVING_SCRIPTS = {
     PLAIN: "export_tf_serving_model.py",
     PRE_POST: "export_tf_serving_with_pre_post.py",
 }
-WARMUP_BATCHES = 1, 8  # the first run of each size makes its own kernels
+WARMUP_BATCHES = 1, 8  # images; the first run of each size makes its own kernels
 _DEFAULT = tf.saved_model.signature_constants.DEFAULT_SERVING_SIGNATURE_DEF_KEY
 
 
 def export_saved_model(
-    pb_path: Path, export_path: Path, form: str, version: int | None = None, overwrite: bool = False
+    pb_path: Path,
+    export_path: Path,
+    form: str,
+    version: int | None = None,
+    overwrite: bool = False,
+    warmup: Sequence[int] = WARMUP_BATCHES,
 ) -> tuple[Path, Comparison]:
     """Wrap a frozen graph into `export_path/version`, as TensorFlow Serving loads it.
 
@@ -54,6 +57,8 @@ def export_saved_model(
         form: "plain" or "pre_post".
         version: 1 or more; None: one more than the highest there.
         overwrite: replace that version.
+        warmup: images in each of these requests. A server that takes smaller batches only, by its
+            `max_batch_size`, never becomes available.
 
     Raises:
         InputError: not such a pb, or the version exists.
@@ -72,7 +77,7 @@ def export_saved_model(
             raise InputError(f"{problem}; a server takes any: export without --input_size")
         with atomic_write(folder, overwrite) as temporary:
             _write_saved_model(graph_def, temporary, form)
-            _write_extras(graph_def, source, temporary / "assets.extra")
+            _write_extras(graph_def, source, warmup, temporary / "assets.extra")
             with closing(open_exported(temporary, rewrite=False)) as made:
                 return folder, compare(source, made, f"{folder} against {pb_path}")
 
@@ -118,18 +123,21 @@ def _write_saved_model(graph_def: tf.GraphDef, folder: Path, form: str) -> None:
         builder.save()
 
 
-def _write_extras(graph_def: tf.GraphDef, source: Embedder, folder: Path) -> None:
+def _write_extras(
+    graph_def: tf.GraphDef, source: Embedder, warmup: Sequence[int], folder: Path
+) -> None:
     folder.mkdir()
     described = metadata_of(graph_def.node)
     if described:
         (folder / "mgn.json").write_text(json.dumps(described, indent=2, sort_keys=True) + "\n")
-    _write_requests(source, folder / "tf_serving_warmup_requests")  # the name that a server reads
+    # The name that a server reads.
+    _write_requests(source, warmup, folder / "tf_serving_warmup_requests")
 
 
-def _write_requests(source: Embedder, path: Path) -> None:
-    """Drawn pedestrians as requests of `serving_default`, one for each of `WARMUP_BATCHES`."""
+def _write_requests(source: Embedder, batches: Sequence[int], path: Path) -> None:
+    """Drawn pedestrians as requests of `serving_default`, of so many images each."""
     with tf.io.TFRecordWriter(str(path)) as writer:
-        for batch in WARMUP_BATCHES:
+        for batch in batches:
             images = [draw_image(0, person, 1, 0) for person in range(1, batch + 1)]
             prepared = np.stack(source.prepare(images))
             request = predict_pb2.PredictRequest()

@@ -13,17 +13,22 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 from c_api import CError, SavedModel
-from conftest import relative
+from conftest import refused, relative, run
+from small_models import network
 from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_serving.apis import prediction_log_pb2
 
+import export_tf_serving_model
+import export_tf_serving_with_pre_post
+from mgn.config import NetworkOptions
 from mgn.data.demo import draw_image
 from mgn.inference import exported, load_embedder
 from mgn.inference.embedder import open_exported
-from mgn.inference.graph import PLAIN, PRE_POST
+from mgn.inference.graph import PLAIN, PRE_POST, build
 from mgn.serving import saved_model
 
 ROOT = Path(__file__).parents[2]
+SCRIPTS = {export_tf_serving_model: PLAIN, export_tf_serving_with_pre_post: PRE_POST}
 INPUTS = {"plain": (PLAIN, "float32"), "jpeg": (PRE_POST, "jpeg")}
 PEOPLE = [draw_image(0, person, 1, 0) for person in (1, 2, 3)]
 
@@ -95,6 +100,22 @@ def test_the_warm_up_requests_replay(in_c, served):
         assert rows.shape == (len(batch), 2048) and np.isfinite(rows).all()
         sizes.append(len(batch))
     assert sizes == [1, 8]
+
+
+def test_the_warm_up_batches_are_those_asked_for(tmp_path, capsys):
+    """Through the scripts: a server whose `max_batch_size` is 4 takes no more."""
+    for script, form in SCRIPTS.items():
+        with tf.Graph().as_default() as graph:
+            build(form, NetworkOptions(10, height=96, width=32), "float32", network)
+        pb = tmp_path / f"{form}.pb"
+        pb.write_bytes(graph.as_graph_def().SerializeToString())
+        asked = [script, "--pb_path", pb, "--export_path", tmp_path / form]
+        assert run(*asked, "--warmup", "1, 4,1") == 0
+        batches = [log.predict_log.request.inputs for log in requests_of(tmp_path / form / "1")]
+        sizes = [len(tf.make_ndarray(batch["input_image"])) for batch in batches]
+        assert sizes == [1, 4]
+        for wrong in ("0", "1,-4", "1,,4", "4.0", "", "\u0664"):
+            assert "is not a whole number above 0" in refused(capsys, *asked, "--warmup", wrong)
 
 
 def test_the_description_lies_beside_the_graph(served):
