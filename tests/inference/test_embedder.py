@@ -214,11 +214,10 @@ def in_a_child(work):
 def load():
     return load_embedder(path)(images).shape
 
-in_a_child(load)  # nothing is loaded yet
 try:
     load_embedder("none.pb")
 except Exception:
-    in_a_child(load)
+    in_a_child(load)  # nothing is loaded yet
 embed = load_embedder(path)
 in_a_child(lambda: embed(images))
 embed(images)
@@ -232,9 +231,9 @@ print(embed(images).shape)
 @pytest.mark.skipif(sys.platform != "linux", reason="forks")
 def test_a_forked_process_is_refused_at_once(simple):
     """TensorFlow would wait for ever in it."""
-    done = in_its_own_process(FORKED, simple["uint8"])
+    done = in_its_own_process("-c", FORKED, simple["uint8"])
     assert [line.split(" (")[0] for line in done if "forked from" not in line] == [
-        *("(1, 144)", "0", "(1, 144)", "0"),  # before a model is loaded
+        *("(1, 144)", "0"),  # before a model is loaded
         *("0", "0", "0"),
         *("None", "0"),
         "(1, 144)",
@@ -245,42 +244,12 @@ def test_a_forked_process_is_refused_at_once(simple):
         assert "had loaded a model" in line and "Load the model in each process" in line
 
 
-def in_its_own_process(code, *arguments):
-    """Run a program; returns the lines that it prints."""
-    command = [sys.executable, "-c", code, *map(str, arguments)]
+def in_its_own_process(*arguments):
+    """Run Python; returns the lines that it prints."""
+    command = [sys.executable, *map(str, arguments)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
-
-
-GIVEN_BACK = """
-import sys
-from pathlib import Path
-import numpy as np
-from mgn.inference import load_embedder
-
-def megabytes():
-    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 1e6
-
-rng = np.random.default_rng(0)
-
-def images():
-    sizes = rng.integers(1, 300, (3, 2))
-    return [rng.integers(0, 256, (*size, 3), np.uint8) for size in sizes]
-
-for name in sys.argv[1:]:
-    before = megabytes()
-    embed = load_embedder(name)
-    embed([np.zeros((300, 300, 3), np.uint8)])
-    for _ in range(20):
-        embed(images())
-    used = megabytes()
-    for _ in range(100):
-        embed(images())
-    later = megabytes()
-    embed.close()
-    print(used - before, later - used, megabytes() - before)
-"""
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="asks Linux for the memory of a process")
@@ -294,8 +263,12 @@ def test_memory_stays_and_is_given_back(tmp_path):
             rows += tf.reduce_max(tf.constant(rng.random(2**17, np.float32)))
         tf.identity(rows, "person_embedding")
     (tmp_path / "x.pb").write_bytes(graph.as_graph_def().SerializeToString())
-    rounds = in_its_own_process(GIVEN_BACK, *[tmp_path / "x.pb"] * 3)
+    command = "tests/benchmarks/memory.py", tmp_path / "x.pb", "--rounds", 2, "--calls", 50
+    _, *rounds = in_its_own_process(*command)
+    assert len(rounds) == 2
     for line in rounds[1:]:  # the first pays for what TensorFlow keeps for itself
-        used, grown, left = map(float, line.split())
         print(line)
-        assert used > 50 and grown < 20 and left < 20
+        before, used, later, closed = map(int, line.split("|"))
+        assert used > before + 50
+        assert later < used + 20
+        assert closed < before + 20
