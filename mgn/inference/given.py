@@ -43,6 +43,8 @@ def checked(images: Iterable[np.ndarray]) -> list[np.ndarray]:
 
 def _problem(image: object) -> str | None:
     """What is wrong with an image, and what to do; None: nothing."""
+    if image is None:
+        return f"None: {_WANTED}; cv2.imread gives None where it cannot read a file"
     if not isinstance(image, np.ndarray):
         advice = _FILE if isinstance(image, str | bytes | PurePath) else "try np.asarray(image)"
         return f"{type(image).__name__}: {_WANTED}; {advice}"

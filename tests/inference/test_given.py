@@ -67,7 +67,7 @@ HOPELESS = {
     "texts": (IMAGE.astype(str), "<U3 [5, 4, 3]"),
     "complex": (IMAGE.astype(complex), "complex128 [5, 4, 3]"),
     "a list of lists": (IMAGE.tolist(), "list: must be uint8 RGB [H, W, 3]"),
-    "nothing": (None, "NoneType: must be"),
+    "nothing": (None, "None: must be uint8 RGB [H, W, 3]; cv2.imread gives None"),
     "a name": ("a.jpg", "str: must be uint8 RGB [H, W, 3]; read the file: mgn.data.decoding"),
     "a path": (Path("a.jpg"), "read the file: mgn.data.decoding"),
     "a file": (b"\xff\xd8\xff", "bytes: must be uint8 RGB [H, W, 3]; read the file: mgn.data"),
