@@ -1,6 +1,7 @@
 """A checkpoint frozen into a `.pb`, compared with its source before it is put in place."""
 
 import gc
+import hashlib
 import json
 from collections.abc import Iterable, Iterator
 from contextlib import closing, nullcontext
@@ -19,6 +20,8 @@ from mgn.inference.graph import NETWORK_INPUT, NETWORK_OUTPUT, OUTPUTS, build
 from mgn.system.files import atomic_write, refuse_existing
 from mgn.system.session import new_graph
 from mgn.weights import checkpoints
+
+_DIGITS = 16  # of a hash in a function's name
 
 
 def export_pb(
@@ -102,27 +105,27 @@ def freeze(
 
 
 def rename_functions(graph_def: tf.GraphDef) -> None:
-    """Number the functions (of loops and conditions) as the graph calls them, in place.
+    """Name the functions (of loops and conditions) by what they hold, in place.
 
-    TensorFlow numbers them by what the process built before, and lists them in no order.
+    TensorFlow numbers them by what the process built before, and lists them in no order. Functions
+    of one name must be the same in a whole graph and in a whole process of TensorFlow 2: with
+    names by their contents, several exports can be there together.
     """
     library = {function.signature.name: function for function in graph_def.library.function}
-    names = {}  # of functions: old -> new, in the order in which they are first called
-    bodies = [graph_def.node]  # of the graph, then of each function found; grows meanwhile
-    for nodes in bodies:
+    names = {}  # of functions: old -> new
+
+    def rename_calls(nodes: Iterable[tf.NodeDef]) -> None:
         for call in _calls(nodes):
             if call.name not in names:
-                names[call.name] = f"function_{len(names)}"
-                bodies.append(library[call.name].node_def)
-    for nodes in bodies:
-        for call in _calls(nodes):
+                function = library[call.name]
+                rename_calls(function.node_def)  # first, as their names are part of its contents
+                names[call.name] = _rename_function(function)
             call.name = names[call.name]
-    ordered = []
-    for old, new in names.items():
-        _rename_function(library[old], new)
-        ordered.append(library[old])
+
+    rename_calls(graph_def.node)
+    unique = {new: library[old] for old, new in names.items()}
     del graph_def.library.function[:]
-    graph_def.library.function.extend(ordered)
+    graph_def.library.function.extend(unique.values())
 
 
 def _calls(nodes: Iterable[tf.NodeDef]) -> Iterator[NameAttrList]:
@@ -131,11 +134,11 @@ def _calls(nodes: Iterable[tf.NodeDef]) -> Iterator[NameAttrList]:
         for _, value in sorted(node.attr.items()):
             if value.func.name:
                 yield value.func
+            yield from value.list.func
 
 
-def _rename_function(function: FunctionDef, name: str) -> None:
-    """Its arguments too, which may be called after it."""
-    function.signature.name = name
+def _rename_function(function: FunctionDef) -> str:
+    """Name a function, and its arguments, which may be called after it; returns its name."""
     arguments = {}  # old name -> new name
     for i, argument in enumerate(function.signature.input_arg):
         arguments[argument.name] = f"argument_{i}"
@@ -144,3 +147,7 @@ def _rename_function(function: FunctionDef, name: str) -> None:
         node.input[:] = [arguments.get(given, given) for given in node.input]
     for result, given in list(function.ret.items()):
         function.ret[result] = arguments.get(given, given)
+    function.signature.name = ""
+    contents = hashlib.sha256(function.SerializeToString(deterministic=True)).hexdigest()
+    function.signature.name = f"function_{contents[:_DIGITS]}"
+    return function.signature.name

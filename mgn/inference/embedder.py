@@ -19,7 +19,10 @@ from mgn.inference.exported import (
     saved_model_folder,
     session_of,
 )
+from mgn.inference.forks import check_process, claim_process
+from mgn.inference.given import checked
 from mgn.inference.graph import IMAGE_TENSOR, ORIGINAL, OUTPUTS, PLAIN, PRE_POST, build
+from mgn.inference.memory import give_back
 from mgn.network.architecture import inference_network
 from mgn.system.errors import ImageError, InputError
 from mgn.system.session import new_graph, new_session
@@ -32,7 +35,8 @@ class Embedder:
     """A loaded model as a function of images, the same whatever kind of file it came from.
 
     A graph that takes encoded images gets them as PNG, which loses nothing. `session` holds the
-    model, `input` and `result` are its tensors, `form` is "plain" or "pre_post".
+    model, `input` and `result` are its tensors, `form` is "plain" or "pre_post". Several threads
+    may share one, but no processes: each loads its own, see `forks`.
     """
 
     def __init__(
@@ -52,7 +56,9 @@ class Embedder:
 
         Raises:
             InputError: not such a graph.
+            RuntimeError: as `forks.check_process`.
         """
+        claim_process()
         graph = session.graph
         names = {operation.name for operation in graph.get_operations()}
         self.form = PRE_POST if OUTPUTS[PRE_POST] in names else PLAIN
@@ -83,8 +89,12 @@ class Embedder:
         With `flip`, the embedding of the mirror image is added before normalising.
 
         Raises:
-            ImageError: one is larger than a graph with encoded input takes.
+            ImageError: one is something else (see `given.checked`), or larger than a graph with
+                encoded input takes.
+            InputError: not a list of images.
+            RuntimeError: the model is closed, or another process's.
         """
+        images = checked(images)
         if flip and self.form == PRE_POST:
             return self._each(images, self.result)
         total = self.original(images)
@@ -112,6 +122,10 @@ class Embedder:
 
     def prepare(self, images: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Images, uint8 RGB [H, W, 3], as the graph's input takes each of a batch."""
+        check_process()
+        if self.session is None:
+            raise RuntimeError("this model is closed; load it again")
+        images = checked(images)
         if self.input.dtype == tf.string:
             return [np.array(_as_png(image, i), object) for i, image in enumerate(images)]
         if self.form == PRE_POST:
@@ -119,8 +133,12 @@ class Embedder:
         return [self.session.run(self._prepared, {self._image: image}) for image in images]
 
     def close(self) -> None:
-        """Free the memory."""
-        self.session.close()
+        """Give the memory back to the system. The model cannot be used any more."""
+        if self.session is not None:
+            self.session.close()
+            self.session = self.input = self.result = self._original = None
+            self._image = self._prepared = None
+            give_back()
 
 
 def _pixels_of(graph: tf.Graph) -> tuple[Sequence[float], Sequence[float]]:
@@ -147,6 +165,7 @@ def load_embedder(path: str | Path | checkpoints.Checkpoint, **options: object) 
 
     Raises:
         InputError: none of these, damaged, or not of this network.
+        RuntimeError: this process was forked from one that had loaded a model.
     """
     if isinstance(path, checkpoints.Checkpoint):
         return Embedder(session_of_checkpoint(path), path.prefix, options=path.options)
@@ -162,6 +181,7 @@ def load_embedder(path: str | Path | checkpoints.Checkpoint, **options: object) 
 
 def open_exported(path: Path, rewrite: bool = True) -> Embedder:
     """Load a `.pb` or SavedModel folder; see `session.new_session` for `rewrite`."""
+    check_process()
     if path.is_dir():
         return Embedder(*load_saved_model(path, rewrite))
     return Embedder(session_of(read_graph_def(path), path, rewrite), path)
@@ -199,6 +219,7 @@ def _exported(path: Path) -> Path | None:
 
 def session_of_checkpoint(checkpoint: checkpoints.Checkpoint) -> tf.Session:
     """A session on a fresh plain graph, with the checkpoint's weights."""
+    check_process()
     checkpoint.check_whole()
     options = checkpoint.options
     with new_graph().as_default() as graph:

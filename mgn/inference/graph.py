@@ -59,10 +59,24 @@ def build(
     with tf.control_dependencies([something]):
         resized = resized_by(images, options.height, options.width)
     prepared = normalise(tf.identity(resized, RESIZED), options.mean, options.std)
-    both = network(tf.concat([prepared, mirror(prepared)], axis=0))
+    return postprocess(network(tf.concat([prepared, mirror(prepared)], axis=0)), images)
+
+
+def postprocess(both: tf.Tensor, images: tf.Tensor) -> tf.Tensor:
+    """Add a pre_post graph's last part to the current graph.
+
+    Args:
+        both: embeddings of images, then of their mirror images: float32 [2 * N, 2048].
+        images: those that were given, [N, ...].
+
+    Returns:
+        `result_embedding`, float32 [N, 2048]: sum, L2; NaN where an image is not finite.
+    """
     original, flipped = tf.split(both, 2)
     total = tf.identity(original, ORIGINAL) + tf.identity(flipped, FLIPPED)
     if images.dtype.is_floating:  # a fused ReLU turns NaN into 0, and so into some embedding
-        finite = tf.reduce_all(tf.math.is_finite(images), axis=[1, 2, 3])
-        total = tf.where(finite, total, tf.fill(tf.shape(total), np.float32(np.nan)))
+        finite = tf.expand_dims(tf.reduce_all(tf.math.is_finite(images), axis=[1, 2, 3]), 1)
+        # NaN is a constant: converters to ONNX choose by a sum of products, which makes everything
+        # NaN, unless they see one. -0.0 is what changes no number by being added, 0.0 included.
+        total += tf.where_v2(finite, np.float32(-0.0), np.float32(np.nan))
     return tf.nn.l2_normalize(total, axis=1, name=OUTPUTS[PRE_POST])

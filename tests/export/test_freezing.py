@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import cv2
@@ -14,12 +15,13 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 from conftest import REFERENCE, relative, seeded_variables, write_checkpoint
+from simple_models import write_pb
 
 from mgn import inference
 from mgn.config import NetworkOptions
 from mgn.data.decoding import read_image
 from mgn.export import freezing
-from mgn.inference import exported, load_embedder
+from mgn.inference import encoded, exported, load_embedder
 from mgn.inference.graph import OUTPUTS, PLAIN, PRE_POST
 from mgn.serving import saved_model
 from mgn.system.errors import CheckError, InputError
@@ -184,6 +186,107 @@ def test_the_graph_holds_what_inference_needs_and_its_description(
     assert described["embedding_order"][3] == "f0_p2"
     weights_file = Path(f"{small_checkpoint}.data-00000-of-00001")
     assert described["source_sha256"] == hashlib.sha256(weights_file.read_bytes()).hexdigest()
+
+
+def decoding(height, width):
+    """A graph that decodes and resizes files, and its functions as TensorFlow names them."""
+    with tf.Graph().as_default() as graph:
+        contents = tf.placeholder(tf.string, [None], name="contents")
+        tf.identity(encoded.decode_and_resize(contents, height, width), "made")
+    return graph.as_graph_def()
+
+
+def test_functions_are_named_by_what_they_hold_not_by_the_process():
+    first, second, other = decoding(96, 32), decoding(96, 32), decoding(192, 64)
+    assert first.SerializeToString(deterministic=True) != second.SerializeToString(
+        deterministic=True
+    )
+    for graph_def in (first, second, other):
+        freezing.rename_functions(graph_def)
+    assert first.SerializeToString(deterministic=True) == second.SerializeToString(
+        deterministic=True
+    )
+    kinds = Counter(node.op for f in first.library.function for node in f.node_def)
+    assert kinds["DecodeJpeg"] == 1 and "StridedSlice" not in kinds
+    libraries = [{f.signature.name: f for f in g.library.function} for g in (first, other)]
+    shared = libraries[0].keys() & libraries[1].keys()
+    assert 0 < len(shared) < len(libraries[0])
+    for name in shared:
+        assert libraries[0][name] == libraries[1][name]
+
+
+def test_a_function_is_told_from_another_by_what_it_calls():
+    """Two conditions whose branches differ only in the condition inside."""
+
+    def nested(value):
+        with tf.Graph().as_default() as graph:
+            x = tf.placeholder(tf.float32, [], name="x")
+            inner = functools.partial(tf.cond, x > 2, lambda: x * value, lambda: x)
+            tf.identity(tf.cond(x > 1, inner, lambda: -x), "made")
+        graph_def = graph.as_graph_def()
+        freezing.rename_functions(graph_def)
+        return graph_def
+
+    tens, hundreds = nested(10.0), nested(100.0)
+    names = [{f.signature.name for f in g.library.function} for g in (tens, hundreds)]
+    assert len(names[0]) == 4 and len(names[0] & names[1]) == 2  # what the value is not in
+    with tf.Session() as session:
+        for name, graph_def in (("tens", tens), ("hundreds", hundreds), ("again", tens)):
+            tf.import_graph_def(graph_def, name=name)
+        for name, expected in (("tens", 30), ("hundreds", 300), ("again", 30)):
+            assert session.run(f"{name}/made:0", {f"{name}/x:0": 3}) == expected
+
+
+TOGETHER = """
+import sys
+import numpy as np
+import tensorflow as tf
+v1 = tf.compat.v1
+file, *models = sys.argv[1:]
+files, made = np.array([open(file, "rb").read()], object), {}
+graph_defs = [v1.GraphDef.FromString(open(f"{model}.pb", "rb").read()) for model in models]
+with tf.Graph().as_default(), v1.Session() as session:
+    for i, graph_def in enumerate(graph_defs):
+        v1.import_graph_def(graph_def, name=f"model{i}")
+    made["graph"] = [
+        session.run(f"model{i}/result_embedding:0", {f"model{i}/image_tensor:0": files})
+        for i, _ in enumerate(models)
+    ]
+wrapped = [
+    v1.wrap_function(lambda g=graph_def: v1.import_graph_def(g, name=""), [])
+    for graph_def in graph_defs
+]
+made["wrapped"] = [
+    w.prune("image_tensor:0", "result_embedding:0")(tf.constant(files)).numpy() for w in wrapped
+]
+loaded = [tf.saved_model.load(f"{model}/1") for model in models]
+made["loaded"] = [
+    one.signatures["reid_mgn_serving"](input_image=tf.constant(files))["reid_embedding"].numpy()
+    for one in loaded
+]
+for kind, rows in made.items():
+    for model, row in zip(models, rows):
+        np.save(f"{model}_{kind}_{models[0]}_first.npy", row)
+"""
+
+
+def test_two_jpeg_exports_live_in_one_graph_and_one_process_of_tensorflow_2(tmp_path):
+    """Of other sizes, so their functions differ: each gives its own values."""
+    file = cv2.imencode(".png", images()[2])[1].tobytes()
+    (tmp_path / "image.png").write_bytes(file)
+    alone = {}
+    for name, height in (("a", 96), ("b", 192)):
+        pb = write_pb(tmp_path / f"{name}.pb", PRE_POST, "jpeg", height, height // 3)
+        saved_model.export_saved_model(pb, tmp_path / name, PRE_POST)
+        with exported.session_of(exported.read_graph_def(pb), pb) as session:
+            alone[name] = session.run("result_embedding:0", {"image_tensor:0": [file]})
+    command = [sys.executable, "-c", TOGETHER, "image.png"]
+    started = [subprocess.Popen([*command, *order], cwd=tmp_path) for order in ("ab", "ba")]
+    assert [process.wait(timeout=120) for process in started] == [0, 0]
+    made = sorted(tmp_path.glob("*.npy"))
+    assert len(made) == 2 * 3 * 2
+    for path in made:
+        assert relative(np.load(path), alone[path.name[0]]) <= 1e-6, path.name
 
 
 def test_saved_model_signatures(tmp_path, small_graphs):

@@ -1,19 +1,30 @@
-"""Frozen graphs that others made: without our description, but with the contract's names."""
+"""All kinds of model files as one function; graphs that others made; threads, forks, memory."""
 
 import json
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 from conftest import relative, run, seeded_variables
+from simple_models import FORMS, write_pb
 
 import evaluate
 from mgn import weights
+from mgn.inference import load_embedder
 from mgn.inference.embedder import open_exported
 from mgn.inference.exported import read_graph_def, session_of
 from mgn.network import mgn
+from mgn.serving import saved_model
+from mgn.system.errors import ImageError, InputError
 from mgn.system.session import new_session
+
+ROOT = Path(__file__).parents[2]
 
 
 def freeze(path, arrays, build, output):
@@ -89,3 +100,175 @@ def test_its_plain_graph_of_any_size_gets_our_preprocessing(tmp_path):
         relative(open_exported(tmp_path / "model.pb", rewrite=False).original([image]), expected)
         <= 1e-5
     )
+
+
+@pytest.fixture(scope="module")
+def simple(tmp_path_factory):
+    """Paths of a simple network's exports, by form."""
+    folder = tmp_path_factory.mktemp("simple")
+    paths = {name: write_pb(folder / f"{name}.pb", *form) for name, form in FORMS.items()}
+    for name in ("plain", "jpeg"):
+        made, _ = saved_model.export_saved_model(paths[name], folder / name, FORMS[name][0])
+        paths[f"{name} SavedModel"] = made
+    return paths
+
+
+@pytest.fixture(scope="module", params=[*FORMS, "plain SavedModel", "jpeg SavedModel"])
+def embed(request, simple):
+    with closing(load_embedder(simple[request.param])) as loaded:
+        yield loaded
+
+
+def noise(*sizes):
+    rng = np.random.default_rng(0)
+    return [rng.integers(0, 256, (*size, 3), np.uint8) for size in sizes]
+
+
+def test_a_checkpoint_refuses_what_is_no_image(small_checkpoint):
+    (image,) = noise((50, 40))
+    with closing(load_embedder(small_checkpoint)) as embed:
+        refuses(embed, image)
+
+
+def test_every_form_refuses_what_is_no_image(embed):
+    """Floats of 0 to 1 used to be black images: everybody was the same person."""
+    (image,) = noise((50, 40))
+    refuses(embed, image)
+
+
+def refuses(embed, image):
+    wrong = [image / 255, image > 9, image.astype(int), image.astype(np.uint16), image[..., :1]]
+    wrong += [image[..., 0], image[:0], np.full(image.shape, np.nan), None, image.tolist()]
+    for function in (embed, embed.original, embed.prepare, lambda x: embed(x, flip=False)):
+        for one in wrong:
+            with pytest.raises(ImageError, match=r"image 1: .*: must be uint8 RGB \[H, W, 3\]"):
+                function([image, one])
+        with pytest.raises(InputError, match=r"give a single one as \[image\]"):
+            function(image)
+
+
+def test_every_form_takes_a_list_a_batch_and_views(embed):
+    images = noise((50, 40), (50, 40), (96, 32))
+    expected = embed(images)
+    assert expected.shape == (3, 144) and expected.dtype == np.float32
+    assert np.linalg.norm(expected[0] - expected[1]) > 0.01  # images differ
+    locked = images[2].copy()
+    locked.setflags(write=False)
+    turned = np.ascontiguousarray(images[1][:, ::-1, ::-1])[:, ::-1, ::-1]
+    assert turned.strides[1] < 0
+    column_by_column = np.asfortranarray(images[0])
+    assert np.array_equal(embed([column_by_column, turned, locked]), expected)
+    assert np.array_equal(embed(iter(images)), expected)
+    for flip in (True, False):
+        batch = np.stack(images[:2])
+        assert np.array_equal(embed(batch, flip=flip), embed([*batch], flip=flip))
+        assert embed([], flip=flip).shape == embed(batch[:0], flip=flip).shape == (0, 144)
+
+
+def test_forms_agree(simple):
+    images = noise((50, 40), (301, 99))
+    made = []
+    for path in simple.values():
+        with closing(load_embedder(path)) as embed:
+            made.append(embed(images))
+    for other in made[1:]:
+        assert relative(other, made[0]) <= 1e-6
+
+
+def test_eight_threads_on_one_embedder_get_equal_bits(small_checkpoint):
+    images = noise((128, 64), (128, 64), (99, 40))
+    with closing(load_embedder(small_checkpoint)) as embed, ThreadPoolExecutor(8) as pool:
+        expected = embed(images)
+        for made in pool.map(lambda _: embed(images), range(16)):
+            assert np.array_equal(made, expected)
+
+
+def test_a_closed_model_says_so(simple):
+    for path in simple.values():
+        embed = load_embedder(path)
+        embed.close()
+        embed.close()
+        for function in (embed, embed.original, embed.prepare):
+            with pytest.raises(RuntimeError, match="this model is closed; load it again"):
+                function(noise((9, 9)))
+
+
+FORKED = """
+import os, signal, sys
+import numpy as np
+from mgn.inference import load_embedder
+path, images = sys.argv[1], [np.full((50, 40, 3), 99, np.uint8)]
+
+def in_a_child(work):
+    sys.stdout.flush()
+    child = os.fork()
+    if not child:
+        signal.alarm(20)  # ends what waits for ever
+        try:
+            print(work())
+        except RuntimeError as error:
+            print(error)
+        sys.exit(0)  # with all that ends a process, unlike os._exit
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+
+def load():
+    return load_embedder(path)(images).shape
+
+try:
+    load_embedder("none.pb")
+except Exception:
+    in_a_child(load)  # nothing is loaded yet
+embed = load_embedder(path)
+in_a_child(lambda: embed(images))
+embed(images)
+in_a_child(lambda: embed.original(images))
+in_a_child(load)
+in_a_child(embed.close)
+print(embed(images).shape)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="forks")
+def test_a_forked_process_is_refused_at_once(simple):
+    """TensorFlow would wait for ever in it."""
+    done = in_its_own_process("-c", FORKED, simple["uint8"])
+    assert [line.split(" (")[0] for line in done if "forked from" not in line] == [
+        *("(1, 144)", "0"),  # before a model is loaded
+        *("0", "0", "0"),
+        *("None", "0"),
+        "(1, 144)",
+    ]
+    refused = [line for line in done if "forked from" in line]
+    assert len(refused) == 3
+    for line in refused:
+        assert "had loaded a model" in line and "Load the model in each process" in line
+
+
+def in_its_own_process(*arguments):
+    """Run Python; returns the lines that it prints."""
+    command = [sys.executable, *map(str, arguments)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks Linux for the memory of a process")
+def test_memory_stays_and_is_given_back(tmp_path):
+    """A graph with 100 constants of half a megabyte, loaded again and again."""
+    rng = np.random.default_rng(0)
+    with tf.Graph().as_default() as graph:
+        x = tf.placeholder(tf.float32, [None, 96, 32, 3], name="image_tensor")
+        rows = tf.reduce_mean(x, axis=[1, 2])
+        for _ in range(100):
+            rows += tf.reduce_max(tf.constant(rng.random(2**17, np.float32)))
+        tf.identity(rows, "person_embedding")
+    (tmp_path / "x.pb").write_bytes(graph.as_graph_def().SerializeToString())
+    command = "tests/benchmarks/memory.py", tmp_path / "x.pb", "--rounds", 2, "--calls", 50
+    _, *rounds = in_its_own_process(*command)
+    assert len(rounds) == 2
+    for line in rounds[1:]:  # the first pays for what TensorFlow keeps for itself
+        print(line)
+        before, used, later, closed = map(int, line.split("|"))
+        assert used > before + 50
+        assert later < used + 20
+        assert closed < before + 20

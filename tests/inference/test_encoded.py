@@ -23,7 +23,7 @@ import export_pb_with_pre_post
 from mgn.config.options import EXPORT_MAX_PIXELS
 from mgn.data import images
 from mgn.data.decoding import decode
-from mgn.export import description, freezing
+from mgn.export import description
 from mgn.inference import encoded, exported, load_embedder
 from mgn.inference.embedder import open_exported
 from mgn.system.errors import ImageError
@@ -248,25 +248,6 @@ def test_it_says_what_it_is(pb):
     assert 2.7 < found.gigaflops < 3.2  # twice 24 GFLOP, by (96 × 32) / (384 × 128)
     text = description.as_text(found)
     assert "input   image_tensor: string [N]" in text and "decoder libjpeg's accurate" in text
-
-
-def test_functions_are_numbered_by_the_graph_not_by_the_process():
-    def one():
-        with tf.Graph().as_default() as graph:
-            encoded.decode_and_resize(tf.placeholder(tf.string, [None]), 96, 32)
-        return graph.as_graph_def()
-
-    first, second = one(), one()
-    assert first.SerializeToString(deterministic=True) != second.SerializeToString(
-        deterministic=True
-    )
-    for graph_def in (first, second):
-        freezing.rename_functions(graph_def)
-    assert first.SerializeToString(deterministic=True) == second.SerializeToString(
-        deterministic=True
-    )
-    kinds = Counter(node.op for f in first.library.function for node in f.node_def)
-    assert kinds["DecodeJpeg"] == 1 and "StridedSlice" not in kinds
 
 
 WRONG_HEADERS = {
