@@ -89,8 +89,8 @@ class Embedder:
         With `flip`, the embedding of the mirror image is added before normalising.
 
         Raises:
-            ImageError: one is something else (see `given.checked`), or larger than a graph with
-                encoded input takes.
+            ImageError: one is something else (see `given.checked`), or of a size that the
+                graph does not take.
             InputError: not a list of images.
             RuntimeError: the model is closed, or another process's.
         """
@@ -129,6 +129,7 @@ class Embedder:
         if self.input.dtype == tf.string:
             return [np.array(_as_png(image, i), object) for i, image in enumerate(images)]
         if self.form == PRE_POST:
+            _check_size(images, self.input.shape)
             return [image.astype(self.input.dtype.as_numpy_dtype) for image in images]
         return [self.session.run(self._prepared, {self._image: image}) for image in images]
 
@@ -146,6 +147,15 @@ def _pixels_of(graph: tf.Graph) -> tuple[Sequence[float], Sequence[float]]:
     nodes = [op.node_def for op in graph.get_operations() if op.name == METADATA]
     description = metadata_of(nodes)
     return description.get("mean", MEAN), description.get("std", STD)
+
+
+def _check_size(images: Sequence[np.ndarray], shape: tf.TensorShape) -> None:
+    """Of a graph that was exported for images of one size."""
+    for position, image in enumerate(images):
+        if not shape[1:].is_compatible_with(image.shape):
+            size = "x".join(map(str, image.shape[:2]))
+            wanted = f"{shape[1]}x{shape[2]}, for which it was exported (--input_size)"
+            raise ImageError(position, f"is {size}; this model takes {wanted}")
 
 
 def _as_png(image: np.ndarray, position: int) -> bytes:
