@@ -1,6 +1,7 @@
 """Every target's files, loaded as its program loads them; and what must not pass."""
 
 import json
+import re
 import sys
 from contextlib import closing
 from pathlib import Path
@@ -123,6 +124,26 @@ def test_boxmot_normalises_as_its_own_code_does(made, expected):
         "preprocess": "resize",
         "img_size": [HEIGHT, WIDTH],
     }
+
+
+def test_the_example_of_the_document(made, monkeypatch):
+    """Of doc/deploy.md: who is who in the second of two frames, where people changed places."""
+    page = (Path(__file__).parents[2] / "doc" / "deploy.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"<!-- tracker -->\n```python\n(.*?)```", page, re.DOTALL)
+    given = {}
+    for frame, cameras, people in ((1, (1, 1), (5, 6)), (2, (1, 1), (6, 5))):
+        canvas = np.zeros((200, 200, 3), np.uint8)
+        boxes = []
+        for i, (camera, person) in enumerate(zip(cameras, people, strict=True)):
+            left = 10 + 90 * i
+            canvas[20:148, left : left + 64] = draw_image(3, person, camera, frame)[..., ::-1]
+            boxes.append((left, 20, left + 64, 148))
+        given |= {f"frame_{frame}": canvas, f"boxes_{frame}": boxes}
+    (made / "mgn.onnx").symlink_to(made / "b.onnx")
+    monkeypatch.chdir(made)
+    exec(code, given)
+    (made / "mgn.onnx").unlink()
+    assert given["distances"].shape == (2, 2) and given["matches"].tolist() == [1, 0]
 
 
 def test_boxmots_own_backend_has_the_exports_embeddings(made, expected):
