@@ -41,7 +41,6 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     keys = {"action": "append", "default": [], "metavar": "PATTERN"}
     add("--allow_missing", **keys, help="keys that may be missing, such as 'fc_*'")
     add("--allow_extra", **keys, help="keys that may be left over")
-    add("--stem_padding", type=int, choices=(0, 1), help="for fast-reid's files that do not tell")
     parsing.add_network_options(parser, "what weights do not tell; else as the authors trained")
     flags = parser.parse_args(arguments)
     if not flags.checkpoint and not flags.dry_run:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mgn.config.options import PRECISIONS
-from mgn.config.variants import POOLS, VARIANTS
+from mgn.config.variants import ASKS_PADDING, POOLS, VARIANTS
 from mgn.system.cli import Parser, existing_path, model_path, positive_int
 from mgn.system.errors import InputError
 from mgn.system.files import refuse_existing
@@ -61,6 +61,8 @@ def add_network_options(
     group.add_argument("--height", type=positive_int, help="image height, pixels")
     group.add_argument("--width", type=positive_int, help="image width, pixels")
     group.add_argument("--variant", choices=tuple(VARIANTS), help="published network that it is")
+    padding = f"zeros around the map that the stem pools, of {ASKS_PADDING}"
+    group.add_argument("--stem_padding", type=int, choices=(0, 1), help=padding)
 
 
 def network_options(flags: argparse.Namespace) -> dict:

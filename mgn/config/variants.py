@@ -40,6 +40,7 @@ VARIANTS = {  # name -> all options that say which network it is
     "fastreid": _FASTREID | {"stem_padding": 0},  # as v1.0, under other keys
     "luperson": _FASTREID | _LUPERSON,
 }
+ASKS_PADDING = "fastreid-v1.0"  # its name stands for both: its code changed on 2020-11-06
 FIELDS = tuple(_MGN_PYTORCH)  # the names of those options
 _ARCHITECTURE = (*FIELDS[:-2], "classifier")  # what shapes the graph
 # What a description without it has: older than the other variants.

@@ -31,6 +31,7 @@ def main(arguments: list[str]) -> int:
     refuse_existing(flags.output, flags.overwrite)
 
     from mgn.deploy.target import Choices
+    from mgn.deploy.targets import TARGETS as MADE
     from mgn.deploy.targets import deploy
 
     choices = Choices(**{name: getattr(flags, name) for name in _TAKEN_BY})
@@ -38,7 +39,7 @@ def main(arguments: list[str]) -> int:
     paths, difference = deploy(flags.target, flags.pb_path, flags.output, *how)
     shown = " and ".join(map(str, paths))
     figure = f"{difference:.1e} of the largest value from the export"
-    print(f"{shown}: in the program's own runtime {figure}")
+    print(f"{shown}: in {MADE[flags.target].runtime} {figure}")
     return cli.DONE
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from mgn.config.variants import MEAN, STD
 from mgn.deploy.onnx import nchw
-from mgn.deploy.onnxfile import run_onnx, write_onnx
+from mgn.deploy.onnxfile import ONNX_PACKAGES, run_onnx, write_onnx
 from mgn.deploy.source import Source, nchw_graph
 from mgn.deploy.target import Choices, Target
 
@@ -44,5 +44,7 @@ TARGET = Target(
     write=_write,
     run=_run,
     files=_files,
+    runtime="ONNX Runtime",
+    packages=ONNX_PACKAGES,
     length_1=True,
 )

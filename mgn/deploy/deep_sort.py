@@ -39,5 +39,6 @@ TARGET = Target(
     write=_write,
     run=_run,
     files=itself,
+    runtime="TensorFlow",
     length_1=True,
 )

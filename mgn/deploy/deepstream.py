@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from mgn.deploy.onnx import nchw
-from mgn.deploy.onnxfile import run_onnx, write_onnx
+from mgn.deploy.onnxfile import ONNX_PACKAGES, run_onnx, write_onnx
 from mgn.deploy.source import RAW, Source, nchw_graph
 from mgn.deploy.target import Choices, Target, itself
 
@@ -15,22 +15,22 @@ MODEL, BLOCK = "mgn.onnx", "reid.yml"  # what the folder holds
 # Its preprocessing is factor * (x - offsets) with one factor, where a deviation has three
 # numbers; so mean and deviation are inside, and it passes images on as they are.
 _BLOCK = """\
-# Paste this into a tracker's configuration, such as config_tracker_NvDCF_accuracy.yml.
+# Put this in place of the ReID block of a tracker's configuration, such as NvDCF's.
 ReID:
-  reidType: 2
+  reidType: 2  # 1 in a configuration of NvDeepSORT
   batchSize: 100
   workspaceSize: 1000
   reidFeatureSize: {dimensions}
   reidHistorySize: 100
   inferDims: [3, {height}, {width}]
-  networkMode: 1  # 0: float32, 1: float16
+  networkMode: 0  # float32, as it was proven; 1: float16
   inputOrder: 0  # NCHW
   colorFormat: 0  # RGB
   offsets: [0.0, 0.0, 0.0]
   netScaleFactor: 1.0
   keepAspc: 0
   addFeatureNormalization: 1
-  onnxFile: "{model}"
+  onnxFile: "{model}"  # make this an absolute path
 """
 
 
@@ -54,5 +54,8 @@ TARGET = Target(
     write=_write,
     run=_run,
     files=itself,
+    runtime="ONNX Runtime",
+    packages=ONNX_PACKAGES,
+    holds=(MODEL, BLOCK),
     length_1=True,
 )

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from mgn.config.variants import MEAN, STD
-from mgn.deploy.onnxfile import run_onnx, write_onnx
+from mgn.deploy.onnxfile import ONNX_PACKAGES, run_onnx, write_onnx
 from mgn.deploy.source import RAW, Source, nchw_graph
 from mgn.deploy.target import Choices, Target, itself
 
@@ -33,5 +33,7 @@ TARGET = Target(
     write=_write,
     run=_run,
     files=itself,
+    runtime="ONNX Runtime",
+    packages=ONNX_PACKAGES,
     takes=("pre", "length_1"),
 )

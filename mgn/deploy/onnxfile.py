@@ -10,6 +10,7 @@ from mgn.deploy.source import FEATURES, IMAGES
 from mgn.inference.exported import METADATA
 from mgn.system.errors import InputError
 
+ONNX_PACKAGES = "onnx", "tf2onnx.convert", "onnxruntime"
 OPSET = 17
 BATCH = "batch"  # the name of the dimension that is free
 _KERNEL = 4  # dimensions of a convolution's weights

@@ -7,14 +7,18 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from mgn.config.variants import options_in
+from mgn.config.variants import MEAN, STD, options_in
 from mgn.deploy.onnx import nchw
 from mgn.deploy.source import Source
 from mgn.deploy.target import Choices, Target, itself
 from mgn.inference.exported import metadata_of, read_graph_def
+from mgn.system.errors import InputError
 
 
 def _write(source: Source, paths: Sequence[Path], _: Choices) -> None:
+    if (source.options.mean, source.options.std) != (MEAN, STD):
+        problem = "OpenCV's sample normalises by ImageNet's mean and deviation"
+        raise InputError(f"{source.path}: {problem}, and this network has its own; take onnx")
     shutil.copyfile(source.path, paths[0])
 
 
@@ -34,5 +38,6 @@ TARGET = Target(
     write=_write,
     run=_run,
     files=itself,
+    runtime="OpenCV",
     length_1=True,
 )

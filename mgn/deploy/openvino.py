@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import signal
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -9,10 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from mgn.deploy.onnx import nchw
-from mgn.deploy.packages import needed
 from mgn.deploy.source import Source
 from mgn.deploy.target import Choices, Target
 from mgn.inference.exported import METADATA
+from mgn.system.errors import CheckError, first_line
 
 DATA, EMBEDDING = "data", "reid_embedding"  # the zoo's names, as of person-reidentification-retail
 
@@ -22,7 +23,6 @@ def _files(output: Path) -> list[Path]:
 
 
 def _write(source: Source, paths: Sequence[Path], choices: Choices) -> None:
-    needed("openvino")
     options = source.options
     pixels = options.mean, options.std
     _elsewhere(_convert, source.path, paths, choices, source.size, pixels, source.described)
@@ -40,12 +40,16 @@ def _elsewhere(function: Callable, *arguments: object) -> object:
     next Ctrl-C would be a segmentation fault. And it reports its use unless `CI` is set.
     """
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, context, initializer=_without_reports) as pool:
-        return pool.submit(function, *arguments).result()
+    with ProcessPoolExecutor(1, context, initializer=_quiet) as pool:
+        try:
+            return pool.submit(function, *arguments).result()
+        except (RuntimeError, OSError) as error:  # a broken pool is one, too
+            raise CheckError(f"OpenVINO: {first_line(error)}") from None
 
 
-def _without_reports() -> None:
+def _quiet() -> None:
     os.environ["CI"] = "true"
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; this project's own ends it
 
 
 def _convert(
@@ -94,5 +98,7 @@ TARGET = Target(
     write=_write,
     run=_run,
     files=_files,
+    runtime="OpenVINO",
+    packages=("openvino",),
     takes=("half", "rgb"),
 )

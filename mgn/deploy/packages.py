@@ -3,7 +3,7 @@
 import importlib
 from types import ModuleType
 
-from mgn.system.errors import InputError
+from mgn.system.errors import InputError, first_line
 
 REQUIREMENTS = "doc/deploy-requirements.txt"
 
@@ -17,7 +17,7 @@ def needed(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
-        missing = error.name or name
-        raise InputError(
-            f"{missing} is not installed: pip install -r {REQUIREMENTS} has all targets' packages"
-        ) from None
+        problem = f"{error.name or name} is not installed"
+    except ImportError as error:
+        problem = f"{name} cannot be imported ({first_line(error)})"
+    raise InputError(f"{problem}: pip install -r {REQUIREMENTS} has all targets' packages")

@@ -9,11 +9,11 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from mgn.config import NetworkOptions
-from mgn.config.variants import options_in
 from mgn.inference.exported import METADATA, metadata_of, read_graph_def
-from mgn.inference.graph import IMAGE_TENSOR, OUTPUTS, PLAIN
+from mgn.inference.graph import IMAGE_TENSOR, OUTPUTS, PLAIN, PRE_POST
 from mgn.system.errors import InputError
 from mgn.system.session import new_graph
+from mgn.weights import checkpoints
 
 IMAGES, FEATURES = "images", "features"  # names of input and output in most targets' files
 RAW = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)  # mean and deviation of images that nobody normalised
@@ -52,17 +52,19 @@ def read(pb_path: Path) -> Source:
     """
     graph_def = read_graph_def(pb_path)
     description = metadata_of(graph_def.node)
-    if not description:
-        raise InputError(f"{pb_path}: does not describe itself; export it by export_pb.py")
-    form, precision = description["form"], description["precision"]
+    names = {node.name for node in graph_def.node}
+    if not description or not {IMAGE_TENSOR, OUTPUTS[PLAIN], OUTPUTS[PRE_POST]} & names:
+        raise InputError(f"{pb_path}: is no export that describes itself; make it by export_pb.py")
+    form, precision = description.get("form"), description.get("precision")
     wanted = "the targets start from a plain float32 graph, as export_pb.py makes it"
     if form != PLAIN:
         raise InputError(f"{pb_path}: has pre- and postprocessing; {wanted}")
     if precision != "float32":
         raise InputError(f"{pb_path}: is {precision}; {wanted}")
-    if description["winograd"]:
+    if description.get("winograd"):
         raise InputError(f"{pb_path}: has Winograd convolutions; {wanted} without --winograd")
-    return Source(Path(pb_path), graph_def, options_in(description), description)
+    options = checkpoints.options_from(description, pb_path)
+    return Source(Path(pb_path), graph_def, options, description)
 
 
 def network(source: Source, images: tf.Tensor) -> tf.Tensor:

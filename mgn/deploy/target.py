@@ -26,6 +26,9 @@ class Target(NamedTuple):
     write: Callable[[Source, Sequence[Path], Choices], None]  # to temporary paths of `files`
     run: Callable[[Sequence[Path], np.ndarray, Choices], np.ndarray]  # uint8 RGB [N, H, W, 3]
     files: Callable[[Path], list[Path]]  # from what the user named
+    runtime: str  # what `run` runs in
+    packages: tuple[str, ...] = ()  # that it needs, by the names by which Python imports them
+    holds: tuple[str, ...] = ()  # of a folder: all its files
     length_1: bool = False  # its embeddings are of length 1
     takes: tuple[str, ...] = ()  # names of `Choices` that it knows
 

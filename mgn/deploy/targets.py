@@ -9,9 +9,10 @@ import numpy as np
 
 from mgn.data.demo import draw_image
 from mgn.deploy import boxmot, deep_sort, deepstream, onnx, opencv, openvino, source, tflite, triton
-from mgn.deploy.target import Choices
+from mgn.deploy.packages import needed
+from mgn.deploy.target import Choices, Target
 from mgn.inference.embedder import open_exported
-from mgn.system.errors import CheckError
+from mgn.system.errors import CheckError, InputError
 from mgn.system.files import atomic_write
 
 TARGETS = {
@@ -52,9 +53,13 @@ def deploy(
     """
     target = TARGETS[name]
     paths = target.files(Path(output))
+    for path in paths:
+        _check_replaceable(path, target)
+    exported = source.read(pb_path)
+    for package in target.packages:
+        needed(package)
     with ExitStack() as stack:
         temporary = [stack.enter_context(atomic_write(path, overwrite)) for path in paths]
-        exported = source.read(pb_path)
         target.write(exported, temporary, choices)
         images = _drawn(exported.size)
         made = target.run(temporary, images, choices)
@@ -63,6 +68,17 @@ def deploy(
             expected = embed(images, flip=False) if divided else embed.original(images)
         exact = not (choices.half or choices.dynamic_range)
         return paths, _difference(made, expected, f"{output} against {pb_path}", exact)
+
+
+def _check_replaceable(path: Path, target: Target) -> None:
+    """Of a folder: it has nothing but what this target made."""
+    if not path.is_dir():
+        return
+    if not target.holds:
+        raise InputError(f"{path}: is a folder; name a file to make")
+    for file in sorted(path.rglob("*")):
+        if not file.is_dir() and str(file.relative_to(path)) not in target.holds:
+            raise InputError(f"{path}: holds {file.name}, which is not of this target's")
 
 
 def _drawn(size: tuple[int, int]) -> np.ndarray:

@@ -43,5 +43,7 @@ TARGET = Target(
     write=_write,
     run=_run,
     files=itself,
+    runtime="LiteRT",
+    packages=("ai_edge_litert.interpreter",),
     takes=("half", "dynamic_range"),
 )

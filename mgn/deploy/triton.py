@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from mgn.deploy.onnx import nchw
-from mgn.deploy.onnxfile import run_onnx, write_onnx
+from mgn.deploy.onnxfile import ONNX_PACKAGES, run_onnx, write_onnx
 from mgn.deploy.source import FEATURES, IMAGES, RAW, Source, nchw_graph
 from mgn.deploy.target import Choices, Target, itself
 
@@ -60,5 +60,8 @@ TARGET = Target(
     write=_write,
     run=_run,
     files=itself,
+    runtime="ONNX Runtime",
+    packages=ONNX_PACKAGES,
+    holds=(str(MODEL), CONFIG),
     length_1=True,
 )

@@ -130,6 +130,8 @@ def atomic_write(path: Path, overwrite: bool = False) -> Iterator[Path]:
     `InputError` if `path` exists and `overwrite` is not set, before or after the body.
     """
     path = Path(path)
+    if path.name in ("", ".."):
+        raise InputError(f"{path}: is this folder or one above it; name what to make")
     refuse_existing(path, overwrite)
     path.parent.mkdir(parents=True, exist_ok=True)
     workspace = Path(tempfile.mkdtemp(prefix=_MAKING, dir=path.parent))

@@ -35,7 +35,7 @@ def find_start(settings: RunSettings) -> checkpoints.Checkpoint:
     """
     config = settings.config
     path = settings.init_checkpoint
-    described = Path(path).is_dir() or Path(f"{path}.json").is_file()
+    described = checkpoints.file_of(checkpoints.prefix_at(path), ".json").is_file()
     ours = {name: getattr(config, name) for name in ("height", "width", *FIELDS)}
     found = checkpoints.find(path, **({} if described else ours))
     # Of a backbone only its blocks count.

@@ -15,7 +15,7 @@ from mgn.network import HEADS, replicas
 from mgn.system.errors import InputError, first_line
 from mgn.system.files import read_json, sha256_of
 from mgn.weights.filekinds import file_kind, folder_kind
-from mgn.weights.told import check_agrees, check_possible, possible, shown_variant
+from mgn.weights.told import check_agrees, check_possible, check_told, possible
 
 NAME = "model.ckpt"  # checkpoints of a train_dir are NAME-STEP
 DATA = ".data-00000-of-00001"
@@ -77,7 +77,7 @@ def find(path: Path, **given: object) -> Checkpoint:
     Raises:
         InputError: nothing complete there, not a checkpoint of this network, or a contradiction.
     """
-    prefix = _in_folder(Path(path)) if Path(path).is_dir() else prefix_of(path)
+    prefix = prefix_at(path)
     if not file_of(prefix, ".index").is_file():
         kind = file_kind(path) if Path(path).is_file() else None
         missing = f"no {prefix.name}.index there"
@@ -85,7 +85,8 @@ def find(path: Path, **given: object) -> Checkpoint:
         raise InputError(f"{path}: not a checkpoint ({why})")
     described = file_of(prefix, ".json")
     if not described.is_file():
-        return Checkpoint(prefix, "mgn", _options_without_json(prefix, given))
+        averaged = f"{HEADS[0].reduction}/0/weight/average" in stored_shapes(prefix)
+        return Checkpoint(prefix, "mgn", _options_without_json(prefix, given), averaged=averaged)
     description = read_json(described)
     options = options_from(description, described)
     kind = description.get("kind", "mgn")
@@ -96,6 +97,11 @@ def find(path: Path, **given: object) -> Checkpoint:
         check_possible(options, _told_by_weights(prefix), described)
     averaged = bool(description.get("averaged"))
     return Checkpoint(prefix, kind, options, description.get("training_set"), averaged)
+
+
+def prefix_at(path: Path) -> Path:
+    """The prefix that `find` looks at."""
+    return _in_folder(Path(path)) if Path(path).is_dir() else prefix_of(path)
 
 
 def _in_folder(folder: Path) -> Path:
@@ -220,14 +226,7 @@ def read(prefix: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
 
 def _options_without_json(prefix: Path, given: Mapping) -> NetworkOptions:
     told = _told_by_weights(prefix)
-    missing = f"{prefix} has no .json beside it, and weights"
-    shown = shown_variant(told)
-    if shown and "variant" not in given and "stem_padding" not in given:
-        problem = f"{missing} with {shown} tell neither the stem's padding nor the mean of images"
-        raise InputError(f"{problem}: add --variant, the published network that it is")
-    if not shown and "pool" not in given and "variant" not in given:
-        problem = f"{missing} do not tell the pooling"
-        raise InputError(f"{problem}: add --pool (or --variant, if it is not MGN-pytorch's)")
+    check_told(told, given, f"{prefix} has no .json beside it, and weights")
     usual = {name: values[0] for name, values in told.items()}
     options = NetworkOptions(**{**usual, **with_variant(given)})
     check_possible(options, told, f"{prefix} as given")

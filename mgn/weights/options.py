@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from mgn.config import NetworkOptions
-from mgn.config.variants import VARIANTS, check_pixels, with_variant
+from mgn.config.variants import VARIANTS, check_pixels
 from mgn.network import HEADS
 from mgn.system.errors import InputError
 from mgn.weights.families import PIXELS, Family
@@ -43,24 +43,29 @@ def options_in(
         if values.get(name) not in told[name]:
             values[name] = told[name][0]
     values["num_classes"] = _count_classes(state_dict, family)
-    if family.pixels and all(key in state_dict for key in PIXELS):
+    there = [key for key in PIXELS if key in state_dict and family.kind == "mgn"]
+    if len(there) == 1:
+        raise InputError(f"{family.name}: has {there[0]} alone, of {' and '.join(PIXELS)}")
+    if there:
         for name, key in zip(("mean", "std"), PIXELS, strict=True):
             values[name] = _pixel_values(key, state_dict[key], values[name])
 
     # What the command line alone can tell; the rest of it must agree.
-    named = with_variant(given)
     if family.asks and family.asks not in given:
         when = "1 before 2020-11-06, 0 after it, and in v1.2, whose files are known by classifiers"
         problem = f"{family.name}: its keys do not tell how the stem is padded"
         raise InputError(f"{problem}: add --stem_padding 0 or 1 ({when})")
     free = {"height", "width", family.asks}
-    if plain and len(told["pool"]) > 1:
+    untold_pool = plain and len(told["pool"]) > 1
+    if untold_pool:
         free.add("pool")
-    values |= {name: value for name, value in named.items() if name in free}
+    values |= {name: value for name, value in given.items() if name in free}
     options = NetworkOptions(**values, variant=family.variant)
     if plain:  # others' powers are keys that may not be missing
         check_possible(options, {"pool": told["pool"]}, family.name)
-    check_agrees(options, given, f"{family.name} has")
+    # Of pools that weights do not tell, a variant's is that of its authors alone.
+    agreeing = {"pool": options.pool} if untold_pool else {}
+    check_agrees(options, {**given, **agreeing}, f"{family.name} has")
     return options
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 
 from mgn.config import NetworkOptions
-from mgn.config.variants import CLASSIFIERS, shown_value, with_variant
+from mgn.config.variants import ASKS_PADDING, CLASSIFIERS, shown_value, with_variant
 from mgn.network import BRANCHES, HEADS
 from mgn.network.architecture import EXTRA_BN, NECK
 from mgn.network.layers import GEM, INSTANCE_NORM
@@ -51,6 +51,28 @@ def shown_variant(told: Mapping[str, tuple]) -> str:
     shown += ["IBN-a"] if told["ibn"][0] else []
     shown += ["batch norm before pooling"] if told["extra_bn"][0] else []
     return ", ".join(shown)
+
+
+def check_told(told: Mapping[str, tuple], given: Mapping[str, object], where: str) -> None:
+    """Raise `InputError` unless the command line tells what weights alone do not.
+
+    Args:
+        told: of `possible`.
+        given: options from the command line, or all of a run.
+        where: what an error begins with: "x has no .json beside it, and weights".
+    """
+    shown = shown_variant(told)
+    whole = "p1_stride" in given  # all of a run's options
+    variant = given.get("variant")
+    if shown and not variant and not whole:
+        problem = f"{where} with {shown} tell neither the stem's padding nor the mean of images"
+        raise InputError(f"{problem}: add --variant, the published network that it is")
+    if not shown and "pool" not in given and not variant:
+        problem = f"{where} do not tell the pooling"
+        raise InputError(f"{problem}: add --pool (or --variant, if it is not MGN-pytorch's)")
+    if variant == ASKS_PADDING and "stem_padding" not in given:
+        problem = f"{where} do not tell how its stem is padded: {ASKS_PADDING} stands for both"
+        raise InputError(f"{problem}; add --stem_padding 0 or 1")
 
 
 def check_possible(options: NetworkOptions, told: Mapping[str, tuple], where: object) -> None:

@@ -9,6 +9,7 @@ import tensorflow.compat.v1 as tf
 from mgn.config import NetworkOptions
 from mgn.config.variants import MEAN, STD, VARIANTS
 from mgn.deploy import source
+from mgn.deploy.targets import TARGETS
 from mgn.inference.exported import METADATA
 from mgn.inference.graph import PLAIN
 from mgn.system.errors import InputError
@@ -48,8 +49,29 @@ def test_an_export_without_a_description_is_refused(small_graphs, tmp_path):
     graph_def = tf.GraphDef.FromString(small_graphs(PLAIN).read_bytes())
     nodes = [node for node in graph_def.node if node.name != METADATA]
     (tmp_path / "x.pb").write_bytes(tf.GraphDef(node=nodes).SerializeToString())
-    with pytest.raises(InputError, match=r"x\.pb: does not describe itself; export it"):
+    with pytest.raises(InputError, match=r"x\.pb: is no export that describes itself"):
         source.read(tmp_path / "x.pb")
+
+
+def test_an_older_description_is_read(small_graphs, tmp_path):
+    """Of before there were Winograd's convolutions."""
+    graph_def = tf.GraphDef.FromString(small_graphs(PLAIN).read_bytes())
+    (node,) = [node for node in graph_def.node if node.name == METADATA]
+    described = json.loads(node.attr["value"].tensor.string_val[0])
+    del described["winograd"]
+    node.attr["value"].tensor.string_val[0] = json.dumps(described).encode()
+    (tmp_path / "x.pb").write_bytes(graph_def.SerializeToString())
+    assert source.read(tmp_path / "x.pb").description == described
+    described["mean"] = [0.485, 0.456, 0.406]
+    node.attr["value"].tensor.string_val[0] = json.dumps(described).encode()
+    (tmp_path / "x.pb").write_bytes(graph_def.SerializeToString())
+    with pytest.raises(InputError, match=r"x\.pb: damaged \(--mean 0\.485"):
+        source.read(tmp_path / "x.pb")
+
+
+def test_opencvs_sample_has_no_place_for_another_mean():
+    with pytest.raises(InputError, match="this network has its own; take onnx"):
+        TARGETS["opencv"].write(of(**VARIANTS["luperson"]), [], None)
 
 
 def test_what_is_read(small_graphs):

@@ -127,18 +127,10 @@ def test_boxmot_normalises_as_its_own_code_does(made, expected):
 
 
 def test_the_example_of_the_document(made, monkeypatch):
-    """Of doc/deploy.md: who is who in the second of two frames, where people changed places."""
+    """Of doc/deploy.md as it stands: two people change places between two frames."""
     page = (Path(__file__).parents[2] / "doc" / "deploy.md").read_text(encoding="utf-8")
     (code,) = re.findall(r"<!-- tracker -->\n```python\n(.*?)```", page, re.DOTALL)
     given = {}
-    for frame, cameras, people in ((1, (1, 1), (5, 6)), (2, (1, 1), (6, 5))):
-        canvas = np.zeros((200, 200, 3), np.uint8)
-        boxes = []
-        for i, (camera, person) in enumerate(zip(cameras, people, strict=True)):
-            left = 10 + 90 * i
-            canvas[20:148, left : left + 64] = draw_image(3, person, camera, frame)[..., ::-1]
-            boxes.append((left, 20, left + 64, 148))
-        given |= {f"frame_{frame}": canvas, f"boxes_{frame}": boxes}
     (made / "mgn.onnx").symlink_to(made / "b.onnx")
     monkeypatch.chdir(made)
     exec(code, given)
@@ -251,6 +243,28 @@ def test_a_file_that_differs_is_not_kept(small_graphs, tmp_path, monkeypatch):
     monkeypatch.setitem(targets.TARGETS, "deep_sort", in_rgb)
     with pytest.raises(CheckError, match=r"x\.pb against .* differs by .*; not kept"):
         targets.deploy("deep_sort", small_graphs(PLAIN), tmp_path / "x.pb", Choices())
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_with_other_things_is_never_replaced(small_graphs, tmp_path, capsys):
+    (tmp_path / "models" / "other" / "1").mkdir(parents=True)
+    (tmp_path / "models" / "other" / "config.pbtxt").write_text("mine")
+    given = "--pb_path", small_graphs(PLAIN), "--overwrite", "--output"
+    for target in ("triton", "deepstream"):
+        line = refused(capsys, command, target, *given, tmp_path / "models")
+        assert "models: holds config.pbtxt, which is not of this target's" in line
+    line = refused(capsys, command, "triton", *given, tmp_path / "models" / "..")
+    assert "holds config.pbtxt" in line or "name what to make" in line
+    (tmp_path / "x.pb").mkdir()
+    assert "x.pb: is a folder" in refused(capsys, command, "deep_sort", *given, tmp_path / "x.pb")
+    assert (tmp_path / "models" / "other" / "config.pbtxt").read_text() == "mine"
+
+
+def test_a_targets_own_file_is_no_export(made, tmp_path, capsys):
+    """It describes itself as one, and has other names."""
+    new = "--output", tmp_path / "a" / "b" / "x.onnx"
+    line = refused(capsys, command, "onnx", "--pb_path", made / "d.pb", *new)
+    assert "d.pb: is no export that describes itself" in line
     assert not list(tmp_path.iterdir())
 
 

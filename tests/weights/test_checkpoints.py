@@ -152,8 +152,30 @@ def test_without_json_a_variant_must_be_named(tmp_path, monkeypatch):
         with pytest.raises(InputError, match=r"gem, batch norm .* mean of images: add --variant"):
             checkpoints.find(tmp_path / "x", **given)
     assert checkpoints.find(tmp_path / "x", variant="luperson").options == options
+    with pytest.raises(InputError, match="add --variant"):  # one more option is not all of them
+        checkpoints.find(tmp_path / "x", pool="gem", stem_padding=1)
     with pytest.raises(InputError, match="as given: pool avg, but its weights have gem"):
         checkpoints.find(tmp_path / "x", variant="mgn-pytorch")
+
+
+def test_without_json_a_name_of_two_networks_is_not_enough(tmp_path, monkeypatch):
+    shapes = variable_shapes(NetworkOptions(0, **VARIANTS["fastreid-v1.0"]))
+    (tmp_path / "x.index").touch()
+    monkeypatch.setattr(checkpoints, "stored_shapes", lambda _: shapes)
+    with pytest.raises(InputError, match="stands for both; add --stem_padding 0 or 1"):
+        checkpoints.find(tmp_path / "x", variant="fastreid-v1.0")
+    for padding in (0, 1):
+        found = checkpoints.find(tmp_path / "x", variant="fastreid-v1.0", stem_padding=padding)
+        assert found.options.stem_padding == padding and not found.averaged
+
+
+def test_without_json_averages_are_the_network(tmp_path, monkeypatch):
+    shapes = variable_shapes(NetworkOptions(0))
+    both = {**shapes, **{f"{name}/average": shape for name, shape in shapes.items()}}
+    (tmp_path / "x.index").touch()
+    monkeypatch.setattr(checkpoints, "stored_shapes", lambda _: both)
+    found = checkpoints.find(tmp_path / "x", pool="avg")
+    assert found.averaged and found.name_of("p1/a") == "p1/a/average"
 
 
 def test_a_contradiction_is_refused(small_checkpoint):

@@ -54,6 +54,27 @@ def test_lupersons_mean_is_that_of_its_file_as_people_write_it():
     assert options_in(bare, recognise(bare), {}) == options  # of its configuration
 
 
+@pytest.mark.parametrize("keys", ["seathiefwang", "fastreid_HEAD", "fastreid_v0.1.1"])
+def test_a_mean_in_a_file_counts_whatever_its_family(keys):
+    own = np.float32([89.896, 79.2, 80.073]).reshape(1, 3, 1, 1)
+    state_dict = {**with_pixels(shaped(keys)), "pixel_mean": own, "pixel_std": own / 2}
+    options = options_in(state_dict, recognise(state_dict), {})
+    assert options.mean == (89.896, 79.2, 80.073)
+    assert options.std == pytest.approx((44.948, 39.6, 40.0365), abs=1e-5)
+    del state_dict["pixel_std"]
+    with pytest.raises(InputError, match="has pixel_mean alone, of pixel_mean and pixel_std"):
+        options_in(state_dict, recognise(state_dict), {})
+
+
+def test_the_authors_pool_of_a_family_stays_where_a_variant_is_named():
+    state_dict = {k.replace("backone", "backbone"): v for k, v in shaped("seathiefwang").items()}
+    family = recognise(state_dict)
+    assert family.pool == "max"
+    assert options_in(state_dict, family, {}).pool == "max"
+    assert options_in(state_dict, family, {"variant": "mgn-pytorch"}).pool == "max"
+    assert options_in(state_dict, family, {"pool": "avg"}).pool == "avg"
+
+
 def test_what_keys_do_not_tell_has_to_be_said():
     for given in ({}, {"variant": "fastreid-v1.0"}):  # whose name stands for both
         with pytest.raises(InputError, match="add --stem_padding 0 or 1"):
