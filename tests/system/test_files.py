@@ -88,6 +88,17 @@ def test_something_that_appears_meanwhile_is_not_replaced(tmp_path):
     assert target.read_text() == "another's"
 
 
+@pytest.mark.parametrize("name", ["..", ".", "a/.."])
+def test_a_folder_above_is_no_name_for_an_output(tmp_path, monkeypatch, name):
+    """What is made would have been put together in the folder that the user is in."""
+    (tmp_path / "a").mkdir()
+    monkeypatch.chdir(tmp_path / "a")
+    for overwrite in (False, True):
+        with pytest.raises(InputError, match="name what to make"), atomic_write(name, overwrite):
+            raise AssertionError("not reached")
+    assert not list((tmp_path / "a").iterdir())
+
+
 def test_next_free(tmp_path):
     assert next_free(tmp_path, "demo").name == "demo-1"
     (tmp_path / "demo-1").mkdir()
