@@ -2,7 +2,7 @@
 
 import sys
 
-from mgn.config import parsing
+from mgn.config import exporting
 from mgn.system import cli
 
 
@@ -12,13 +12,13 @@ def main(arguments: list[str]) -> int:
         "Freeze a checkpoint: image_tensor float32 [N, height, width, 3], normalised RGB,"
         " to person_embedding [N, 2048]."
     )
-    parsing.add_export_options(parser)
-    flags = parsing.parse_export(parser, arguments)
+    exporting.add_export_options(parser)
+    flags = exporting.parse_export(parser, arguments)
 
     from mgn.export.freezing import export_pb
     from mgn.inference.graph import PLAIN
 
-    found = export_pb(flags.checkpoint, flags.pb_path, PLAIN, **parsing.export_options(flags))
+    found = export_pb(flags.checkpoint, flags.pb_path, PLAIN, **exporting.export_options(flags))
     print(f"{flags.pb_path}: image_tensor to person_embedding; against the checkpoint: {found}")
     return cli.DONE
 

@@ -2,7 +2,7 @@
 
 import sys
 
-from mgn.config import parsing
+from mgn.config import exporting
 from mgn.config.options import EXPORT_INPUTS
 from mgn.system import cli
 
@@ -14,20 +14,20 @@ def main(arguments: list[str]) -> int:
         " any size, or [N] whole JPEG or PNG files of any sizes,"
         " to result_embedding [N, 2048] of length 1."
     )
-    parsing.add_export_options(parser)
+    exporting.add_export_options(parser)
     parser.add_argument(
         "--input", choices=EXPORT_INPUTS, default=EXPORT_INPUTS[0], help="what image_tensor takes"
     )
     size = "height and width of the images it takes, such as 128x64; omitted: any size"
-    parser.add_argument("--input_size", type=parsing.image_size, metavar="HxW", help=size)
-    flags = parsing.parse_export(parser, arguments)
+    parser.add_argument("--input_size", type=exporting.image_size, metavar="HxW", help=size)
+    flags = exporting.parse_export(parser, arguments)
     if flags.input_size and flags.input == "jpeg":
         parser.error("--input_size: not with --input jpeg, which takes files of any size")
 
     from mgn.export.freezing import export_pb
     from mgn.inference.graph import PRE_POST
 
-    options = parsing.export_options(flags) | {"input_size": flags.input_size}
+    options = exporting.export_options(flags) | {"input_size": flags.input_size}
     found = export_pb(flags.checkpoint, flags.pb_path, PRE_POST, flags.input, **options)
     print(f"{flags.pb_path}: image_tensor to result_embedding; against the checkpoint: {found}")
     return cli.DONE

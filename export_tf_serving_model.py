@@ -2,13 +2,13 @@
 
 import sys
 
-from mgn.config import parsing
+from mgn.config import exporting
 from mgn.system import cli
 
 
 def main(arguments: list[str]) -> int:
     """Parse, check, export, print what was made."""
-    flags = parsing.parse_serving(
+    flags = exporting.parse_serving(
         "Wrap a .pb made by export_pb.py into DIR/N for TensorFlow Serving.", arguments
     )
 

@@ -21,7 +21,7 @@ def main(arguments: list[str]) -> int:
     """Parse, send each image in a request of its own, print or keep each as it comes."""
     flags = parse(arguments)
 
-    from mgn.serving.inputs import files_named
+    from mgn.data.named import files_named
     from mgn.serving.place import Place
 
     paths = files_named(flags.images, flags.list)

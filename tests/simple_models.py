@@ -3,7 +3,7 @@
 import tensorflow.compat.v1 as tf
 
 from mgn.config import NetworkOptions
-from mgn.export import freezing
+from mgn.export import assembly
 from mgn.inference.graph import OUTPUTS, PLAIN, PRE_POST, build
 
 FORMS = {
@@ -26,6 +26,6 @@ def write_pb(path, form, input_type, height=96, width=32):
     with tf.Graph().as_default() as graph:
         build(form, NetworkOptions(10, height=height, width=width), input_type, block_means)
     graph_def = tf.graph_util.extract_sub_graph(graph.as_graph_def(), [OUTPUTS[form]])
-    freezing.rename_functions(graph_def)
+    assembly.rename_functions(graph_def)
     path.write_bytes(graph_def.SerializeToString(deterministic=True))
     return path

@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from mgn.config.variants import (
     CLASSIFIERS,
@@ -25,6 +26,8 @@ REDUCTION_ORDERS = ("pytorch", "mgn-reid")  # how a file may number the heads' r
 OPTIMIZERS = ("sgd", "adam", "amsgrad")
 SCHEDULES = ("step", "cosine")
 PRECISIONS = ("float32", "bfloat16", "float16")
+INT8 = "int8"
+EXPORT_PRECISIONS = (*PRECISIONS, INT8)
 EXPORT_INPUTS = ("float32", "uint8", "jpeg")  # what an exported graph with preprocessing may take
 EXPORT_MAX_PIXELS = 4096 * 4096  # of an encoded image, so that a small file cannot fill the memory
 _MANY = 10**9
@@ -33,6 +36,16 @@ DECODING = (
     "libjpeg's accurate integer transform and fancy upsampling, as OpenCV and Pillow;"
     " grey, CMYK to RGB"
 )
+
+
+@dataclass(frozen=True)
+class Int8:
+    """How the whole numbers of an eight-bit export are chosen, and when it is kept."""
+
+    calibration: Path | None = None  # folder or list of images; None: those of the run
+    calibration_images: int = 64  # choose the ranges; half as many judge the export
+    keep_float: int = 0  # convolutions that stay in float32
+    int8_bound: float = 0.99  # least cosine of an image that judges
 
 
 def _group(group: str) -> Callable:

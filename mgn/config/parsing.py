@@ -3,13 +3,9 @@
 import argparse
 import dataclasses
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
-from mgn.config.options import PRECISIONS
 from mgn.config.variants import ASKS_PADDING, POOLS, VARIANTS
-from mgn.system.cli import Parser, existing_path, model_path, positive_int
-from mgn.system.errors import InputError
-from mgn.system.files import refuse_existing
+from mgn.system.cli import positive_int
 from mgn.system.numbers import decimal_number, whole_number
 
 _METAVARS = {
@@ -72,95 +68,22 @@ def network_options(flags: argparse.Namespace) -> dict:
     return {name: value for name, value in given.items() if value is not None}
 
 
-def add_export_options(parser: argparse.ArgumentParser) -> None:
-    """Flags of both scripts that freeze a checkpoint."""
-    parser.add_argument(
-        "--checkpoint", type=model_path, required=True, help="train_dir, or prefix of a checkpoint"
-    )
-    parser.add_argument("--pb_path", type=Path, required=True, help="file to make")
-    parser.add_argument(
-        "--precision",
-        choices=PRECISIONS,
-        default=PRECISIONS[0],
-        help="type of the weights: bfloat16 for CPUs with AVX-512 BF16 or AMX and new GPUs,"
-        " float16 for GPUs",
-    )
-    parser.add_argument(
-        "--winograd",
-        action="store_true",
-        help="3x3 convolutions of many channels by fewer multiplications: on CPUs 8 to 20 %% faster"
-        " in batches of 8 or more, not for single images;"
-        " the file is 2.2 times as large, and OpenCV does not load it",
-    )
-    parser.add_argument("--overwrite", action="store_true", help="replace --pb_path")
-    add_network_options(parser)
-
-
-def parse_export(parser: argparse.ArgumentParser, arguments: list[str]) -> argparse.Namespace:
-    """Parse, and check what can be checked before TensorFlow is loaded."""
-    flags = parser.parse_args(arguments)
-    refuse_existing(flags.pb_path, flags.overwrite)
-    if flags.pb_path.suffix != ".pb":
-        raise InputError(f"--pb_path {flags.pb_path}: must end in .pb, as other tools expect")
-    return flags
-
-
-def export_options(flags: argparse.Namespace) -> dict:
-    """What `freezing.export_pb` takes from these flags."""
-    named = {name: getattr(flags, name) for name in ("precision", "winograd", "overwrite")}
-    return named | network_options(flags)
-
-
-def parse_serving(description: str, arguments: list[str]) -> argparse.Namespace:
-    """Flags of both scripts that wrap a `.pb` for TensorFlow Serving."""
-    parser = Parser(description)
-    parser.add_argument(
-        "--pb_path", type=existing_path, required=True, help="frozen graph to serve"
-    )
-    parser.add_argument(
-        "--export_path", type=Path, required=True, help="folder of versions, the server's base_path"
-    )
-    parser.add_argument(
-        "--version", type=positive_int, help="omitted: one more than the highest there"
-    )
-    parser.add_argument("--overwrite", action="store_true", help="replace that version")
-    parser.add_argument(
-        "--warmup",
-        type=_batch_sizes,
-        default="1,8",
-        metavar="N,N",
-        help="images in each request with which a server warms up; none may be above the server's"
-        " max_batch_size, or it never becomes available",
-    )
-    flags = parser.parse_args(arguments)
-    if flags.version:
-        refuse_existing(flags.export_path / str(flags.version), flags.overwrite)
-    return flags
-
-
-def image_size(text: str) -> tuple[int, int]:
-    """Height and width in pixels, such as 128x64."""
-    parts = text.lower().split("x")
-    if len(parts) != 2:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a size such as 128x64")
-    height, width = (positive_int(part) for part in parts)
-    return height, width
-
-
 def _boolean(text: str) -> bool:
     if text.lower() not in ("true", "false"):
         raise argparse.ArgumentTypeError(f"{text!r} is neither true nor false")
     return text.lower() == "true"
 
 
-def _whole_number(text: str) -> int:
+def whole_number_flag(text: str) -> int:
+    """`numbers.whole_number`, as a type of a flag."""
     try:
         return whole_number(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(error) from None
 
 
-def _number(text: str) -> float:
+def number_flag(text: str) -> float:
+    """`numbers.decimal_number`, as a type of a flag."""
     try:
         return decimal_number(text)
     except ValueError as error:
@@ -181,10 +104,6 @@ def _numbers(text: str) -> tuple[int, ...]:
         raise argparse.ArgumentTypeError(f"{text!r} is not a list such as 40,60") from None
 
 
-def _batch_sizes(text: str) -> tuple[int, ...]:
-    return tuple(dict.fromkeys(positive_int(part.strip()) for part in text.split(",")))
-
-
 def _decimals(text: str) -> tuple[float, ...]:
     try:
         return tuple(decimal_number(part.strip()) for part in text.split(",") if part)
@@ -198,8 +117,8 @@ def _names(text: str) -> tuple[str, ...]:
 
 _TYPES = {  # of a field -> of its flag
     str: str,
-    int: _whole_number,
-    float: _number,
+    int: whole_number_flag,
+    float: number_flag,
     bool: _boolean,
     float | None: _number_or_none,
     int | None: positive_int,

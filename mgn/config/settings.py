@@ -106,7 +106,7 @@ def dataset_to_score(model: str | None, folder: Path | None, flags: Mapping) -> 
     Raises:
         InputError: the run has several data sets, or its data set is gone; see also `data_sets`.
     """
-    of_run = _datasets_of_run(model)
+    of_run = datasets_of_run(model)
     if dataset := data_set(folder, flags, of_run):
         if own := of_folder(dataset.folder, of_run):
             how = "that of the run, read as there"
@@ -130,7 +130,7 @@ def dataset_to_score(model: str | None, folder: Path | None, flags: Mapping) -> 
     raise InputError(f"--model {model}: {problem}; name the data set with --dataset")
 
 
-def _datasets_of_run(model: str | None) -> tuple[DataSet, ...]:
+def datasets_of_run(model: str | None) -> tuple[DataSet, ...]:
     """Those that `config.json` beside a model names; () where the model is of no run of ours."""
     if model is None or Path(model).suffix == ".pb":
         return ()

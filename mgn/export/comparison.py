@@ -53,8 +53,8 @@ def compare(
         whole_made = made(batch)
         for expected, got in ((original, original_made), (whole, whole_made)):
             differences.append(np.abs(got - expected).max() / np.abs(expected).max())
-            cosines.append(_cosines(expected, got).min())
-        changes.append(np.abs(_distances(whole_made) - _distances(whole)).max())
+            cosines.append(cosines_of(expected, got).min())
+        changes.append(np.abs(distances_of(whole_made) - distances_of(whole)).max())
     # NumPy's extremes, as Python's would pass over a NaN.
     found = Comparison(float(np.max(differences)), float(np.min(cosines)), float(np.max(changes)))
     if exact and not found.difference <= _LARGEST:
@@ -79,9 +79,11 @@ def _batches(exact: bool, size: tuple[int, int] | None) -> list[list[np.ndarray]
     return [noise[:1], noise, drawn]
 
 
-def _cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def cosines_of(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Row by row, [N], of two arrays [N, D]."""
     return (a * b).sum(axis=1) / (np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1))
 
 
-def _distances(features: np.ndarray) -> np.ndarray:
+def distances_of(features: np.ndarray) -> np.ndarray:
+    """Euclidean, of each row of [N, D] to each: [N, N]."""
     return np.linalg.norm(features[:, None] - features[None], axis=2)

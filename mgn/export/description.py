@@ -10,9 +10,11 @@ import tensorflow.compat.v1 as tf
 
 from mgn.config.signatures import INPUT_IMAGE, REID_EMBEDDING
 from mgn.config.variants import HEIGHT, WIDTH, described, options_in
+from mgn.export.price import Price
 from mgn.inference.embedder import open_exported
 from mgn.inference.exported import METADATA, metadata_of, saved_model_folder
 from mgn.inference.graph import RESIZED
+from mgn.inference.integers import CONVOLUTION
 from mgn.system.errors import InputError
 from mgn.system.session import new_graph
 
@@ -97,7 +99,30 @@ def _gigaflops(graph_def: tf.GraphDef, given: tf.Tensor, result: tf.Tensor) -> f
         tf.import_graph_def(graph_def, {given.name: one}, [result.name], name="one")
         builder = tf.profiler.ProfileOptionBuilder
         options = builder(builder.float_operation()).with_empty_output().build()
-        return tf.profiler.profile(graph, options=options).total_float_ops / 1e9
+        counted = tf.profiler.profile(graph, options=options).total_float_ops
+        return (counted + _of_integers(graph)) / 1e9
+
+
+def _of_integers(graph: tf.Graph) -> int:
+    """Multiplications and additions of whole numbers, which the profiler does not count."""
+    total = 0
+    for operation in graph.get_operations():
+        if operation.type.startswith(CONVOLUTION):
+            height, width, channels, _ = operation.inputs[1].shape.as_list()
+            results = operation.outputs[0].shape.num_elements()
+            total += 2 * results * height * width * channels
+    return total
+
+
+def _int8_lines(about: dict, operations: dict[str, int]) -> list[str]:
+    whole = sum(count for kind, count in operations.items() if kind.startswith(CONVOLUTION))
+    kept = f", {', '.join(about['float'])} kept in float32" if about["float"] else ""
+    price = Price(*(about[name] for name in Price._fields))
+    return [
+        f"int8    {whole} convolutions, stem and heads in float32{kept}",
+        f"        ranges from {about['choosing']} images ({about['calibration']})",
+        f"price   {price}",
+    ]
 
 
 def as_text(artefact: Artefact) -> str:
@@ -116,6 +141,8 @@ def as_text(artefact: Artefact) -> str:
     ]
     if not about:
         return "\n".join([*lines, "no description inside: made by another program"])
+    if "int8" in about:
+        lines += _int8_lines(about["int8"], artefact.operations)
     size = f"{about['height']}×{about['width']}"
     kind = about["precision"] + (", Winograd convolutions" if about.get("winograd") else "")
     if "decoding" in about:

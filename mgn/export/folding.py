@@ -91,14 +91,14 @@ def fold_batch_norms(graph_def: tf.GraphDef) -> tf.GraphDef:
     # Constants stay, kernels scaled. The last step drops those that nothing takes any more.
     for node in graph_def.node:
         if node.op == "Const" and node.name in scales:
-            made.node.append(_constant(node.name, _value(node) * scales[node.name]))
+            made.node.append(constant(node.name, value_of(node) * scales[node.name]))
         elif node.op == "Const":
             made.node.append(node)
     return tf.graph_util.extract_sub_graph(made, [NETWORK_OUTPUT])
 
 
 def _scale_and_bias(norm: tf.NodeDef, constants: list) -> tuple[np.ndarray, np.ndarray]:
-    weight, bias, mean, variance = (_value(node).astype(np.float64) for node in constants)
+    weight, bias, mean, variance = (value_of(node).astype(np.float64) for node in constants)
     scale = weight / np.sqrt(variance + norm.attr["epsilon"].f)
     return scale, bias - mean * scale
 
@@ -108,7 +108,7 @@ def _bias_added(name: str, convolution: str, bias: np.ndarray) -> list[tf.NodeDe
     added = tf.NodeDef(name=name, op="BiasAdd", input=inputs)
     added.attr["T"].type = _FLOAT32
     added.attr["data_format"].s = b"NHWC"
-    return [_constant(inputs[1], bias), added]
+    return [constant(inputs[1], bias), added]
 
 
 def _product_and_sum(norm: tf.NodeDef, scale: np.ndarray, bias: np.ndarray) -> list[tf.NodeDef]:
@@ -117,14 +117,16 @@ def _product_and_sum(norm: tf.NodeDef, scale: np.ndarray, bias: np.ndarray) -> l
     total = tf.NodeDef(name=norm.name, op="AddV2", input=[names[1], names[2]])
     for node in (product, total):
         node.attr["T"].type = _FLOAT32
-    return [_constant(names[0], scale), product, _constant(names[2], bias), total]
+    return [constant(names[0], scale), product, constant(names[2], bias), total]
 
 
-def _value(constant: tf.NodeDef) -> np.ndarray:
+def value_of(constant: tf.NodeDef) -> np.ndarray:
+    """The array that a constant holds."""
     return tensor_util.MakeNdarray(constant.attr["value"].tensor)
 
 
-def _constant(name: str, value: np.ndarray, dtype: tf.DType = tf.float32) -> tf.NodeDef:
+def constant(name: str, value: np.ndarray, dtype: tf.DType = tf.float32) -> tf.NodeDef:
+    """A node that holds an array."""
     node = tf.NodeDef(name=name, op="Const")
     node.attr["dtype"].type = dtype.as_datatype_enum
     value = value.astype(dtype.as_numpy_dtype)
@@ -184,7 +186,7 @@ def in_type(graph_def: tf.GraphDef, dtype: tf.DType) -> tf.GraphDef:
         if node.name == NETWORK_OUTPUT:
             made.node.append(_cast(NETWORK_OUTPUT, node.input[0], dtype, tf.float32))
         elif node.op == "Const" and node.name not in exact and _is_float(node):
-            made.node.append(_constant(node.name, _value(node), dtype))
+            made.node.append(constant(node.name, value_of(node), dtype))
         else:
             kept = made.node.add()
             kept.CopyFrom(node)

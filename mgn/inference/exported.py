@@ -7,6 +7,7 @@ from pathlib import Path
 import tensorflow.compat.v1 as tf
 
 from mgn.config.signatures import INPUT_IMAGE, REID_EMBEDDING, SERVING_SIGNATURE
+from mgn.inference.integers import check_integers
 from mgn.system.errors import InputError, first_line
 from mgn.system.numbers import is_digits
 from mgn.system.session import new_graph, new_session
@@ -46,6 +47,7 @@ def session_of(graph_def: tf.GraphDef, where: object, rewrite: bool = True) -> t
             tf.import_graph_def(graph_def, name="")
         except ValueError as error:
             raise InputError(f"{where}: not a usable graph ({first_line(error)})") from None
+    check_integers(graph, where)
     return new_session(graph, rewrite)
 
 
@@ -75,6 +77,7 @@ def load_saved_model(folder: Path, rewrite: bool) -> tuple[tf.Session, Path, tup
     except Exception as error:  # whatever its parser raises on damaged files
         session.close()
         raise InputError(f"{folder}: not a readable SavedModel ({first_line(error)})") from None
+    check_integers(session.graph, folder)
     try:  # through dict(), as protobuf's maps make an entry of what is missing
         signature = dict(loaded.signature_def)[SERVING_SIGNATURE]
         given = dict(signature.inputs)[INPUT_IMAGE]

@@ -20,7 +20,7 @@ from simple_models import write_pb
 from mgn import inference
 from mgn.config import NetworkOptions
 from mgn.data.decoding import read_image
-from mgn.export import freezing
+from mgn.export import assembly, freezing
 from mgn.inference import encoded, exported, load_embedder
 from mgn.inference.graph import OUTPUTS, PLAIN, PRE_POST
 from mgn.serving import saved_model
@@ -204,7 +204,7 @@ def test_functions_are_named_by_what_they_hold_not_by_the_process():
         deterministic=True
     )
     for graph_def in (first, second, other):
-        freezing.rename_functions(graph_def)
+        assembly.rename_functions(graph_def)
     assert first.SerializeToString(deterministic=True) == second.SerializeToString(
         deterministic=True
     )
@@ -226,7 +226,7 @@ def test_a_function_is_told_from_another_by_what_it_calls():
             inner = functools.partial(tf.cond, x > 2, lambda: x * value, lambda: x)
             tf.identity(tf.cond(x > 1, inner, lambda: -x), "made")
         graph_def = graph.as_graph_def()
-        freezing.rename_functions(graph_def)
+        assembly.rename_functions(graph_def)
         return graph_def
 
     tens, hundreds = nested(10.0), nested(100.0)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mgn.serving.inputs import files_named
+from mgn.data.named import files_named
 from mgn.system.errors import InputError
 
 

@@ -1,0 +1,142 @@
+"""The flags of the four export scripts."""
+
+import argparse
+import dataclasses
+from pathlib import Path
+
+from mgn.config.options import EXPORT_PRECISIONS, INT8, Int8
+from mgn.config.parsing import add_network_options, network_options, number_flag, whole_number_flag
+from mgn.system.cli import Parser, existing_path, model_path, positive_int
+from mgn.system.errors import InputError
+from mgn.system.files import refuse_existing
+
+
+def add_export_options(parser: argparse.ArgumentParser) -> None:
+    """Flags of both scripts that freeze a checkpoint."""
+    parser.add_argument(
+        "--checkpoint", type=model_path, required=True, help="train_dir, or prefix of a checkpoint"
+    )
+    parser.add_argument("--pb_path", type=Path, required=True, help="file to make")
+    parser.add_argument(
+        "--precision",
+        choices=EXPORT_PRECISIONS,
+        default=EXPORT_PRECISIONS[0],
+        help="type of the weights: bfloat16 for CPUs with AVX-512 BF16 or AMX and new GPUs,"
+        " float16 for GPUs, int8 for CPUs with AVX-512 VNNI, AVX-VNNI or AMX",
+    )
+    parser.add_argument(
+        "--winograd",
+        action="store_true",
+        help="3x3 convolutions of many channels by fewer multiplications: on CPUs 8 to 20 %% faster"
+        " in batches of 8 or more, not for single images;"
+        " the file is 2.2 times as large, and OpenCV does not load it",
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace --pb_path")
+    _add_int8_options(parser)
+    add_network_options(parser)
+
+
+def _add_int8_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("with --precision int8")
+    group.add_argument(
+        "--calibration",
+        type=existing_path,
+        metavar="DIR_OR_LIST",
+        help="images like those to come, from which the ranges of numbers are taken: a folder, or a"
+        " .txt or .csv list; omitted: the training images of the run, else of the demo set",
+    )
+    group.add_argument(
+        "--calibration_images",
+        type=positive_int,
+        metavar="N",
+        help=f"take N of them, and half as many to judge the export (default:"
+        f" {Int8.calibration_images})",
+    )
+    group.add_argument(
+        "--keep_float",
+        type=whole_number_flag,
+        metavar="N",
+        help="leave N convolutions in float32, those that lose most (default: 0)",
+    )
+    group.add_argument(
+        "--int8_bound",
+        type=_cosine,
+        metavar="COSINE",
+        help="keep the file only if the embeddings of each judging image have this cosine with the"
+        f" checkpoint's (default: {Int8.int8_bound})",
+    )
+
+
+def parse_export(parser: argparse.ArgumentParser, arguments: list[str]) -> argparse.Namespace:
+    """Parse, and check what can be checked before TensorFlow is loaded."""
+    flags = parser.parse_args(arguments)
+    refuse_existing(flags.pb_path, flags.overwrite)
+    if flags.pb_path.suffix != ".pb":
+        raise InputError(f"--pb_path {flags.pb_path}: must end in .pb, as other tools expect")
+    given = [f"--{name}" for name in _int8_options(flags)]
+    if given and flags.precision != INT8:
+        parser.error(f"{', '.join(given)}: only with --precision int8")
+    if flags.winograd and flags.precision == INT8:
+        parser.error("--winograd: not with --precision int8, whose convolutions are of integers")
+    return flags
+
+
+def export_options(flags: argparse.Namespace) -> dict:
+    """What `freezing.export_pb` takes from these flags."""
+    named = {name: getattr(flags, name) for name in ("precision", "winograd", "overwrite")}
+    if flags.precision == INT8:
+        named["int8"] = Int8(**_int8_options(flags))
+    return named | network_options(flags)
+
+
+def _int8_options(flags: argparse.Namespace) -> dict:
+    """Those of `Int8` that were given."""
+    named = {field.name: getattr(flags, field.name) for field in dataclasses.fields(Int8)}
+    return {name: value for name, value in named.items() if value is not None}
+
+
+def parse_serving(description: str, arguments: list[str]) -> argparse.Namespace:
+    """Flags of both scripts that wrap a `.pb` for TensorFlow Serving."""
+    parser = Parser(description)
+    parser.add_argument(
+        "--pb_path", type=existing_path, required=True, help="frozen graph to serve"
+    )
+    parser.add_argument(
+        "--export_path", type=Path, required=True, help="folder of versions, the server's base_path"
+    )
+    parser.add_argument(
+        "--version", type=positive_int, help="omitted: one more than the highest there"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace that version")
+    parser.add_argument(
+        "--warmup",
+        type=_batch_sizes,
+        default="1,8",
+        metavar="N,N",
+        help="images in each request with which a server warms up; none may be above the server's"
+        " max_batch_size, or it never becomes available",
+    )
+    flags = parser.parse_args(arguments)
+    if flags.version:
+        refuse_existing(flags.export_path / str(flags.version), flags.overwrite)
+    return flags
+
+
+def image_size(text: str) -> tuple[int, int]:
+    """Height and width in pixels, such as 128x64."""
+    parts = text.lower().split("x")
+    if len(parts) != 2:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size such as 128x64")
+    height, width = (positive_int(part) for part in parts)
+    return height, width
+
+
+def _cosine(text: str) -> float:
+    value = number_flag(text)
+    if not -1 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is no cosine: -1 to 1")
+    return value
+
+
+def _batch_sizes(text: str) -> tuple[int, ...]:
+    return tuple(dict.fromkeys(positive_int(part.strip()) for part in text.split(",")))
