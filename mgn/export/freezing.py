@@ -47,7 +47,7 @@ def export_pb(
         winograd: 3×3 convolutions by fewer multiplications; see `folding.with_winograd`.
         overwrite: replace `pb_path`.
         input_size: height and width of the images that a pre_post graph takes; None: any.
-        options: `pool`, `height`, `width`, `variant`, for a checkpoint without `.json`.
+        options: of the network, for a checkpoint without `.json`.
 
     Raises:
         InputError: not a checkpoint of a whole network, or `pb_path` exists.
