@@ -10,8 +10,8 @@ from mgn.system.files import refuse_existing
 
 # Repeated here, as `deploy/targets.py` needs TensorFlow; a test compares both.
 TARGETS = ("onnx", "boxmot", "deepstream", "triton", "openvino", "deep_sort", "tflite", "opencv")
-_ENDINGS = {"onnx": ".onnx", "boxmot": ".onnx", "openvino": ".xml", "deep_sort": ".pb"}
-_ENDINGS |= {"tflite": ".tflite", "opencv": ".pb"}
+ENDINGS = {"onnx": ".onnx", "boxmot": ".onnx", "openvino": ".xml", "deep_sort": ".pb"}
+ENDINGS |= {"tflite": ".tflite", "opencv": ".pb"}
 _TAKEN_BY = {
     "pre": ("onnx",),
     "length_1": ("onnx",),
@@ -83,7 +83,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
             parser.error(f"--{name}: only with {' or '.join(targets)}")
     if flags.half and flags.dynamic_range:
         parser.error("--half and --dynamic_range: choose one")
-    ending = _ENDINGS.get(flags.target, "")
+    ending = ENDINGS.get(flags.target, "")
     if ending and flags.output.suffix != ending:
         parser.error(f"--output {flags.output}: must end in {ending}, as the program expects")
     return flags

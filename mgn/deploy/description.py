@@ -19,8 +19,12 @@ def as_text(path: Path) -> str:
         InputError: not a file of a target, or one that does not describe itself.
     """
     file = _file_at(Path(path))
-    lines = [f"{file}: {file.stat().st_size / 1e6:.1f} MB"]
-    return "\n".join([*lines, *network_lines(description_of(file))])
+    description = description_of(file)
+    try:
+        lines = network_lines(description)
+    except (KeyError, TypeError, InputError) as error:
+        raise InputError(f"{file}: its description is damaged ({error})") from None
+    return "\n".join([f"{file}: {file.stat().st_size / 1e6:.1f} MB", *lines])
 
 
 def description_of(file: Path) -> Mapping:

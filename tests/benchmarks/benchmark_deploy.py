@@ -32,15 +32,17 @@ def main():
     options = checkpoints.find(flags.model).options
     size = options.width, options.height
     with tempfile.TemporaryDirectory() as folder:
-        bilinear, cut = (Path(folder) / name for name in ("bilinear", "cut"))
+        bilinear, cut, kept = (Path(folder) / name for name in ("bilinear", "cut", "kept"))
         for name in FOLDERS:
             resize_all(flags.dataset / name, bilinear / name, size, whole)
             resize_all(flags.dataset / name, cut / name, size, as_deep_sort_cuts)
+            resize_all(flags.dataset / name, kept / name, None, as_deep_sort_cuts)
         rows = [
             ("bicubic, mirror image", flags.dataset, []),
             ("bicubic, no mirror image", flags.dataset, ["--no_flip"]),
             ("bilinear, no mirror image", bilinear, ["--no_flip"]),
-            ("the same, cut by deep_sort", cut, ["--no_flip"]),
+            ("deep_sort", cut, ["--no_flip"]),
+            ("deep_sort, --input_size of the images", kept, ["--no_flip"]),
         ]
         for title, dataset, extra in rows:
             scores = Path(folder) / title
@@ -55,8 +57,9 @@ def resize_all(source, target, size, box_of):
     target.mkdir(parents=True)
     for path in sorted(source.glob("*.jpg")):
         image = cv2.imread(str(path))
-        left, top, right, bottom = box_of(image, size)
-        resized = cv2.resize(image[top:bottom, left:right], size, interpolation=cv2.INTER_LINEAR)
+        made = size or image.shape[1::-1]
+        left, top, right, bottom = box_of(image, made)
+        resized = cv2.resize(image[top:bottom, left:right], made, interpolation=cv2.INTER_LINEAR)
         cv2.imwrite(str(target / f"{path.stem}.png"), resized)
 
 
