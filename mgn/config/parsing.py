@@ -5,7 +5,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from mgn.config.options import PRECISIONS, TrainConfig
+from mgn.config.options import EXPORT_MAX_PIXELS, PRECISIONS, TrainConfig
 from mgn.config.variants import ASKS_PADDING, POOLS, VARIANTS
 from mgn.system.cli import Parser, existing_path, model_path, positive_int
 from mgn.system.errors import InputError
@@ -153,6 +153,8 @@ def image_size(text: str) -> tuple[int, int]:
     if len(parts) != 2:
         raise argparse.ArgumentTypeError(f"{text!r} is not a size such as 128x64")
     height, width = (positive_int(part) for part in parts)
+    if height * width > EXPORT_MAX_PIXELS:
+        raise argparse.ArgumentTypeError(f"{text!r} has more than {EXPORT_MAX_PIXELS} pixels")
     return height, width
 
 

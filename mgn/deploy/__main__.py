@@ -73,6 +73,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     add("--input_size", type=image_size, metavar="HxW", help=boxes)
     flags = parser.parse_args(arguments)
     if flags.list or flags.describe:
+        others = flags.target or flags.pb_path or flags.output or (flags.list and flags.describe)
+        if others:
+            parser.error("--list and --describe: each alone")
         return flags
     for name in ("target", "pb_path", "output"):
         if getattr(flags, name) is None:

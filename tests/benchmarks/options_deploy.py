@@ -42,7 +42,7 @@ DEPLOY = {
 
 def untrained(variant: str, pb_path: Path) -> Path:
     """A plain export of a network as training begins it."""
-    options = NetworkOptions(5, height=96, width=32, **VARIANTS[variant], variant=variant)
+    options = NetworkOptions(0, height=96, width=32, **VARIANTS[variant], variant=variant)
     prefix = pb_path.with_suffix("")
     with new_graph().as_default() as graph:
         inference_network(tf.placeholder(tf.float32, [None, 96, 32, 3]), options)

@@ -1,6 +1,7 @@
 """What files of each format say of themselves, made by hand; `test_targets.py` has real ones."""
 
 import json
+from xml.sax.saxutils import quoteattr
 
 import numpy as np
 import onnx
@@ -33,7 +34,7 @@ def write_onnx(path, told):
 
 
 def write_ir(path, told):
-    entry = f"<{METADATA} value='{told}' />" if told else ""
+    entry = f"<{METADATA} value={quoteattr(told)} />" if told else ""
     path.write_text(f"<net><layers/><rt_info><other value='1' />{entry}</rt_info></net>")
 
 

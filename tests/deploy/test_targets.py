@@ -311,6 +311,9 @@ def test_what_is_refused(small_graphs, tmp_path, capsys, monkeypatch):
         (("triton", *plain, "--output", tmp_path / "t", "--pre"), "--pre: only with onnx"),
         (("onnx", *plain, *new, "--half"), "--half: only with openvino or tflite"),
         (("onnx", *plain, *new, "--input_size", "64x32"), "--input_size: only with deep_sort"),
+        (("deep_sort", "--input_size", "99999x999"), "has more than 16777216 pixels"),
+        (("--list", "--describe", small_graphs(PLAIN)), "--list and --describe: each alone"),
+        (("onnx", "--describe", small_graphs(PLAIN)), "--list and --describe: each alone"),
         (
             ("tflite", *plain, "--output", tmp_path / "x.tflite", "--half", "--dynamic_range"),
             "choose one",
