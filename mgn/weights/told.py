@@ -66,7 +66,7 @@ def check_told(told: Mapping[str, tuple], given: Mapping[str, object], where: st
     variant = given.get("variant")
     if shown and not variant and not whole:
         problem = f"{where} with {shown} tell neither the stem's padding nor the mean of images"
-        raise InputError(f"{problem}: add --variant, the published network that it is")
+        raise InputError(f"{problem}: add --variant, the published network that it is or began as")
     if not shown and "pool" not in given and not variant:
         problem = f"{where} do not tell the pooling"
         raise InputError(f"{problem}: add --pool (or --variant, if it is not MGN-pytorch's)")
