@@ -39,6 +39,7 @@ LONGEST = [
     "test_scripts",
     "training.test_graph",
     "export.test_freezing",
+    "test_damaged_models",
     "training.test_distribution",
 ]
 gc.set_threshold(

@@ -17,31 +17,14 @@ import numpy as np
 import pytest
 from conftest import refused, relative, run
 from model_server import serving_grpc
-from small_models import PROTOCOLS, expected_of, failed, made_models, write_files
+from small_models import expected_of, failed
 
 from mgn import client
 from mgn.inference.embedder import open_exported
 
 KINDS = ("jpeg", "uint8", "float32", "plain", "pixels")
 ROOT = Path(__file__).parent.parent
-
-
-@pytest.fixture(scope="module")
-def models(tmp_path_factory):
-    """{kind: frozen graph, and a model that serves it}."""
-    with made_models(tmp_path_factory, KINDS) as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def files(tmp_path_factory):
-    """Images of three sizes and two formats."""
-    return write_files(tmp_path_factory.mktemp("files"))
-
-
-@pytest.fixture(params=PROTOCOLS)
-def protocol(request):
-    return PROTOCOLS[request.param]
+pytest_plugins = ("client_fixtures",)
 
 
 @pytest.mark.parametrize("kind", KINDS)

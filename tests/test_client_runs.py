@@ -13,29 +13,13 @@ import numpy as np
 import pytest
 from conftest import refused, relative, run
 from model_server import EXHAUSTED, UNAVAILABLE
-from small_models import PROTOCOLS, expected_of, failed, made_models, write_files
+from small_models import expected_of, failed
 
 from mgn import client
 
+KINDS = ("jpeg", "next", "uint8")
 ROOT = Path(__file__).parent.parent
-
-
-@pytest.fixture(scope="module")
-def models(tmp_path_factory):
-    """{kind: frozen graph, and a model that serves it}."""
-    with made_models(tmp_path_factory, ("jpeg", "next", "uint8")) as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def files(tmp_path_factory):
-    """Images of three sizes and two formats."""
-    return write_files(tmp_path_factory.mktemp("files"))
-
-
-@pytest.fixture(params=PROTOCOLS)
-def protocol(request):
-    return PROTOCOLS[request.param]
+pytest_plugins = ("client_fixtures",)
 
 
 @pytest.fixture(scope="module")

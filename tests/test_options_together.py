@@ -4,11 +4,12 @@ To save minutes the network is small (`shallow.py`): what options do to each oth
 on its size. The benchmark has the whole network, and all pairs.
 """
 
+import functools
 import json
 import shutil
 
 import pytest
-from benchmarks import options
+from benchmarks import options, options_deploy
 
 ROWS = options.covering(options.TRAIN)[:6]
 pytestmark = pytest.mark.usefixtures("shallow_network")
@@ -49,6 +50,23 @@ def test_freeze(row, models, tmp_path):
 @pytest.mark.parametrize("row", options.covering(options.EVALUATE)[:6], ids=range(6))
 def test_evaluate(row, tiny_sets, models, tmp_path):
     assert not options.evaluate_row(row, tiny_sets[0], models, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def exports(tmp_path_factory):
+    """A plain export of each variant, made once."""
+    folder = tmp_path_factory.mktemp("exports")
+    return functools.cache(
+        lambda variant: options_deploy.untrained(variant, folder / f"{variant}.pb")
+    )
+
+
+@pytest.mark.parametrize("target", options_deploy.DEPLOY["target"])
+def test_deploy(target, exports, tmp_path):
+    """The first row of each."""
+    rows = options.covering(options_deploy.DEPLOY)
+    row = next(row for row in rows if row["target"] == target)
+    assert not options_deploy.deploy_row(row, exports(row["variant"]), tmp_path)
 
 
 def test_one_data_set_in_three_layouts_has_the_same_scores(tiny_sets, models, tmp_path):

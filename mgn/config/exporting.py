@@ -4,7 +4,7 @@ import argparse
 import dataclasses
 from pathlib import Path
 
-from mgn.config.options import EXPORT_PRECISIONS, INT8, Int8
+from mgn.config.options import EXPORT_MAX_PIXELS, EXPORT_PRECISIONS, INT8, Int8
 from mgn.config.parsing import add_network_options, network_options, number_flag, whole_number_flag
 from mgn.system.cli import Parser, existing_path, model_path, positive_int
 from mgn.system.errors import InputError
@@ -128,6 +128,8 @@ def image_size(text: str) -> tuple[int, int]:
     if len(parts) != 2:
         raise argparse.ArgumentTypeError(f"{text!r} is not a size such as 128x64")
     height, width = (positive_int(part) for part in parts)
+    if height * width > EXPORT_MAX_PIXELS:
+        raise argparse.ArgumentTypeError(f"{text!r} has more than {EXPORT_MAX_PIXELS} pixels")
     return height, width
 
 

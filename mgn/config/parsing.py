@@ -4,6 +4,7 @@ import argparse
 import dataclasses
 from collections.abc import Mapping, Sequence
 
+from mgn.config.options import TrainConfig
 from mgn.config.variants import ASKS_PADDING, POOLS, VARIANTS
 from mgn.system.cli import positive_int
 from mgn.system.numbers import decimal_number, whole_number
@@ -16,6 +17,8 @@ _METAVARS = {
     tuple[float, ...]: "R,G,B",
     tuple[str, ...]: "NAME,NAME",
 }
+# What `train.py` may have changed of a variant, beside those with a help text of their own.
+_CHANGED = ("reduction", "p1_stride", "ibn", "extra_bn", "mean", "std")
 
 
 def add_dataclass_options(
@@ -30,20 +33,24 @@ def add_dataclass_options(
     """
     groups = {}
     for field in dataclasses.fields(options):
-        group, text, allowed = (field.metadata[name] for name in ("group", "help", "allowed"))
+        group = field.metadata["group"]
         if group not in groups:
             groups[group] = parser.add_argument_group(group)
-        names = allowed if field.type is str else ()
-        names = choices.get(field.name, names) or None
-        flag = {"nargs": "?", "const": True} if field.type is bool else {"choices": names}
-        groups[group].add_argument(
-            f"--{field.name}",
-            type=_TYPES[field.type],
-            default=argparse.SUPPRESS,
-            help=text,
-            metavar=None if names else _METAVARS.get(field.type, "N"),
-            **flag,
-        )
+        _add_field(groups[group], field, choices)
+
+
+def _add_field(group: argparse._ArgumentGroup, field: dataclasses.Field, choices: Mapping) -> None:
+    names = field.metadata["allowed"] if field.type is str else ()
+    names = choices.get(field.name, names) or None
+    flag = {"nargs": "?", "const": True} if field.type is bool else {"choices": names}
+    group.add_argument(
+        f"--{field.name}",
+        type=_TYPES[field.type],
+        default=argparse.SUPPRESS,
+        help=field.metadata["help"],
+        metavar=None if names else _METAVARS.get(field.type, "N"),
+        **flag,
+    )
 
 
 def add_network_options(
@@ -59,11 +66,14 @@ def add_network_options(
     group.add_argument("--variant", choices=tuple(VARIANTS), help="published network that it is")
     padding = f"zeros around the map that the stem pools, of {ASKS_PADDING}"
     group.add_argument("--stem_padding", type=int, choices=(0, 1), help=padding)
+    for field in dataclasses.fields(TrainConfig):
+        if field.name in _CHANGED:
+            _add_field(group, field, {})
 
 
 def network_options(flags: argparse.Namespace) -> dict:
     """The options of `add_network_options` that were given."""
-    names = ("pool", "height", "width", "variant", "stem_padding")
+    names = ("pool", "height", "width", "variant", "stem_padding", *_CHANGED)
     given = {name: getattr(flags, name, None) for name in names}
     return {name: value for name, value in given.items() if value is not None}
 

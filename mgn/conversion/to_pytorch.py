@@ -43,7 +43,7 @@ def convert(path: Path, pt_path: Path, overwrite: bool = False, **options: objec
         path: a train_dir, a checkpoint, or one of its files.
         pt_path: of the PyTorch file to make.
         overwrite: replace what is at `pt_path`.
-        options: `pool`, `height`, `width`, `variant`, for a checkpoint without `.json`.
+        options: of the network, for a checkpoint without `.json`.
 
     Raises:
         InputError: no whole network there, `pt_path` exists, or the family's files have no place

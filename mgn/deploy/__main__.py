@@ -4,19 +4,21 @@ import argparse
 import sys
 from pathlib import Path
 
+from mgn.config.exporting import image_size
 from mgn.system import cli
 from mgn.system.files import refuse_existing
 
 # Repeated here, as `deploy/targets.py` needs TensorFlow; a test compares both.
 TARGETS = ("onnx", "boxmot", "deepstream", "triton", "openvino", "deep_sort", "tflite", "opencv")
-_ENDINGS = {"onnx": ".onnx", "boxmot": ".onnx", "openvino": ".xml", "deep_sort": ".pb"}
-_ENDINGS |= {"tflite": ".tflite", "opencv": ".pb"}
+ENDINGS = {"onnx": ".onnx", "boxmot": ".onnx", "openvino": ".xml", "deep_sort": ".pb"}
+ENDINGS |= {"tflite": ".tflite", "opencv": ".pb"}
 _TAKEN_BY = {
     "pre": ("onnx",),
     "length_1": ("onnx",),
     "half": ("openvino", "tflite"),
     "dynamic_range": ("tflite",),
     "rgb": ("openvino",),
+    "input_size": ("deep_sort",),
 }
 
 
@@ -27,6 +29,11 @@ def main(arguments: list[str]) -> int:
         from mgn.deploy.targets import listed
 
         print("\n".join(listed()))
+        return cli.DONE
+    if flags.describe:
+        from mgn.deploy.description import as_text
+
+        print(as_text(flags.describe))
         return cli.DONE
     refuse_existing(flags.output, flags.overwrite)
 
@@ -52,6 +59,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     add = parser.add_argument
     add("target", nargs="?", choices=TARGETS, help="the program")
     add("--list", action="store_true", help="say what each target writes")
+    told = "say of which network such a file or folder is"
+    add("--describe", type=cli.existing_path, metavar="FILE", help=told)
     add("--pb_path", type=cli.existing_path, help="plain float32 export")
     add("--output", type=Path, help="file to make; of deepstream and triton a folder")
     add("--overwrite", action="store_true", help="replace --output")
@@ -60,8 +69,13 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     add("--half", action="store_true", help="openvino, tflite: weights as float16")
     add("--dynamic_range", action="store_true", help="tflite: weights as integers of 8 bits")
     add("--rgb", action="store_true", help="openvino: take RGB; else BGR, as OpenCV reads")
+    boxes = "deep_sort: size of its images, of your boxes' aspect ratio; omitted: the network's"
+    add("--input_size", type=image_size, metavar="HxW", help=boxes)
     flags = parser.parse_args(arguments)
-    if flags.list:
+    if flags.list or flags.describe:
+        others = flags.target or flags.pb_path or flags.output or (flags.list and flags.describe)
+        if others:
+            parser.error("--list and --describe: each alone")
         return flags
     for name in ("target", "pb_path", "output"):
         if getattr(flags, name) is None:
@@ -72,7 +86,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
             parser.error(f"--{name}: only with {' or '.join(targets)}")
     if flags.half and flags.dynamic_range:
         parser.error("--half and --dynamic_range: choose one")
-    ending = _ENDINGS.get(flags.target, "")
+    ending = ENDINGS.get(flags.target, "")
     if ending and flags.output.suffix != ending:
         parser.error(f"--output {flags.output}: must end in {ending}, as the program expects")
     return flags

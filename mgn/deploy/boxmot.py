@@ -7,10 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from mgn.config.variants import MEAN, STD
-from mgn.deploy.onnx import nchw
 from mgn.deploy.onnxfile import ONNX_PACKAGES, run_onnx, write_onnx
 from mgn.deploy.source import Source, nchw_graph
-from mgn.deploy.target import Choices, Target
+from mgn.deploy.target import Choices, Target, described, nchw, over_length, standardised
 
 _SCHEMA = 1  # of its sidecars (boxmot/reid/core/artifacts.py)
 
@@ -19,9 +18,9 @@ def _files(output: Path) -> list[Path]:
     return [output, output.with_name(f"{output.name}.metadata.json")]
 
 
-def _write(source: Source, paths: Sequence[Path], _: Choices) -> None:
+def _write(source: Source, paths: Sequence[Path], choices: Choices) -> None:
     graph_def = nchw_graph(source, (MEAN, STD), length_1=False)
-    write_onnx(graph_def, paths[0], source.described)
+    write_onnx(graph_def, paths[0], described(source, choices))
     about = {
         "schema_version": _SCHEMA,
         "model_name": "mgn",
@@ -33,10 +32,8 @@ def _write(source: Source, paths: Sequence[Path], _: Choices) -> None:
 
 def _run(paths: Sequence[Path], images: np.ndarray, _: Choices) -> np.ndarray:
     """Its preprocessing, which has ImageNet's mean and deviation of images in 0 to 1."""
-    mean = np.float32([0.485, 0.456, 0.406]).reshape(1, 3, 1, 1)
-    std = np.float32([0.229, 0.224, 0.225]).reshape(1, 3, 1, 1)
-    features = run_onnx(paths[0], (nchw(images) / 255 - mean) / std)
-    return features / np.linalg.norm(features, axis=1, keepdims=True)
+    given = standardised(images / 255, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    return over_length(run_onnx(paths[0], nchw(given)))
 
 
 TARGET = Target(

@@ -5,10 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from mgn.deploy.onnx import nchw
 from mgn.deploy.onnxfile import ONNX_PACKAGES, run_onnx, write_onnx
 from mgn.deploy.source import RAW, Source, nchw_graph
-from mgn.deploy.target import Choices, Target, itself
+from mgn.deploy.target import Choices, Target, described, itself, nchw, over_length
 
 MODEL, BLOCK = "mgn.onnx", "reid.yml"  # what the folder holds
 
@@ -34,19 +33,18 @@ ReID:
 """
 
 
-def _write(source: Source, paths: Sequence[Path], _: Choices) -> None:
+def _write(source: Source, paths: Sequence[Path], choices: Choices) -> None:
     (folder,) = paths
     folder.mkdir()
     graph_def = nchw_graph(source, RAW, length_1=False)
-    write_onnx(graph_def, folder / MODEL, source.described)
+    write_onnx(graph_def, folder / MODEL, described(source, choices))
     height, width = source.size
     filled = _BLOCK.format(dimensions=source.dimensions, height=height, width=width, model=MODEL)
     (folder / BLOCK).write_text(filled, encoding="utf-8")
 
 
 def _run(paths: Sequence[Path], images: np.ndarray, _: Choices) -> np.ndarray:
-    features = run_onnx(paths[0] / MODEL, nchw(images))
-    return features / np.linalg.norm(features, axis=1, keepdims=True)
+    return over_length(run_onnx(paths[0] / MODEL, nchw(images)))
 
 
 TARGET = Target(

@@ -1,5 +1,6 @@
 """A graph as an ONNX file, and its values in ONNX Runtime."""
 
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ def write_onnx(graph_def: tf.GraphDef, path: Path, described: str) -> None:
     only, so they stay outside, and join the converted graph in ONNX's own order of axes.
     """
     onnx, tf2onnx = needed("onnx"), needed("tf2onnx.convert")
+    logging.getLogger("tf2onnx").setLevel(logging.WARNING)  # else it prints what it optimised
     bare, kernels = _without_kernels(graph_def)
     names = [f"{IMAGES}:0", *kernels]
     model, _ = tf2onnx.from_graph_def(

@@ -8,9 +8,8 @@ import cv2
 import numpy as np
 
 from mgn.config.variants import MEAN, STD, options_in
-from mgn.deploy.onnx import nchw
 from mgn.deploy.source import Source
-from mgn.deploy.target import Choices, Target, itself
+from mgn.deploy.target import Choices, Target, itself, nchw, over_length, standardised
 from mgn.inference.exported import metadata_of, read_graph_def
 from mgn.system.errors import InputError
 
@@ -25,12 +24,9 @@ def _write(source: Source, paths: Sequence[Path], _: Choices) -> None:
 def _run(paths: Sequence[Path], images: np.ndarray, _: Choices) -> np.ndarray:
     """NCHW, RGB, with the network's mean and deviation outside."""
     options = options_in(metadata_of(read_graph_def(paths[0]).node))
-    shape = 1, 3, 1, 1
-    mean, std = (np.float32(v).reshape(shape) for v in (options.mean, options.std))
     loaded = cv2.dnn.readNetFromTensorflow(str(paths[0]))
-    loaded.setInput((nchw(images) - mean) / std)
-    features = loaded.forward()
-    return features / np.linalg.norm(features, axis=1, keepdims=True)
+    loaded.setInput(nchw(standardised(images, options.mean, options.std)))
+    return over_length(loaded.forward())
 
 
 TARGET = Target(

@@ -1,18 +1,15 @@
 """`openvino`: an IR with its preprocessing inside, in the form of the Open Model Zoo's networks."""
 
-import multiprocessing
 import os
-import signal
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
 
-from mgn.deploy.onnx import nchw
 from mgn.deploy.source import Source
-from mgn.deploy.target import Choices, Target
+from mgn.deploy.target import Choices, Target, described, nchw
 from mgn.inference.exported import METADATA
+from mgn.system.apart import apart
 from mgn.system.errors import CheckError, first_line
 
 DATA, EMBEDDING = "data", "reid_embedding"  # the zoo's names, as of person-reidentification-retail
@@ -25,31 +22,25 @@ def _files(output: Path) -> list[Path]:
 def _write(source: Source, paths: Sequence[Path], choices: Choices) -> None:
     options = source.options
     pixels = options.mean, options.std
-    _elsewhere(_convert, source.path, paths, choices, source.size, pixels, source.described)
+    said = described(source, choices)
+    _apart(_convert, source.path, paths, choices, source.size, pixels, said)
 
 
 def _run(paths: Sequence[Path], images: np.ndarray, choices: Choices) -> np.ndarray:
     given = images if choices.rgb else images[..., ::-1]
-    return _elsewhere(_infer, paths, nchw(given).astype(np.uint8))
+    return _apart(_infer, paths, nchw(given).astype(np.uint8))
 
 
-def _elsewhere(function: Callable, *arguments: object) -> object:
+def _apart(function: Callable, *arguments: object) -> object:
     """In a process of its own.
 
     OpenVINO 2026.4 leaves the thread that calls it an alternate signal stack that is unmapped: the
     next Ctrl-C would be a segmentation fault. And it reports its use unless `CI` is set.
     """
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, context, initializer=_quiet) as pool:
-        try:
-            return pool.submit(function, *arguments).result()
-        except (RuntimeError, OSError) as error:  # a broken pool is one, too
-            raise CheckError(f"OpenVINO: {first_line(error)}") from None
-
-
-def _quiet() -> None:
-    os.environ["CI"] = "true"
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; this project's own ends it
+    try:
+        return apart(function, *arguments)
+    except (RuntimeError, OSError) as error:
+        raise CheckError(f"OpenVINO: {first_line(error)}") from None
 
 
 def _convert(
@@ -60,6 +51,8 @@ def _convert(
     pixels: tuple[Sequence[float], Sequence[float]],
     described: str,
 ) -> None:
+    os.environ["CI"] = "true"
+
     import openvino
     from openvino.preprocess import ColorFormat, PrePostProcessor
 
@@ -85,6 +78,8 @@ def _convert(
 
 
 def _infer(paths: Sequence[Path], images: np.ndarray) -> np.ndarray:
+    os.environ["CI"] = "true"
+
     import openvino
 
     model = openvino.Core().read_model(str(paths[0]), str(paths[1]))

@@ -1,6 +1,5 @@
 """What every target starts from: a plain float32 export, and graphs around its network."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -37,11 +36,6 @@ class Source(NamedTuple):
     def dimensions(self) -> int:
         """How many numbers an embedding has."""
         return 256 * len(self.description["embedding_order"])
-
-    @property
-    def described(self) -> str:
-        """The export's description, as it goes into a target's file: JSON."""
-        return json.dumps(self.description, sort_keys=True)
 
 
 def read(pb_path: Path) -> Source:

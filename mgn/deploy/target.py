@@ -1,5 +1,6 @@
 """What a target is: which files it makes, and how the program that loads them is fed."""
 
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -17,6 +18,7 @@ class Choices(NamedTuple):
     half: bool = False  # openvino, tflite: weights as float16
     dynamic_range: bool = False  # tflite: weights as whole numbers of 8 bits
     rgb: bool = False  # openvino: images in RGB, not BGR
+    input_size: tuple[int, int] | None = None  # deep_sort: of images, if not the network's own
 
 
 class Target(NamedTuple):
@@ -31,6 +33,30 @@ class Target(NamedTuple):
     holds: tuple[str, ...] = ()  # of a folder: all its files
     length_1: bool = False  # its embeddings are of length 1
     takes: tuple[str, ...] = ()  # names of `Choices` that it knows
+
+
+def described(source: Source, choices: Choices) -> str:
+    """What a target's file says of itself, as JSON: the export's own description."""
+    smaller = {"precision": "float16"} if choices.half else {}
+    if choices.dynamic_range:
+        smaller = {"precision": "int8, computed as float32"}
+    sized = {"input_size": list(choices.input_size)} if choices.input_size else {}
+    return json.dumps(source.description | smaller | sized, sort_keys=True)
+
+
+def standardised(images: np.ndarray, mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
+    """Images [N, H, W, 3] less a mean, over a deviation: float32."""
+    return (np.float32(images) - np.float32(mean)) / np.float32(std)
+
+
+def nchw(images: np.ndarray) -> np.ndarray:
+    """Any [N, H, W, 3] to float32 [N, 3, H, W]."""
+    return np.ascontiguousarray(images.transpose(0, 3, 1, 2), np.float32)
+
+
+def over_length(features: np.ndarray) -> np.ndarray:
+    """Each row [N, D] divided by its length, as a program does by itself."""
+    return features / np.linalg.norm(features, axis=1, keepdims=True)
 
 
 def itself(output: Path) -> list[Path]:

@@ -61,7 +61,7 @@ def deploy(
     with ExitStack() as stack:
         temporary = [stack.enter_context(atomic_write(path, overwrite)) for path in paths]
         target.write(exported, temporary, choices)
-        images = _drawn(exported.size)
+        images = _drawn(choices.input_size or exported.size)
         made = target.run(temporary, images, choices)
         with closing(open_exported(Path(pb_path), rewrite=False)) as embed:
             divided = target.length_1 or choices.length_1
@@ -82,7 +82,7 @@ def _check_replaceable(path: Path, target: Target) -> None:
 
 
 def _drawn(size: tuple[int, int]) -> np.ndarray:
-    """Pedestrians of the network's own size, which no program resizes: uint8 [N, H, W, 3]."""
+    """Pedestrians of the size that a program feeds: uint8 [N, H, W, 3]."""
     drawn = [draw_image(0, person, 1, 0) for person in range(1, _IDENTITIES + 1)]
     return np.stack([cv2.resize(image, size[::-1]) for image in drawn])
 

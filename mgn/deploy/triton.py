@@ -5,10 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from mgn.deploy.onnx import nchw
 from mgn.deploy.onnxfile import ONNX_PACKAGES, run_onnx, write_onnx
 from mgn.deploy.source import FEATURES, IMAGES, RAW, Source, nchw_graph
-from mgn.deploy.target import Choices, Target, itself
+from mgn.deploy.target import Choices, Target, described, itself, nchw
 
 MODEL = Path("1") / "model.onnx"  # of version 1; names that the server looks for
 CONFIG = "config.pbtxt"
@@ -40,11 +39,11 @@ model_warmup [
 """
 
 
-def _write(source: Source, paths: Sequence[Path], _: Choices) -> None:
+def _write(source: Source, paths: Sequence[Path], choices: Choices) -> None:
     (folder,) = paths
     (folder / MODEL).parent.mkdir(parents=True)
     graph_def = nchw_graph(source, RAW, length_1=True)
-    write_onnx(graph_def, folder / MODEL, source.described)
+    write_onnx(graph_def, folder / MODEL, described(source, choices))
     height, width = source.size
     names = {"images": IMAGES, "features": FEATURES, "dimensions": source.dimensions}
     filled = _CONFIG.format(height=height, width=width, **names)

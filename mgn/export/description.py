@@ -143,15 +143,19 @@ def as_text(artefact: Artefact) -> str:
         return "\n".join([*lines, "no description inside: made by another program"])
     if "int8" in about:
         lines += _int8_lines(about["int8"], artefact.operations)
-    size = f"{about['height']}×{about['width']}"
-    kind = about["precision"] + (", Winograd convolutions" if about.get("winograd") else "")
     if "decoding" in about:
         lines.append(f"decoder {about['decoding']}; at most {about['largest_picture']} pixels")
-    lines += [
+    return "\n".join([*lines, *network_lines(about)])
+
+
+def network_lines(about: dict) -> list[str]:
+    """What a file's description says of its network."""
+    size = f"{about['height']}×{about['width']}"
+    kind = about["precision"] + (", Winograd convolutions" if about.get("winograd") else "")
+    return [
         f"network {described(options_in(about))}",
         f"        {size} images, {about['num_classes']} classes in training, {kind}",
         f"order   {' '.join(about['embedding_order'])}",
         f"before  {about['preprocessing']['steps']}",
         f"source  sha256 {about['source_sha256']}, by TensorFlow {about['tensorflow']}",
     ]
-    return "\n".join(lines)

@@ -43,7 +43,7 @@ def export_pb(
         overwrite: replace `pb_path`.
         input_size: height and width of the images that a pre_post graph takes; None: any.
         int8: how the whole numbers of "int8" are chosen.
-        options: `pool`, `height`, `width`, `variant`, for a checkpoint without `.json`.
+        options: of the network, for a checkpoint without `.json`.
 
     Raises:
         InputError: not a checkpoint of a whole network, or `pb_path` exists.

@@ -19,12 +19,12 @@ from mgn.inference.exported import (
     saved_model_folder,
     session_of,
 )
-from mgn.inference.forks import check_process, claim_process
 from mgn.inference.given import checked
 from mgn.inference.graph import IMAGE_TENSOR, ORIGINAL, OUTPUTS, PLAIN, PRE_POST, build
 from mgn.inference.memory import give_back
 from mgn.network.architecture import inference_network
 from mgn.system.errors import ImageError, InputError
+from mgn.system.forks import check_process, claim_process
 from mgn.system.session import new_graph, new_session
 from mgn.weights import checkpoints
 
@@ -171,11 +171,11 @@ def load_embedder(path: str | Path | checkpoints.Checkpoint, **options: object) 
     Args:
         path: a train_dir, a checkpoint's prefix, a `.pb`, a SavedModel's folder or a folder of
             versions (its newest); or a checkpoint already found.
-        options: `pool`, `height`, `width`, `variant`, for a checkpoint without `.json`.
+        options: of the network, for a checkpoint without `.json`.
 
     Raises:
         InputError: none of these, damaged, or not of this network.
-        RuntimeError: this process was forked from one that had loaded a model.
+        RuntimeError: this process was forked from one that had used TensorFlow.
     """
     if isinstance(path, checkpoints.Checkpoint):
         return Embedder(session_of_checkpoint(path), path.prefix, options=path.options)

@@ -6,7 +6,13 @@ from typing import NamedTuple
 import numpy as np
 
 from mgn.config.options import EMBEDDING_SIZE
-from mgn.config.signatures import INPUT_IMAGE, PIXELS_SIGNATURE, REID_EMBEDDING, SERVING_SIGNATURE
+from mgn.config.signatures import (
+    INPUT_IMAGE,
+    MEAN_AND_STD,
+    PIXELS_SIGNATURE,
+    REID_EMBEDDING,
+    SERVING_SIGNATURE,
+)
 from mgn.serving.place import Place
 from mgn.system.errors import CheckError, InputError
 
@@ -36,6 +42,17 @@ class Signature(NamedTuple):
 
     inputs: dict[str, Tensor]
     outputs: dict[str, Tensor]
+
+
+class Question(NamedTuple):
+    """What a model is asked for."""
+
+    signature: str
+    output: str  # of that signature
+
+
+EMBEDDINGS = Question(SERVING_SIGNATURE, REID_EMBEDDING)
+OWN_PIXELS = Question(PIXELS_SIGNATURE, MEAN_AND_STD)
 
 
 class Served(NamedTuple):

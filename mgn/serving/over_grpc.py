@@ -6,9 +6,11 @@ import grpc
 import numpy as np
 from google.protobuf.message import DecodeError
 
-from mgn.config.signatures import INPUT_IMAGE, REID_EMBEDDING, SERVING_SIGNATURE
+from mgn.config.signatures import INPUT_IMAGE
 from mgn.serving.answers import (
+    EMBEDDINGS,
     NotFoundError,
+    Question,
     RefusedError,
     Served,
     Signature,
@@ -85,14 +87,9 @@ class Grpc:
         return served(self._place, _version_of(answer), version, signatures)
 
     def predict(
-        self,
-        version: int,
-        batch: np.ndarray,
-        seconds: float,
-        signature: str = SERVING_SIGNATURE,
-        output: str = REID_EMBEDDING,
+        self, version: int, batch: np.ndarray, seconds: float, asked: Question = EMBEDDINGS
     ) -> np.ndarray:
-        """Float32 [N, 2048] of what the model takes [N, ...]; or another signature's output.
+        """Float32 [N, 2048] of what the model takes [N, ...]; or what else is asked for.
 
         Raises:
             TryLaterError: the server is busy or away.
@@ -102,18 +99,19 @@ class Grpc:
             CheckError: anything else; another version answers.
         """
         request = CLASSES["PredictRequest"]()
-        request.model_spec.name, request.model_spec.signature_name = self._place.model, signature
+        request.model_spec.name = self._place.model
+        request.model_spec.signature_name = asked.signature
         request.model_spec.version.value = version
         put_array(request.inputs.add(key=INPUT_IMAGE).value, batch)
         answer = self._call(self._predict, request, seconds)
         check_version(self._place, _version_of(answer), version)
         outputs = {entry.key: entry.value for entry in answer.outputs}
-        if output not in outputs:
-            raise CheckError(f"{self._place.where}: the answer has no {output}")
+        if asked.output not in outputs:
+            raise CheckError(f"{self._place.where}: the answer has no {asked.output}")
         try:
-            return float_array(outputs[output])
+            return float_array(outputs[asked.output])
         except CheckError as error:
-            raise CheckError(f"{self._place.where}: {output} is {error}") from None
+            raise CheckError(f"{self._place.where}: {asked.output} is {error}") from None
 
     def _call(self, method: Callable, request: object, seconds: float) -> object:
         try:

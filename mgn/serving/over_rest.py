@@ -12,9 +12,10 @@ from concurrent import futures
 
 import numpy as np
 
-from mgn.config.signatures import REID_EMBEDDING, SERVING_SIGNATURE
 from mgn.serving.answers import (
+    EMBEDDINGS,
     NotFoundError,
+    Question,
     RefusedError,
     Served,
     Signature,
@@ -76,26 +77,21 @@ class Rest:
         return served(self._place, answered, version, signatures)
 
     def predict(
-        self,
-        version: int,
-        batch: np.ndarray,
-        seconds: float,
-        signature: str = SERVING_SIGNATURE,
-        output: str = REID_EMBEDDING,
+        self, version: int, batch: np.ndarray, seconds: float, asked: Question = EMBEDDINGS
     ) -> np.ndarray:
         """The same as `Grpc.predict`. REST's answers have no version: the address has it."""
         if batch.dtype == object:
             inputs = [{"b64": base64.b64encode(contents).decode()} for contents in batch]
         else:
             inputs = batch.tolist()
-        body = {"signature_name": signature, "inputs": inputs}
+        body = {"signature_name": asked.signature, "inputs": inputs}
         answer = self._call(f"/versions/{version}:predict", body, seconds)
         try:
             rows = np.array(answer["outputs"])
         except (KeyError, TypeError, ValueError):
-            raise CheckError(f"{self._place.where}: the answer has no {output}") from None
+            raise CheckError(f"{self._place.where}: the answer has no {asked.output}") from None
         if rows.dtype.kind not in "fiu":
-            raise CheckError(f"{self._place.where}: {output} in the answer is not of numbers")
+            raise CheckError(f"{self._place.where}: {asked.output} in the answer is not of numbers")
         with np.errstate(over="ignore"):
             return rows.astype(np.float32)
 

@@ -4,10 +4,18 @@ from pathlib import Path
 
 import numpy as np
 
-from mgn.config.signatures import MEAN_AND_STD, PIXELS_SIGNATURE
 from mgn.config.variants import MEAN, STD
 from mgn.data.decoding import read_image
-from mgn.serving.answers import FILES, PIXELS, NotFoundError, embedding_of, mean_and_std_of
+from mgn.serving.answers import (
+    EMBEDDINGS,
+    FILES,
+    OWN_PIXELS,
+    PIXELS,
+    NotFoundError,
+    Question,
+    embedding_of,
+    mean_and_std_of,
+)
 from mgn.serving.over_grpc import Grpc
 from mgn.serving.over_rest import Rest
 from mgn.serving.place import Place
@@ -70,10 +78,10 @@ class RemoteEmbedder:
                 f"{path}: {error}" if str(path) not in str(error) else str(error)
             ) from None
 
-    def _predict(self, batch: np.ndarray, *what: str) -> np.ndarray:
+    def _predict(self, batch: np.ndarray, asked: Question = EMBEDDINGS) -> np.ndarray:
         version = self.version
         try:
-            return self._patience(lambda left: self._server.predict(version, batch, left, *what))
+            return self._patience(lambda left: self._server.predict(version, batch, left, asked))
         except NotFoundError as error:
             raise CheckError(f"version {version} is no longer served: {error}") from None
 
@@ -92,7 +100,7 @@ class RemoteEmbedder:
         mean, std = MEAN, STD
         if self._model.own_pixels:
             nothing = np.zeros((1, *self._model.size, 3), np.float32)
-            rows = self._predict(nothing, PIXELS_SIGNATURE, MEAN_AND_STD)
+            rows = self._predict(nothing, OWN_PIXELS)
             mean, std = mean_and_std_of(self._place, rows)
 
         from mgn.serving.preparation import PlainImages

@@ -2,6 +2,8 @@
 
 import tensorflow.compat.v1 as tf
 
+from mgn.system.forks import claim_process
+
 _NO_GPU = 'no GPU found; for NVIDIA GPUs: pip install "tensorflow[and-cuda]==2.21.0"'
 
 
@@ -17,13 +19,20 @@ def new_graph(seed: int = 0) -> tf.Graph:
     return graph
 
 
-def new_session(graph: tf.Graph, rewrite: bool = True) -> tf.Session:
+def new_session(
+    graph: tf.Graph, rewrite: bool = True, target: str = "", config: tf.ConfigProto | None = None
+) -> tf.Session:
     """A session on `graph` that takes GPU memory as it needs it, not all at once.
 
     Rewriting makes a frozen graph faster, but takes seconds for each output: too long for a few
-    images. Without `rewrite`, TensorFlow runs the graph as it is.
+    images. Without `rewrite`, TensorFlow runs the graph as it is. Training has a `target` (its
+    server in a cluster) and a `config` of its own.
+
+    Raises:
+        RuntimeError: this process was forked from one that had used TensorFlow, see `forks`.
     """
-    return tf.Session(graph=graph, config=session_config(rewrite))
+    claim_process()
+    return tf.Session(target, graph, config or session_config(rewrite))
 
 
 def session_config(rewrite: bool = True, xla: bool = False) -> tf.ConfigProto:

@@ -10,7 +10,7 @@ import tensorflow.compat.v1 as tf
 from mgn.config import TrainConfig
 from mgn.data.reading import training_dataset
 from mgn.network import replicas
-from mgn.system.session import new_graph
+from mgn.system.session import new_graph, new_session
 from mgn.training import phases
 from mgn.training.distribution import Placement
 from mgn.training.graph import build_train_graph
@@ -84,7 +84,7 @@ class Stepper:
             self.model_variables = model_variables()
             self.saver = saving.new_saver(self.variables)
             self._initialisers = [v.initializer for v in self.variables]
-        self.session = tf.Session(placement.target, graph=graph, config=placement.config)
+        self.session = new_session(graph, target=placement.target, config=placement.config)
         self.session.run(first_input)
 
     def initialise(self) -> None:

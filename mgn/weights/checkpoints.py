@@ -71,8 +71,8 @@ def find(path: Path, **given: object) -> Checkpoint:
     Args:
         path: a train_dir (its newest complete checkpoint), a folder with one checkpoint of any
             name, a prefix, or a checkpoint's file.
-        given: `pool`, `height`, `width`, `variant` from the command line. Without a `.json`, pool
-            or variant is needed; with one, all must agree with it.
+        given: options of the network from the command line. Without a `.json`, `pool` or `variant`
+            is needed; with one, all must agree with it.
 
     Raises:
         InputError: nothing complete there, not a checkpoint of this network, or a contradiction.
@@ -229,7 +229,7 @@ def _options_without_json(prefix: Path, given: Mapping) -> NetworkOptions:
     check_told(told, given, f"{prefix} has no .json beside it, and weights")
     usual = {name: values[0] for name, values in told.items()}
     options = NetworkOptions(**{**usual, **with_variant(given)})
-    check_possible(options, told, f"{prefix} as given")
+    check_possible(options, told, f"{prefix} as given", advise=True)
     return options
 
 

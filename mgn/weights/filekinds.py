@@ -30,7 +30,8 @@ def _useless(name: str, advice: str) -> Kind:
 _WEB_PAGE = _useless("a web page", "the download did not give the file")
 _ARCHIVE = _useless("an archive", "unpack it first")
 _KERAS = _useless("a Keras or HDF5 file", _NOT_READ)
-_ONNX = _useless("an ONNX model", _NOT_READ)
+_DEPLOYED = f"{_NOT_READ} (python -m mgn.deploy --describe FILE says which, if it is made here)"
+_ONNX = _useless("an ONNX model", _DEPLOYED)
 _TORCH = Kind("a PyTorch file", None, "convert_pytorch_weights.py makes a checkpoint of it")
 _TORCHSCRIPT = _useless(
     "TorchScript, a program",
@@ -79,7 +80,7 @@ def file_kind(path: Path) -> Kind | None:
     if start[6:9] == b"\0\0{":  # safetensors: a header in JSON, after its length
         return _TORCH
     if start[4:8] == b"TFL3":
-        return _useless("a TensorFlow Lite model", _NOT_READ)
+        return _useless("a TensorFlow Lite model", _DEPLOYED)
     if path.name == "saved_model.pb" or start.startswith(b"\x08\x01\x12"):
         return _saved_model_file(path)
     if _ONNX_START.match(start) or path.suffix.lower() == ".onnx":

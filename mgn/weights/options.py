@@ -22,8 +22,9 @@ def options_in(
     Args:
         state_dict: {key: array}.
         family: what it is of.
-        given: `height`, `width`, and of the rest what neither family nor keys tell: `pool` of
-            MGN-pytorch's kin, `stem_padding` of the family that asks for it.
+        given: `height`, `width`, and of the rest what neither family nor keys tell: `p1_stride`;
+            `mean` and `std` that the file does not have; `pool` and `reduction` of MGN-pytorch's
+            kin; `stem_padding` of the family that asks for it.
 
     Raises:
         InputError: an option that the family or its keys contradict, or one that has to be given.
@@ -55,16 +56,16 @@ def options_in(
         when = "1 before 2020-11-06, 0 after it, and in v1.2, whose files are known by classifiers"
         problem = f"{family.name}: its keys do not tell how the stem is padded"
         raise InputError(f"{problem}: add --stem_padding 0 or 1 ({when})")
-    free = {"height", "width", family.asks}
-    untold_pool = plain and len(told["pool"]) > 1
-    if untold_pool:
-        free.add("pool")
-    values |= {name: value for name, value in given.items() if name in free}
+    free = {"height", "width", "p1_stride", family.asks}
+    if not there:
+        free |= {"mean", "std"}
+    untold = {name: told[name] for name in ("pool", "reduction") if plain and len(told[name]) > 1}
+    values |= {name: value for name, value in given.items() if name in {*free, *untold}}
     options = NetworkOptions(**values, variant=family.variant)
     if plain:  # others' powers are keys that may not be missing
-        check_possible(options, {"pool": told["pool"]}, family.name)
+        check_possible(options, {"pool": told["pool"]} | untold, family.name)
     # Of pools that weights do not tell, a variant's is that of its authors alone.
-    agreeing = {"pool": options.pool} if untold_pool else {}
+    agreeing = {"pool": options.pool} if "pool" in untold else {}
     check_agrees(options, {**given, **agreeing}, f"{family.name} has")
     return options
 

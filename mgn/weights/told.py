@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 
 from mgn.config import NetworkOptions
-from mgn.config.variants import ASKS_PADDING, CLASSIFIERS, shown_value, with_variant
+from mgn.config.variants import ASKS_PADDING, CLASSIFIERS, FIELDS, shown_value, with_variant
 from mgn.network import BRANCHES, HEADS
 from mgn.network.architecture import EXTRA_BN, NECK
 from mgn.network.layers import GEM, INSTANCE_NORM
@@ -62,11 +62,11 @@ def check_told(told: Mapping[str, tuple], given: Mapping[str, object], where: st
         where: what an error begins with: "x has no .json beside it, and weights".
     """
     shown = shown_variant(told)
-    whole = "p1_stride" in given  # all of a run's options
+    whole = set(FIELDS) <= set(given)  # all of a run's options
     variant = given.get("variant")
     if shown and not variant and not whole:
         problem = f"{where} with {shown} tell neither the stem's padding nor the mean of images"
-        raise InputError(f"{problem}: add --variant, the published network that it is")
+        raise InputError(f"{problem}: add --variant, the published network that it is or began as")
     if not shown and "pool" not in given and not variant:
         problem = f"{where} do not tell the pooling"
         raise InputError(f"{problem}: add --pool (or --variant, if it is not MGN-pytorch's)")
@@ -75,13 +75,21 @@ def check_told(told: Mapping[str, tuple], given: Mapping[str, object], where: st
         raise InputError(f"{problem}; add --stem_padding 0 or 1")
 
 
-def check_possible(options: NetworkOptions, told: Mapping[str, tuple], where: object) -> None:
-    """Raise `InputError` for an option that is none of those that the weights have."""
+def check_possible(
+    options: NetworkOptions, told: Mapping[str, tuple], where: object, advise: bool = False
+) -> None:
+    """Raise `InputError` for an option that is none of those that the weights have.
+
+    With `advise` it says which flag would agree.
+    """
     for name, values in told.items():
         value = getattr(options, name)
         if value not in values:
             have = " or ".join(map(shown_value, values))
-            raise InputError(f"{where}: {name} {shown_value(value)}, but its weights have {have}")
+            problem = f"{where}: {name} {shown_value(value)}, but its weights have {have}"
+            if advise:
+                problem += f"; add --{name} {have.split()[0]}, if it was trained so"
+            raise InputError(problem)
 
 
 def check_agrees(options: NetworkOptions, given: Mapping[str, object], why: str) -> None:

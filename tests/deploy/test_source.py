@@ -77,4 +77,3 @@ def test_opencvs_sample_has_no_place_for_another_mean():
 def test_what_is_read(small_graphs):
     read = source.read(small_graphs(PLAIN))
     assert read.size == (96, 32) and read.dimensions == 2048
-    assert json.loads(read.described) == read.description

@@ -19,6 +19,7 @@ from tritonclient.grpc import model_config_pb2
 from mgn.data.demo import draw_image
 from mgn.deploy import __main__ as command
 from mgn.deploy import targets
+from mgn.deploy.description import description_of
 from mgn.deploy.target import Choices
 from mgn.inference import load_embedder
 from mgn.inference.exported import metadata_of, read_graph_def
@@ -84,6 +85,15 @@ def test_the_command_knows_all_targets(capsys):
     assert run(command, "--list") == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == list(targets.TARGETS)
+
+
+def test_every_file_describes_itself_as_the_export_does(made, small_graphs):
+    source = metadata_of(read_graph_def(small_graphs(PLAIN)).node)
+    for file in NAMES.values():
+        path = made / file
+        if path.is_dir():
+            path = next(path.rglob("*.onnx"))
+        assert description_of(path) == source
 
 
 def test_onnx_takes_grey_levels_in_rgb_and_planes(made, expected):
@@ -209,6 +219,23 @@ def test_deep_sort_imports_it_by_its_own_names(made, expected):
     assert metadata_of(read_graph_def(made / "d.pb").node)["num_classes"] == 10
 
 
+def test_deep_sort_takes_images_of_the_boxes_aspect_ratio(small_graphs, tmp_path):
+    """Boxes of 2:1 for a network of 3:1; and what its encoder leaves of one without that size."""
+    path = tmp_path / "x.pb"
+    given = "--pb_path", small_graphs(PLAIN), "--output", path, "--input_size", "128x64"
+    assert run(command, "deep_sort", *given) == 0
+    box = drawn((64, 128))
+    with tf.Graph().as_default() as graph, tf.Session() as session:
+        tf.import_graph_def(read_graph_def(path), name="net")
+        images, features = (graph.get_tensor_by_name(f"net/{n}:0") for n in ("images", "features"))
+        assert images.shape.as_list() == [None, 128, 64, 3]
+        got = session.run(features, {images: box[..., ::-1]})
+    with closing(load_embedder(small_graphs(PLAIN))) as embed:
+        whole, cut = embed(box, flip=False), embed(box[:, :, 11:53], flip=False)
+    assert relative(got, whole) <= 1e-5 and relative(got, cut) > 1e-3
+    assert description_of(path)["input_size"] == [128, 64]
+
+
 def test_tflite_runs_in_litert(made, expected):
     litert = pytest.importorskip("ai_edge_litert.interpreter")
     interpreter = litert.Interpreter(model_path=str(made / "t.tflite"))
@@ -234,6 +261,7 @@ def test_smaller_weights_are_judged_by_cosines(small_graphs, tmp_path):
         "tflite", small_graphs(PLAIN), tmp_path / "x.tflite", choices
     )
     assert 1e-5 < difference < 1e-2
+    assert description_of(paths[0])["precision"] == "float16"
     assert paths[0].stat().st_size < 0.6 * Path(small_graphs(PLAIN)).stat().st_size
 
 
@@ -282,6 +310,10 @@ def test_what_is_refused(small_graphs, tmp_path, capsys, monkeypatch):
         (("boxmot", *plain, "--output", tmp_path / "b.onnx"), "b.onnx.metadata.json exists"),
         (("triton", *plain, "--output", tmp_path / "t", "--pre"), "--pre: only with onnx"),
         (("onnx", *plain, *new, "--half"), "--half: only with openvino or tflite"),
+        (("onnx", *plain, *new, "--input_size", "64x32"), "--input_size: only with deep_sort"),
+        (("deep_sort", "--input_size", "99999x999"), "has more than 16777216 pixels"),
+        (("--list", "--describe", small_graphs(PLAIN)), "--list and --describe: each alone"),
+        (("onnx", "--describe", small_graphs(PLAIN)), "--list and --describe: each alone"),
         (
             ("tflite", *plain, "--output", tmp_path / "x.tflite", "--half", "--dynamic_range"),
             "choose one",

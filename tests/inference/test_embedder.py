@@ -243,7 +243,7 @@ def test_a_forked_process_is_refused_at_once(simple):
     refused = [line for line in done if "forked from" in line]
     assert len(refused) == 3
     for line in refused:
-        assert "had loaded a model" in line and "Load the model in each process" in line
+        assert "had used TensorFlow" in line and "Load the model in each process" in line
 
 
 def in_its_own_process(*arguments):

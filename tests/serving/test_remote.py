@@ -32,8 +32,8 @@ class Answering:
         self.asked = version, label
         return self.model
 
-    def predict(self, version, batch, _, *what):
-        self.got.append((version, batch, *what))
+    def predict(self, version, batch, _, asked):
+        self.got.append((version, batch, asked))
         answer = self.answers[0] if len(self.answers) == 1 else self.answers.pop(0)
         if isinstance(answer, Exception):
             raise answer
@@ -63,8 +63,9 @@ def test_a_model_gets_what_it_takes(path):
         server = Answering(model, GOOD)
         with embedding_by(server) as embed:
             assert np.array_equal(embed(path), GOOD[0])
-        ((version, batch),) = server.got
+        ((version, batch, asked),) = server.got
         kind = {"DT_STRING": object, "DT_UINT8": np.uint8, "DT_FLOAT": np.float32}[model.dtype]
+        assert asked == ("reid_mgn_serving", "reid_embedding")
         assert version == 3 and batch.dtype == kind and np.array_equal(batch, expected)
 
 
@@ -72,7 +73,7 @@ def test_a_plain_model_gets_the_image_and_its_mirror_image(path):
     server = Answering(PLAIN, np.concatenate([GOOD, np.roll(GOOD, 1)]))
     with embedding_by(server) as embed:
         assert embed(path)[:3] == pytest.approx([0.5**0.5, 0.5**0.5, 0])
-    ((_, batch),) = server.got
+    ((_, batch, _),) = server.got
     assert batch.shape == (2, 96, 32, 3) and batch.dtype == np.float32
     assert np.array_equal(batch[1], batch[0][:, ::-1]) and np.ptp(batch[0]) > 1
 
@@ -87,7 +88,7 @@ def test_a_mean_and_deviation_is_asked_for_once(path):
     with embedding_by(server) as embed:
         embed(grey)
         embed(grey)
-    assert server.got[0][2:] == ("reid_mgn_pixels", "mean_and_std") and len(server.got) == 3
+    assert server.got[0][2] == ("reid_mgn_pixels", "mean_and_std") and len(server.got) == 3
     assert server.got[1][1] == pytest.approx(0.2, rel=1e-4)
     with pytest.raises(CheckError, match=r"localhost:1: reid_mgn_pixels .* no mean and deviation"):
         RemoteEmbedder(Answering(PLAIN._replace(own_pixels=True), numbers * 0), PLACE, 5)

@@ -169,6 +169,22 @@ def test_without_json_a_name_of_two_networks_is_not_enough(tmp_path, monkeypatch
         assert found.options.stem_padding == padding and not found.averaged
 
 
+def test_without_json_a_changed_variant_is_said_by_its_flags(tmp_path, monkeypatch):
+    """`train.py --ibn true`: no published network, and so no name stands for it."""
+    options = NetworkOptions(0, ibn=True, p1_stride=1, reduction="plain", mean=(1.0, 2.0, 3.0))
+    (tmp_path / "x.index").touch()
+    monkeypatch.setattr(checkpoints, "stored_shapes", lambda _: variable_shapes(options))
+    untold = {"p1_stride": 1, "reduction": "plain", "mean": (1.0, 2.0, 3.0)}
+    with pytest.raises(InputError, match=r"have true; add --ibn true, if it was trained so$"):
+        checkpoints.find(tmp_path / "x", variant="mgn-pytorch", **untold)
+    with pytest.raises(InputError, match=r"IBN-a tell neither .*: add --variant"):
+        checkpoints.find(tmp_path / "x", pool="avg", ibn=True, p1_stride=1)
+    found = checkpoints.find(tmp_path / "x", variant="mgn-pytorch", ibn=True, **untold)
+    assert found.options == options
+    with pytest.raises(InputError, match=r"extra_bn true, but .* have false; add --extra_bn false"):
+        checkpoints.find(tmp_path / "x", variant="mgn-pytorch", ibn=True, extra_bn=True)
+
+
 def test_without_json_averages_are_the_network(tmp_path, monkeypatch):
     shapes = variable_shapes(NetworkOptions(0))
     both = {**shapes, **{f"{name}/average": shape for name, shape in shapes.items()}}

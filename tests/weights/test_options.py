@@ -82,6 +82,14 @@ def test_what_keys_do_not_tell_has_to_be_said():
     assert found("fastreid_ea06ead", stem_padding=1).stem_padding == 1
 
 
+def test_what_no_file_tells_is_taken_from_the_command_line():
+    untold = {"p1_stride": 1, "reduction": "plain", "mean": (1.0, 2.0, 3.0), "pool": "max"}
+    made = found("seathiefwang", **untold)
+    assert made == NetworkOptions(751, **untold)
+    of_gem = found("fastreid_v0.1.1", p1_stride=2)
+    assert (of_gem.p1_stride, of_gem.pool) == (2, "gem_shared")
+
+
 @pytest.mark.parametrize(
     ("keys", "given", "problem"),
     [
