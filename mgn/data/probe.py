@@ -3,7 +3,9 @@
 import base64
 import binascii
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
+import cv2
 import numpy as np
 
 from mgn.config.threshold import Threshold
@@ -18,6 +20,12 @@ def image() -> np.ndarray:
     row, column, channel = np.ogrid[:128, :64, :3]
     wave = (5 * row + 7 * column * (channel + 1) + 60 * channel) % 512
     return np.abs(wave - 256).clip(0, 255).astype(np.uint8)
+
+
+def write(path: Path) -> None:
+    """Make a PNG of it, for a model that takes files."""
+    if not cv2.imwrite(str(path), cv2.cvtColor(image(), cv2.COLOR_RGB2BGR)):
+        raise OSError(f"{path}: could not be written")
 
 
 def embedded_by(embed: Callable[[Sequence[np.ndarray]], np.ndarray]) -> np.ndarray | None:
