@@ -15,7 +15,7 @@ from mgn.system.files import atomic_folder, output_folder, refuse_existing, refu
 
 CURVES = ("cmc.png", "distances.png", "roc.png")
 PICTURES = (*CURVES, "worst-*.png", "sample-*.png", "heads.png", "report.html")
-OUTPUTS = (*PICTURES, "threshold.json", "metrics.json")
+OUTPUTS = (*PICTURES, "sizes.png", "sizes.json", "threshold.json", "metrics.json")
 
 
 def main(arguments: list[str]) -> int:
@@ -40,7 +40,7 @@ def evaluate(flags: argparse.Namespace, output_dir: Path, last: ExitStack) -> No
 
     from mgn.data.decoding import read_image
     from mgn.data.formats.table import is_pooled
-    from mgn.evaluation import claims, page, report, scoring
+    from mgn.evaluation import claims, page, report, scoring, sizes
     from mgn.inference.embedder import checkpoint_at, load_embedder, model_hash, resolve
 
     claims.check_enough(flags.promise, *splits)
@@ -54,8 +54,7 @@ def evaluate(flags: argparse.Namespace, output_dir: Path, last: ExitStack) -> No
     last.callback(keep)  # whatever becomes of the scores
     embedded = scoring.normalised(embedded, flags.normalise)
     scores = scoring.score(embedded, flags.rerank, flags.single_gallery_shot, is_pooled(chosen))
-    names = model or str(flags.features), dataset
-    examined = report.examine(scores, embedded, *names)
+    examined = report.examine(scores, embedded, model or str(flags.features), dataset)
     with atomic_folder(output_dir, OUTPUTS, flags.overwrite) as folder:
         report.write_scores(examined, folder)
     print(report.as_text(examined), flush=True)
@@ -64,7 +63,9 @@ def evaluate(flags: argparse.Namespace, output_dir: Path, last: ExitStack) -> No
     scores = output_dir / "metrics.json"
     print(f"written: {scores}", *(str(output_dir / path.name) for path in drawings.paths), sep=", ")
     if flags.promise:
-        print(claims.write(flags.promise, embedded, *names, output_dir / "threshold.json"))
+        print(claims.write(flags.promise, examined, output_dir / "threshold.json"))
+    if flags.sizes:
+        print(sizes.write(embedded, output_dir))
     drawings.check(scores)
 
 

@@ -9,6 +9,7 @@ from mgn.config.threshold import FORMAT, OPEN_SET, PAIR, QUESTIONS, Promise
 from mgn.data import probe
 from mgn.data.records import Split
 from mgn.evaluation.embedding import Embedded
+from mgn.evaluation.report import Report
 from mgn.metrics import thresholds
 from mgn.metrics.distances import nearest
 from mgn.system.errors import CheckError, InputError
@@ -55,17 +56,17 @@ def check_enough(promise: Promise | None, query: Split, gallery: Split) -> None:
     raise InputError(f"{promise}: {problem}; {advice}")
 
 
-def write(promise: Promise, embedded: Embedded, model: str, dataset: str, path: Path) -> str:
+def write(promise: Promise, examined: Report, path: Path) -> str:
     """Make the thresholds of both questions and write them; returns what to print.
 
-    `model` and `dataset` are names, for readers. See `metrics.thresholds` for what is claimed.
+    See `metrics.thresholds` for what is claimed.
 
     Raises:
         InputError: too few identities for any claim.
         CheckError: strangers are so near that no threshold keeps them out.
     """
-    values = make(promise, embedded) | {"dataset": dataset}
-    values["model"]["path"] = model
+    values = make(promise, examined.embedded) | {"dataset": examined.dataset}
+    values["model"]["path"] = examined.model
     if all(values[question]["distance"] is None for question in QUESTIONS):
         told = "; ".join(f"{question}: {values[question]['why']}" for question in QUESTIONS)
         raise CheckError(f"{path}: no threshold can be claimed ({told})")

@@ -1,6 +1,7 @@
 """`threshold.json`: its figures against plain loops, and the script that writes it."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -134,8 +135,9 @@ def test_people_who_all_look_alike_have_no_threshold(tmp_path):
     alike = Embedded(
         *splits(embedded), embedded.query_features * 0 + 0.25, embedded.gallery_features * 0 + 0.25
     )
+    path = tmp_path / "threshold.json"
     with pytest.raises(CheckError, match=r"no threshold can be claimed .*as near as copies"):
-        claims.write(PROMISE, alike, "m", "d", tmp_path / "threshold.json")
+        claims.write(PROMISE, SimpleNamespace(embedded=alike, model="m", dataset="d"), path)
     assert not list(tmp_path.iterdir())
 
 
