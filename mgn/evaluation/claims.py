@@ -121,6 +121,8 @@ def _claims(
     best = np.minimum.reduceat(own, starts) if len(own) else own
     open_set = _claim(thresholds.claim(distances, *asked), len(distances), needed, best)
     identities = len(np.unique(images.gallery_ids[there]))
+    if size and not identities:
+        open_set["why"] = f"fewer than {size} identities for the gallery"
     open_set |= {"gallery_identities": identities, "gallery_images": len(there)}
     open_set |= {"needed_identities": needed + max(identities, size or 1)}
     return {PAIR: pair, OPEN_SET: open_set}

@@ -5,7 +5,7 @@ is measured on all others.
 
     python tests/benchmarks/benchmark_thresholds.py MODEL FEATURES.npz
 
-draws and embeds 3,000 people under the demo set's three cameras, two images each, into
+draws and embeds 2,000 people under the demo set's three cameras, two images each, into
 FEATURES.npz, unless that is there.
 """
 
@@ -22,7 +22,7 @@ from mgn.data import demo
 from mgn.inference import load_embedder
 from mgn.metrics import thresholds
 
-PEOPLE, CAMERAS, FIRST = 3000, 3, 100_000  # none of the people of a demo set
+PEOPLE, CAMERAS, FIRST = 2000, 3, 100_000  # none of the people of a demo set
 SPLITS, CALIBRATED = 200, 700
 BOUND, CONFIDENCE = 0.01, 0.95
 

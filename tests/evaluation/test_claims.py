@@ -109,6 +109,8 @@ def test_a_gallery_of_a_size():
     values = claims.make(PROMISE._replace(gallery_identities=50), made())
     assert values["open_set"]["distance"] is None and values["pair"]["distance"] > 0
     assert "no threshold: 10 strangers of 22 needed" in claims.as_text(values)
+    values = claims.make(PROMISE._replace(gallery_identities=61), made())
+    assert values["open_set"]["why"] == "fewer than 61 identities for the gallery"
 
 
 def test_too_few_people_are_refused_with_what_would_do():
