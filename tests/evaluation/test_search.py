@@ -100,7 +100,7 @@ def test_several_queries_their_results_and_who_is_in_the_gallery(
         distances[files.cameras == camera] = np.inf
         order = np.argsort(distances)[:3]
         expected.append([(files.paths[i], distances[i]) for i in order])
-    limit = (expected[0][0][1] + expected[1][0][1]) / 2  # one is in the gallery, the other not
+    limit = float(expected[0][0][1] + expected[1][0][1]) / 2  # one is in the gallery, the other not
     values = {"format": "mgn threshold 1", "max_false_matches": 0.01, "confidence": 0.95}
     values |= {"no_flip": False, "normalise_parts": False}
     values["model"] = {"hash": "another file of it", "probe": seen}
