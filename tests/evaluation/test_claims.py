@@ -200,3 +200,46 @@ def test_wrong_flags_are_refused_before_the_work(folder, tmp_path, capsys, monke
     ):
         assert problem in refused(capsys, evaluate, *features, *wrong)
     assert not list(tmp_path.iterdir())
+
+
+def test_features_that_are_not_numbers_and_one_camera_are_refused(folder, tmp_path, capsys):
+    promise = ["--max_false_matches", "0.1", "--confidence", "0.9", "--output_dir", tmp_path / "x"]
+    listed = read_split(folder, "query"), read_split(folder, "gallery")
+    broken = made()
+    broken.gallery_features[7] = np.nan
+    embedding.save_features(tmp_path / "nan.npz", broken, listed, "abc")
+    arguments = ["--dataset", folder, "--features", tmp_path / "nan.npz", *promise]
+    assert "gallery features: NaN or infinity in 1 rows" in refused(capsys, evaluate, *arguments)
+    alone = tmp_path / "alone"
+    for name in ("query", "bounding_box_test"):
+        (alone / name).mkdir(parents=True)
+        for file in (folder / name).glob("*_c1*"):
+            (alone / name / file.name).write_bytes(file.read_bytes())
+    arguments = ["--dataset", alone, "--features", tmp_path / "nan.npz", *promise]
+    assert "every query person is seen by one camera only" in refused(capsys, evaluate, *arguments)
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_claim_that_fails_late_costs_no_scores(folder, tmp_path, capsys):
+    """Unreadable images leave too few people; the flags were right, so this is found at the end."""
+    embedded = made(people=60)
+    listed = read_split(folder, "query"), read_split(folder, "gallery")
+    kept = embedded.query.persons <= 20, embedded.gallery.persons <= 20
+    skipped = [
+        record.path
+        for split, keep in zip(listed, kept, strict=True)
+        for record in split.only(~keep).records
+    ]
+    few = Embedded(
+        listed[0].only(kept[0]),
+        listed[1].only(kept[1]),
+        embedded.query_features[kept[0]],
+        embedded.gallery_features[kept[1]],
+        tuple(skipped),
+    )
+    embedding.save_features(tmp_path / "few.npz", few, listed, "abc")
+    arguments = ["--dataset", folder, "--features", tmp_path / "few.npz"]
+    arguments += ["--max_false_matches", "0.1", "--confidence", "0.9", "--output_dir", tmp_path]
+    assert "here are 10 and 19" in refused(capsys, evaluate, *arguments)
+    names = {path.name for path in tmp_path.iterdir()}
+    assert {"metrics.json", "report.html"} <= names and "threshold.json" not in names
