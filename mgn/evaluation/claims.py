@@ -47,12 +47,13 @@ def check_enough(promise: Promise | None, query: Split, gallery: Split) -> None:
     strangers = len(rows) if len(columns) else 0
     if max(pairs, strangers) >= needed:
         return
-    least = thresholds.upper_bound(0, max(pairs, strangers), promise.confidence)
+    least = [thresholds.upper_bound(0, units, promise.confidence) for units in (pairs, strangers)]
     problem = (
         f"a claim needs {needed} pairs of strangers ({2 * needed} identities) or {needed} strangers"
         f" beside a gallery; here are {pairs} and {strangers}"
     )
-    advice = f"label more people, or ask for --max_false_matches {_rounded_up(least):g} or more"
+    allowed = "{:g} (pairs) or {:g} (gallery)".format(*map(_rounded_up, least))
+    advice = f"label more people, or ask for --max_false_matches {allowed} or more"
     raise InputError(f"{promise}: {problem}; {advice}")
 
 

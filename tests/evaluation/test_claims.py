@@ -120,7 +120,7 @@ def test_too_few_people_are_refused_with_what_would_do():
     assert str(error.value) == (
         "--max_false_matches 0.1 --confidence 0.9: a claim needs 22 pairs of strangers (44"
         " identities) or 22 strangers beside a gallery; here are 10 and 19; label more people, or"
-        " ask for --max_false_matches 0.115 or more"
+        " ask for --max_false_matches 0.206 (pairs) or 0.115 (gallery) or more"
     )
     claims.check_enough(PROMISE._replace(max_false_matches=0.115), *splits(embedded))
     with pytest.raises(InputError):
