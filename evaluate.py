@@ -8,13 +8,14 @@ from pathlib import Path
 
 from mgn.config import parsing
 from mgn.config.dataset import add_dataset_options
+from mgn.config.scoring import add_scoring_options, promise_of
 from mgn.config.settings import dataset_to_score
 from mgn.system import cli
 from mgn.system.files import atomic_folder, output_folder, refuse_existing, refuse_names
 
 CURVES = ("cmc.png", "distances.png", "roc.png")
 PICTURES = (*CURVES, "worst-*.png", "sample-*.png", "heads.png", "report.html")
-OUTPUTS = (*PICTURES, "metrics.json")
+OUTPUTS = (*PICTURES, "sizes.png", "sizes.json", "threshold.json", "metrics.json")
 
 
 def main(arguments: list[str]) -> int:
@@ -39,12 +40,13 @@ def evaluate(flags: argparse.Namespace, output_dir: Path, last: ExitStack) -> No
 
     from mgn.data.decoding import read_image
     from mgn.data.formats.table import is_pooled
-    from mgn.evaluation import page, report, scoring
+    from mgn.evaluation import claims, page, report, scoring, sizes
     from mgn.inference.embedder import checkpoint_at, load_embedder, model_hash, resolve
 
+    claims.check_enough(flags.promise, *splits)
     options = parsing.network_options(flags)
     model = resolve(flags.model) if flags.model else None  # a run in progress soon has another
-    made_by = model_hash(model, **options) if model and flags.features else None
+    made_by = model_hash(model, **options) if model and (flags.promise or flags.features) else None
     checkpoint = checkpoint_at(model, **options) if model else None
     load = partial(load_embedder, model, **options)
     how = not flags.no_flip, flags.skip_unreadable
@@ -60,6 +62,10 @@ def evaluate(flags: argparse.Namespace, output_dir: Path, last: ExitStack) -> No
         drawings = page.draw(examined, folder, read_image, checkpoint)
     scores = output_dir / "metrics.json"
     print(f"written: {scores}", *(str(output_dir / path.name) for path in drawings.paths), sep=", ")
+    if flags.promise:
+        print(claims.write(flags.promise, examined, output_dir / "threshold.json"))
+    if flags.sizes:
+        print(sizes.write(embedded, output_dir))
     drawings.check(scores)
 
 
@@ -75,16 +81,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     add("--model", type=cli.model_path, help="train_dir, checkpoint, .pb, or SavedModel folder")
     kept = "file of the embeddings (.npz): read if it exists, else written with --model"
     add("--features", type=Path, help=kept)
-    add("--rerank", action="store_true", help="score re-ranking too (arXiv:1701.08398)")
-    text = "score galleries of one image of each of 100 identities too; N: how many are drawn"
-    drawn = {"type": cli.positive_int, "nargs": "?", "const": 100, "metavar": "N"}
-    add("--single_gallery_shot", **drawn, help=text)
-    text = "length 1 of the whole embedding, or of each head's part of it (as LightMBN)"
-    add("--normalise", choices=("whole", "parts"), default="whole", help=text)
-    add("--no_flip", action="store_true", help="embed the image alone, not its mirror image")
-    add("--skip_unreadable", action="store_true", help="leave damaged images out, and count them")
     add("--output_dir", type=Path, help="for results; omitted: the next free runs/evaluation-N")
     add("--overwrite", action="store_true", help="replace results in --output_dir")
+    add_scoring_options(parser)
     add_dataset_options(parser)
     parsing.add_network_options(parser)
     flags = parser.parse_args(arguments)
@@ -93,6 +92,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         parser.error(f"the following arguments are required: {there}")
     if (flags.query is None) != (flags.gallery is None) or (flags.query and flags.dataset):
         parser.error("--query and --gallery go together, and stand in for --dataset")
+    flags.promise = promise_of(flags)
     return flags
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 
+from mgn.config.threshold import PAIR, number_or_file, read_threshold
 from mgn.system import cli
 from mgn.system.errors import InputError
 from mgn.system.files import refuse_existing
@@ -39,14 +40,19 @@ def compare(flags: argparse.Namespace, place: object, paths: list[Path]) -> None
     """Print whether two images show the same person."""
     if len(paths) != 2:
         raise InputError(f"--threshold compares two images; {len(paths)} are named")
+    threshold = read_threshold(flags.threshold, PAIR)
 
     import numpy as np
 
+    from mgn.serving.probing import check_served
+
     with closing(_connected(flags, place)) as embed:
+        check_served(threshold, embed)
         (_, one), (_, other) = _embedded(embed, paths, skip=False)
     distance = float(np.linalg.norm(one - other))
-    verdict = "same" if distance <= flags.threshold else "different"
-    print(f"{verdict}: distance {distance:.4f}, threshold {flags.threshold:g}")
+    verdict = "same" if distance <= threshold.distance else "different"
+    promise = f" ({threshold.promise})" if threshold.promise else ""
+    print(f"{verdict}: distance {distance:.4f}, threshold {threshold.distance:g}{promise}")
 
 
 def show(flags: argparse.Namespace, place: object, paths: list[Path]) -> None:
@@ -132,8 +138,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     add("--list", action="append", default=[], metavar="FILE", help=lists)
     damaged = "leave out images that cannot be read, and count them"
     add("--skip_unreadable", action="store_true", help=damaged)
-    same = "up to this distance two images show the same person; evaluate.py measures one"
-    add("--threshold", type=_distance, metavar="DISTANCE", help=same)
+    same = "say whether two images show the same person: a distance, or threshold.json"
+    add("--threshold", type=number_or_file, metavar="DISTANCE|FILE", help=same)
     output = "file (.npz) to make of the embeddings: pictures, features, model, version"
     add("--output", type=Path, help=output)
     add("--overwrite", action="store_true", help="replace --output")
@@ -219,22 +225,12 @@ def _header(text: str) -> tuple[str, str]:
 
 
 def _seconds(text: str) -> float:
-    return _number(text, above_zero=True)
-
-
-def _distance(text: str) -> float:
-    return _number(text, above_zero=False)
-
-
-def _number(text: str, above_zero: bool) -> float:
     try:
         value = decimal_number(text)
     except ValueError:
         value = float("nan")
-    if not (0 < value < 1e9 or (value == 0 and not above_zero)):
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not a number {'above' if above_zero else 'from'} 0"
-        )
+    if not 0 < value < 1e9:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
     return value
 
 

@@ -20,6 +20,7 @@ from model_server import serving_grpc
 from small_models import expected_of, failed
 
 from mgn import client
+from mgn.data import probe
 from mgn.inference.embedder import open_exported
 
 KINDS = ("jpeg", "uint8", "float32", "plain", "pixels")
@@ -70,6 +71,29 @@ def test_compares_by_the_threshold(models, files, protocol, capsys):
             assert said.startswith(f"{verdict}: distance {distance:.4f}, threshold ")
         assert run(client, "--server", address, *flags, "--threshold", 0, files[0], files[0]) == 0
     assert capsys.readouterr().out.startswith("same: distance 0.0000")
+
+
+def test_compares_by_a_threshold_of_the_served_model(models, files, protocol, tmp_path, capsys):
+    """The server tells no hash: its embedding of the probe is what decides."""
+    (pb, model), (serve, flags) = models["jpeg"], protocol
+    with contextlib.closing(open_exported(pb)) as embed:
+        seen = probe.embedded_by(embed)
+    a, b = expected_of(pb, files[:2])
+    values = {"format": "mgn threshold 1", "max_false_matches": 0.01, "confidence": 0.95}
+    values |= {"no_flip": False, "normalise_parts": False}
+    values["pair"] = {"distance": float(np.linalg.norm(a - b)) + 0.01}
+    path = tmp_path / "threshold.json"
+    with serve(model) as address:
+        compare = ["--server", address, *flags, "--threshold", path, *files[:2]]
+        path.write_text(json.dumps(values | {"model": {"hash": "x", "probe": probe.as_text(seen)}}))
+        assert run(client, *compare) == 0
+        said = capsys.readouterr().out
+        assert said.startswith("same: ")
+        assert said.endswith(" (at most 0.01 of strangers, confidence 0.95)\n")
+        for row, problem in ((a, "made for another model ("), (None, "cannot be seen")):
+            told = {"hash": "x", "probe": probe.as_text(row)}
+            path.write_text(json.dumps(values | {"model": told}))
+            assert problem in refused(capsys, client, *compare)
 
 
 @pytest.mark.parametrize(

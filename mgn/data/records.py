@@ -1,6 +1,7 @@
 """Data sets to records: splits, what each holds, and what was left out of it."""
 
 import dataclasses
+import itertools
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -152,6 +153,13 @@ def image_files(path: Path) -> Split:
         left_out = f"; left out: {folders.kinds_text(kinds)}" if kinds else ""
         raise InputError(f"{path}: no image in it ({', '.join(EXTENSIONS)}){left_out}")
     records = [Record(str(file), *(parse_name(file.name) or (UNNAMED, UNNAMED))) for file in images]
+    return Split(tuple(records), 0, kinds.total(), kinds)
+
+
+def joined(splits: Sequence[Split]) -> Split:
+    """Several as one; an image that is in two is taken once."""
+    records = dict.fromkeys(itertools.chain.from_iterable(split.records for split in splits))
+    kinds = sum((split.kinds for split in splits), Counter())
     return Split(tuple(records), 0, kinds.total(), kinds)
 
 

@@ -4,13 +4,14 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from zipfile import BadZipFile
 
 import numpy as np
 
+from mgn.data import probe
 from mgn.data.decoding import READERS, read_image
 from mgn.data.demo import checked_dataset
 from mgn.data.formats.table import DataSet, note
@@ -37,6 +38,9 @@ class Embedded:
     gallery_features: np.ndarray
     skipped: tuple[str, ...] = ()  # unreadable images, which the splits no longer have
     in_parts: bool = False  # each head's feature is normalised by itself
+    flip: bool = True  # the mirror image is in them
+    made_by: str | None = None  # hash of the model; None: not known
+    probe: np.ndarray | None = None  # the model's embedding of `data.probe`; None: not known
 
     @property
     def labels(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -92,6 +96,8 @@ def load_or_embed(
     with closing(load()) as embedder:
         embed = partial(embedder, flip=flip)
         embedded = embed_query_and_gallery(embed, query, gallery, skip_unreadable)
+        seen = probe.embedded_by(embed)
+    embedded = replace(embedded, flip=flip, made_by=model, probe=seen)
     keep = partial(save_features, path, embedded, (query, gallery), model, flip)
     return embedded, keep if path else _nothing
 
@@ -197,6 +203,7 @@ def save_features(
             flip=flip,
             pictures=[split.fingerprint() for split in whole],
             readable=[name not in skipped for name in names],
+            probe=[] if embedded.probe is None else embedded.probe,
             query_features=embedded.query_features,
             gallery_features=embedded.gallery_features,
         )
@@ -219,7 +226,8 @@ def load_features(
         query_hash, gallery_hash = values["pictures"].tolist()
         query_kept, gallery_kept = np.split(values["readable"], [len(query.records)])
         features = values["query_features"], values["gallery_features"]
-        made_by = values["model"]
+        made_by = str(values["model"])
+        seen = values.get("probe", np.zeros(0))  # files of before have none
         flipped = bool(values["flip"])
     except BAD_FILE as error:
         raise InputError(
@@ -236,4 +244,6 @@ def load_features(
         raise InputError(f"{where}: made by another model; name another file")
     listed = zip([*query.paths, *gallery.paths], values["readable"], strict=True)
     skipped = tuple(image for image, readable in listed if not readable)
-    return Embedded(query.only(query_kept), gallery.only(gallery_kept), *features, skipped)
+    splits = query.only(query_kept), gallery.only(gallery_kept)
+    about = {"flip": flip, "made_by": made_by, "probe": seen if seen.size else None}
+    return Embedded(*splits, *features, skipped, **about)

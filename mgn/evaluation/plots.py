@@ -1,6 +1,6 @@
 """Curves of results, and names of files as text in any drawing."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -100,3 +100,32 @@ def draw_roc(
     axes.grid(alpha=0.3)
     axes.legend(loc="best")
     figure.savefig(path, format="png")
+
+
+def draw_sizes(sizes: Sequence[tuple[str, int, float, float]], path: Path) -> None:
+    """Draw mAP and recall@10 by bytes a vector, (name, bytes, mAP, recall) each, into a PNG."""
+    figure = Figure(figsize=(9, 4.5), dpi=120, layout="constrained")
+    for axes, title, column in zip(
+        figure.subplots(1, 2), ("mAP", "recall@10"), (2, 3), strict=True
+    ):
+        kinds: dict[str, list[tuple]] = {}
+        for size in sizes:
+            kinds.setdefault(_kind(size[0]), []).append(size)
+        for (kind, members), marker in zip(kinds.items(), "osD^v*P", strict=False):
+            counts = [size[1] for size in members]
+            style = {"linestyle": "-" if kind.startswith("PCA") else "none", "marker": marker}
+            axes.plot(counts, [size[column] for size in members], label=kind, **style)
+        highest = max(size[column] for size in sizes)
+        axes.set(xscale="log", xlabel="bytes a vector", title=title, ylim=(0, 1.05 * highest))
+        axes.grid(alpha=0.3)
+    axes.legend(loc="lower right", fontsize="small")
+    figure.savefig(path, format="png")
+
+
+def _kind(name: str) -> str:
+    """Which names are drawn alike."""
+    family, _, stored = name.partition(", ")
+    for start in ("PCA", "bits"):
+        if family.startswith(start):
+            return f"{start}, {stored}" if stored else start
+    return f"some heads, {stored}" if stored else "all numbers"

@@ -1,16 +1,18 @@
-"""Embeddings of a folder of images, kept and brought up to date."""
+"""The nearest images of a folder: its embeddings, kept and brought up to date; the results."""
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from mgn.data.records import Record, Split
+from mgn.config.threshold import Threshold
+from mgn.data.records import UNNAMED, Record, Split
 from mgn.evaluation.embedding import BAD_FILE, Embed, Read, embed_split
+from mgn.evaluation.sheets import Row, ranked_rows
 from mgn.system.errors import InputError
-from mgn.system.files import atomic_write
+from mgn.system.files import atomic_write, write_json
 
 _FORMAT = "mgn search 1"
 
@@ -100,3 +102,95 @@ def _key(record: Record, folder: Path) -> str:
     except OSError:  # a link to nowhere, which has no embedding to keep
         return f"{name}|unreadable"
     return f"{name}|{status.st_size}|{status.st_mtime_ns}"
+
+
+def check_cameras(query: Split, gallery: Split) -> None:
+    """Raise `InputError` unless names tell each query's camera, and another has a gallery image.
+
+    How many gallery images tell none is printed: they stay.
+    """
+    known = gallery.cameras[gallery.cameras != UNNAMED]
+    unknown = len(gallery.records) - len(known)
+    for record in query.records:
+        if record.camera == UNNAMED:
+            problem = "its name does not tell its camera, as 0002_c1s1_000451_03.jpg does"
+            raise InputError(f"--other_cameras: {record.path}: {problem}; leave out the flag")
+        if not unknown and (known == record.camera).all():
+            problem = f"every gallery image is by camera {record.camera}, that of {record.path}"
+            raise InputError(f"--other_cameras: {problem}: nothing is left to search")
+    if unknown:
+        what = f"{unknown} gallery images, whose names tell no camera, stay"
+        sys.stderr.write(f"note: --other_cameras: {what}\n")
+
+
+def rank(
+    query: Split,
+    query_features: np.ndarray,
+    gallery: Split,
+    features: np.ndarray,
+    count: int,
+    other_cameras: bool = False,
+) -> list[Row]:
+    """The `count` nearest of each query; with `other_cameras`, by other cameras than its own.
+
+    Features are float32 [Q, D] and [G, D]. A query for which nothing is left has no entries.
+    """
+    if not other_cameras:
+        return ranked_rows(query.records, query_features, gallery.records, features, count)
+    found = {}
+    for camera in np.unique(query.cameras):
+        asked = np.flatnonzero(query.cameras == camera)
+        there = gallery.cameras != camera
+        records = [query.records[i] for i in asked]
+        entries = gallery.only(there).records
+        rows = [Row(record, None, ()) for record in records]
+        if entries:  # unreadable ones may have been all of the others
+            rows = ranked_rows(records, query_features[asked], entries, features[there], count)
+        found |= dict(zip(asked.tolist(), rows, strict=True))
+    return [found[i] for i in range(len(query.records))]
+
+
+def accepted(row: Row, threshold: Threshold) -> bool:
+    """Whether the person of a query is in the gallery, by the nearest image."""
+    return bool(row.entries) and row.entries[0][1] <= threshold.distance
+
+
+def as_text(rows: Sequence[Row], threshold: Threshold | None) -> str:
+    """Each query with its nearest, for a terminal."""
+    lines = []
+    for row in rows:
+        lines.append(row.query.path)
+        if threshold:
+            verdict = "in the gallery" if accepted(row, threshold) else "not in the gallery"
+            lines.append(f"  {verdict}: threshold {threshold.distance:g}")
+        for place, (entry, distance) in enumerate(row.entries, start=1):
+            lines.append(f"  {place:>3}  {distance:.4f}  {entry.path}")
+    return "\n".join(lines)
+
+
+def note(threshold: Threshold | None, images: int) -> str:
+    """A line if the claim of a threshold does not cover a gallery of so many images; else ""."""
+    if not threshold or not threshold.gallery_images or images <= threshold.gallery_images:
+        return ""
+    made = f"{threshold.gallery_images} images of {threshold.gallery_identities} identities"
+    problem = f"its claim is for a gallery of {made}, and this one has {images} images"
+    return f"warning: --threshold {threshold.path}: {problem}: more strangers may be accepted\n"
+
+
+def write_results(
+    rows: Sequence[Row], threshold: Threshold | None, about: dict, folder: Path
+) -> Path:
+    """Write `results.json`: `about` the search, and each query with its nearest."""
+    queries = []
+    for row in rows:
+        nearest = [{"path": entry.path, "distance": distance} for entry, distance in row.entries]
+        verdict = {"in_gallery": accepted(row, threshold)} if threshold else {}
+        queries.append({"path": row.query.path, "nearest": nearest, **verdict})
+    values = about | {"queries": queries}
+    if threshold:
+        path = threshold.path and str(threshold.path)
+        promise = {"distance": threshold.distance, "file": path, "promise": threshold.promise}
+        values["threshold"] = promise
+    path = Path(folder) / "results.json"
+    write_json(path, values)
+    return path

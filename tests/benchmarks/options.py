@@ -83,6 +83,8 @@ EVALUATE = {
     "distractors": (False, True),
     "single_gallery_shot": (False, True),
     "normalise": ("whole", "parts"),
+    "max_false_matches": (None, 0.5),
+    "sizes": (False, True),
 }
 FREEZE = {
     "form": ("plain", "pre_post"),
@@ -196,11 +198,13 @@ def freeze_row(row: dict, train_dir: Path, pb_path: Path) -> str:
 def evaluate_row(row: dict, dataset: Path, models: Mapping[str, Path], folder: Path) -> str:
     """Evaluate a model with a row's options; returns what is wrong, or ""."""
     arguments = ["--model", models[row["model"]], "--output_dir", folder / "results"]
-    for name in ("rerank", "no_flip", "skip_unreadable"):
+    for name in ("rerank", "no_flip", "skip_unreadable", "sizes"):
         arguments += [f"--{name}"] if row[name] else []
     arguments += ["--features", folder / "features.npz"] if row["features"] else []
     arguments += ["--single_gallery_shot", 5] if row["single_gallery_shot"] else []
     arguments += ["--normalise", row["normalise"] or "whole"]
+    promise = ["--max_false_matches", row["max_false_matches"], "--confidence", 0.5]
+    arguments += promise if row["max_false_matches"] else []
     if row["lists"] == "dataset":
         arguments += ["--dataset", laid_out(dataset, row["layout"])]
         arguments += ["--distractors", strangers(dataset)] if row["distractors"] else []
@@ -212,6 +216,10 @@ def evaluate_row(row: dict, dataset: Path, models: Mapping[str, Path], folder: P
     metrics = json.loads((folder / "results" / "metrics.json").read_text(encoding="utf-8"))
     if ("single_gallery_shot" in metrics) != row["single_gallery_shot"]:
         return "draws asked for and not made, or the other way round"
+    made = {path.name for path in (folder / "results").iterdir()}
+    for name, option in (("threshold.json", "max_false_matches"), ("sizes.json", "sizes")):
+        if (name in made) != bool(row[option]):
+            return f"{name} asked for and not made, or the other way round"
     return "" if 0 < metrics["mAP"] <= 1 else f"mAP {metrics['mAP']}"
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -192,3 +193,13 @@ def test_links_are_images_wherever_they_lead(tmp_path):
         for path in records.image_files(tmp_path / "gallery").paths
     ]
     assert found == ["a.jpg", "all/a.jpg", "all/b.webp", "b.webp", "c.png"]
+
+
+def test_several_splits_are_one():
+    """In order, each image once, and what was left out of either counted."""
+    one = records.Split((records.Record("a", 1, 1), records.Record("b", 2, 1)), 0, 1, Counter(x=1))
+    two = records.Split(
+        (records.Record("b", 2, 1), records.Record("c", 3, 1)), 0, 3, Counter(x=2, y=1)
+    )
+    both = records.joined([one, two])
+    assert both.paths == ["a", "b", "c"] and both.kinds == {"x": 3, "y": 1} and both.ignored == 4

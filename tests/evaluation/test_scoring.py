@@ -11,6 +11,7 @@ import pytest
 from conftest import mean_colour
 
 from mgn import metrics
+from mgn.data import probe
 from mgn.data.decoding import read_image
 from mgn.data.records import read_split
 from mgn.evaluation import embedding, scoring
@@ -184,6 +185,38 @@ def test_features_in_a_file_score_the_same_and_only_with_their_images(damaged, t
         (tmp_path / "bad.npz").write_bytes(contents)
         with pytest.raises(InputError, match=r"bad\.npz: not a whole feature file"):
             embedding.load_features(tmp_path / "bad.npz", query, gallery, None)
+
+
+class MeanColour:
+    """A model."""
+
+    def __call__(self, images, flip):
+        return mean_colour(images) * (1 if flip else -1)
+
+    def close(self):
+        """Nothing is held."""
+
+
+@pytest.mark.parametrize("flip", [True, False])
+def test_features_know_their_model(dataset, tmp_path, flip):
+    """Freshly made, and from a file; one of an older version has no embedding of the probe."""
+    splits = read_split(dataset, "query"), read_split(dataset, "gallery")
+    path = tmp_path / "features.npz"
+    made, keep = embedding.load_or_embed(path, *splits, MeanColour, "abc", flip)
+    keep()
+    read, _ = embedding.load_or_embed(path, *splits, None, None, flip)
+    for embedded in (made, read):
+        assert (embedded.made_by, embedded.flip) == ("abc", flip)
+        expected = mean_colour([probe.image()])[0] * (1 if flip else -1)
+        np.testing.assert_array_equal(embedded.probe, expected)
+    with np.load(path) as stored:
+        older = {name: stored[name] for name in stored.files if name != "probe"}
+    np.savez(path, **older)
+    assert embedding.load_features(path, *splits, "abc", flip).probe is None
+    without = dataclasses.replace(made, probe=None)
+    embedding.save_features(tmp_path / "one_size.npz", without, splits, "abc", flip)
+    loaded = embedding.load_features(tmp_path / "one_size.npz", *splits, "abc", flip)
+    assert loaded.probe is None
 
 
 def test_draws_are_reported_and_written(dataset):

@@ -10,10 +10,14 @@ import pytest
 from conftest import refused, run
 
 from mgn import search
+from mgn.config.threshold import Threshold
+from mgn.data import probe
 from mgn.data.decoding import read_image
-from mgn.data.records import image_files
+from mgn.data.records import Record, Split, image_files
+from mgn.evaluation import search as found
 from mgn.inference import load_embedder
 from mgn.inference.graph import PRE_POST
+from mgn.system.errors import InputError
 
 
 def test_the_nearest_are_printed_and_drawn(
@@ -78,6 +82,89 @@ def test_a_gallery_of_links_is_searched_and_the_rest_is_counted(
     assert "left out, unreadable: 'gallery/gone.jpg'" in err
 
 
+def test_several_queries_their_results_and_who_is_in_the_gallery(
+    small_checkpoint, small_graphs, dataset, tmp_path, capsys, monkeypatch
+):
+    """Against a plain loop; the threshold is of the checkpoint, and its exports take it too."""
+    monkeypatch.chdir(tmp_path)
+    gallery, query = dataset / "bounding_box_test", dataset / "query"
+    asked = [query / "0011_c1s1_000000_00.jpg", query / "0009_c2s1_000000_00.jpg"]
+    with closing(load_embedder(small_checkpoint)) as embed:
+        files = image_files(gallery)
+        features = embed([read_image(path) for path in files.paths])
+        targets = embed([read_image(path) for path in asked])
+        seen = probe.as_text(probe.embedded_by(embed))
+    expected = []
+    for target, camera in zip(targets, (1, 2), strict=True):
+        distances = np.linalg.norm(features - target, axis=1)
+        distances[files.cameras == camera] = np.inf
+        order = np.argsort(distances)[:3]
+        expected.append([(files.paths[i], distances[i]) for i in order])
+    limit = float(expected[0][0][1] + expected[1][0][1]) / 2  # one is in the gallery, the other not
+    values = {"format": "mgn threshold 1", "max_false_matches": 0.01, "confidence": 0.95}
+    values |= {"no_flip": False, "normalise_parts": False}
+    values["model"] = {"hash": "another file of it", "probe": seen}
+    values["open_set"] = {"distance": limit, "gallery_identities": 3, "gallery_images": 20}
+    (tmp_path / "threshold.json").write_text(json.dumps(values))
+    arguments = ["--gallery", gallery, "--query", *asked, asked[0], "--count", 3]
+    arguments += ["--other_cameras", "--threshold", "threshold.json"]
+    for number, model in enumerate((small_checkpoint, small_graphs(PRE_POST)), start=1):
+        assert run(search, "--model", model, *arguments) == 0
+        out, err = capsys.readouterr()
+        stored = json.loads((tmp_path / f"runs/search-{number}/results.json").read_text())
+        assert [q["path"] for q in stored["queries"]] == [str(path) for path in asked]
+        for entry, nearest in zip(stored["queries"], expected, strict=True):
+            assert [e["path"] for e in entry["nearest"]] == [path for path, _ in nearest]
+            got = [e["distance"] for e in entry["nearest"]]
+            assert got == pytest.approx([d for _, d in nearest], abs=2e-4)
+            assert entry["in_gallery"] == (nearest[0][1] <= limit)
+            verdict = "in the gallery" if entry["in_gallery"] else "not in the gallery"
+            assert f"{entry['path']}\n  {verdict}: threshold {limit:g}\n" in out
+        assert {q["in_gallery"] for q in stored["queries"]} == {True, False}
+        assert stored["threshold"]["promise"] == "at most 0.01 of strangers, confidence 0.95"
+        assert "gallery of 20 images of 3 identities, and this one has 26 images" in err
+        assert "note: --other_cameras: 0" not in err and "results.json" in out
+    values["model"]["probe"] = probe.as_text(np.float32(targets[0]))
+    (tmp_path / "threshold.json").write_text(json.dumps(values))
+    line = refused(capsys, search, "--model", small_checkpoint, *arguments)
+    assert "--threshold threshold.json: made for another model (" in line
+    values["open_set"] = {"distance": None, "why": "3 strangers of 299 needed"}
+    (tmp_path / "threshold.json").write_text(json.dumps(values))
+    line = refused(capsys, search, "--model", small_checkpoint, *arguments)
+    assert "has no threshold for 'is this person in the gallery?': 3 strangers" in line
+
+
+def named(*cameras):
+    return Split(tuple(Record(f"{i}.jpg", -2, camera) for i, camera in enumerate(cameras)), 0, 0)
+
+
+def test_ones_own_camera_is_left_out():
+    """By hand, on a line; an image of no known camera stays."""
+    features = np.float32([[1], [2], [3], [4]])
+    gallery = named(1, 2, 1, -2)
+    rows = found.rank(named(2, 1), np.float32([[2], [1]]), gallery, features, 2, True)
+    assert [[entry.path for entry, _ in row.entries] for row in rows] == [
+        ["0.jpg", "2.jpg"],
+        ["1.jpg", "3.jpg"],
+    ]
+    assert [[distance for _, distance in row.entries] for row in rows] == [[1, 1], [1, 3]]
+    rows = found.rank(named(1), np.float32([[1]]), named(1, 1), features[:2], 2, True)
+    assert rows[0].entries == () and not found.accepted(rows[0], Threshold(9.0))
+    rows = found.rank(named(2), np.float32([[2]]), gallery, features, 1)
+    assert found.accepted(rows[0], Threshold(0.0))
+
+
+def test_cameras_that_leave_nothing(capsys):
+    found.check_cameras(named(1, 2), named(1, 2))
+    assert not capsys.readouterr().err
+    found.check_cameras(named(1), named(1, -2, -2))
+    assert "2 gallery images, whose names tell no camera, stay" in capsys.readouterr().err
+    with pytest.raises(InputError, match=r"1\.jpg: its name does not tell its camera"):
+        found.check_cameras(named(1, -2), named(1, 2))
+    with pytest.raises(InputError, match=r"by camera 3, that of 0\.jpg: nothing is left"):
+        found.check_cameras(named(3), named(3, 3))
+
+
 def test_wrong_input(small_checkpoint, dataset, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()
@@ -96,6 +183,9 @@ def test_wrong_input(small_checkpoint, dataset, tmp_path, capsys, monkeypatch):
         ([*right, "--cache", "mine.npz/a"], "a part of this path is a file"),
         ([*right, "--output_dir", tmp_path], "search-7.png exists"),
         (["--gallery", "bad", "--query", dataset / "query"], "none of its 1 images can be read"),
+        ([*right, "--threshold", "near"], "'near' is not a number from 0, nor a file"),
+        ([*right, "--threshold", "bad/x.jpg"], "not a readable JSON file"),
+        ([*right, "bad/x.jpg", "--other_cameras"], "bad/x.jpg: its name does not tell its camera"),
         (["--gallery", dataset / "query", "--query", "bad/x.jpg"], "x.jpg: not an image of a kind"),
     ):
         assert expected in refused(capsys, search, *model, *arguments)

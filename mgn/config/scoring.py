@@ -1,0 +1,45 @@
+"""Options of an evaluation: how images are scored, and what a threshold is to promise."""
+
+import argparse
+
+from mgn.config.threshold import Promise, share
+from mgn.system.cli import positive_int
+from mgn.system.errors import InputError
+
+
+def add_scoring_options(parser: argparse.ArgumentParser) -> None:
+    """Flags of how images are embedded, and what is computed of their features."""
+    add = parser.add_argument
+    add("--no_flip", action="store_true", help="embed the image alone, not its mirror image")
+    add("--skip_unreadable", action="store_true", help="leave damaged images out, and count them")
+    add("--rerank", action="store_true", help="score re-ranking too (arXiv:1701.08398)")
+    text = "score galleries of one image of each of 100 identities too; N: how many are drawn"
+    drawn = {"type": positive_int, "nargs": "?", "const": 100, "metavar": "N"}
+    add("--single_gallery_shot", **drawn, help=text)
+    text = "length 1 of the whole embedding, or of each head's part of it (as LightMBN)"
+    add("--normalise", choices=("whole", "parts"), default="whole", help=text)
+    text = "score smaller vectors too, by bytes: sizes.json and sizes.png"
+    add("--sizes", action="store_true", help=text)
+    group = parser.add_argument_group("threshold with a guarantee, in threshold.json")
+    most = {"type": share, "metavar": "SHARE"}
+    text = "share of strangers that the threshold may accept, such as 0.01"
+    group.add_argument("--max_false_matches", **most, help=text)
+    text = "share of calibrations in which that holds (default: 0.95)"
+    group.add_argument("--confidence", **most, help=text)
+    text = "identities in the gallery of strangers; omitted: half of those labelled"
+    group.add_argument("--gallery_identities", type=positive_int, metavar="N", help=text)
+
+
+def promise_of(flags: argparse.Namespace) -> Promise | None:
+    """What a threshold is to promise; None: none is asked for.
+
+    Raises:
+        InputError: a flag that only says how, without `--max_false_matches`.
+    """
+    if flags.max_false_matches is not None:
+        confidence = 0.95 if flags.confidence is None else flags.confidence
+        return Promise(flags.max_false_matches, confidence, flags.gallery_identities)
+    for name in ("confidence", "gallery_identities"):
+        if getattr(flags, name) is not None:
+            raise InputError(f"--{name}: only with --max_false_matches")
+    return None
