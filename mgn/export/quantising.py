@@ -29,6 +29,7 @@ _LEVELS, _WEIGHT = 255, 127  # largest whole numbers of a map, and of a kernel
 _BATCH = 16
 _EVENED = 0.5  # exponent: 0 leaves the channels' ranges as they are, 1 makes them equal
 _LEAST = 1e-3  # of a channel's range, against the largest
+_HEADROOM = 1.1  # of a map's range, for images that reach further than those it was taken from
 
 
 class Tensor(NamedTuple):
@@ -183,7 +184,7 @@ def _tensors(units: Sequence[Unit], lows: dict, highs: dict) -> dict[str, Tensor
         width = widest[group]
         evened = np.maximum(width / max(width.max(), 1e-30), _LEAST) ** _EVENED
         scale = evened.astype(np.float32)
-        largest = max(float((widths[name] / scale).max()), 1e-6)
+        largest = max(float((widths[name] / scale).max()) * _HEADROOM, 1e-6)
         tensors[name] = Tensor(scale, offsets[name].astype(np.float32), largest)
     return tensors
 

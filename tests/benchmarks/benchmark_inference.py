@@ -1,11 +1,11 @@
 """Images a second of the exported graph, against PyTorch, ONNX Runtime and OpenVINO, alternating.
 
-    pip install -r tests/requirements.txt   # what is not installed is left out
-    python tests/benchmarks/benchmark_inference.py [--rounds 5] [--batches 1,8,32]
+    pip install -r tests/requirements.txt nncf==3.4.0   # what is not installed is left out
+    python tests/benchmarks/benchmark_inference.py [--rounds 5] [--batches 1,8,32] [--sides int8,bfloat16]
 
 All sides have the same seeded network (751 classes, average pooling, 384x128) and normalised
 images; they take turns in one process, and the result of each is compared with the float32
-graph's.
+graph's. Those of int8 are calibrated by images of the same kind, 16 of them.
 """
 
 import argparse
@@ -30,10 +30,13 @@ from seeded import seeded_state_dict
 from mgn import weights
 from mgn.config import NetworkOptions
 from mgn.conversion.torch_mgn import TorchMGN
-from mgn.export import freezing
+from mgn.export import folding, freezing
+from mgn.export.integers import with_integers
+from mgn.export.quantising import quantise
+from mgn.export.units import units_in
 from mgn.inference import exported
 from mgn.inference.embedder import session_of_checkpoint
-from mgn.inference.graph import PLAIN
+from mgn.inference.graph import NETWORK_INPUT, NETWORK_OUTPUT, PLAIN
 from mgn.system.session import new_session
 from mgn.weights import checkpoints
 
@@ -49,8 +52,23 @@ def tensorflow_sides(checkpoint, folder):
             if not winograd:
                 (folder / f"{precision}.pb").write_bytes(graph_def.SerializeToString())
             sides[name] = runner(exported.session_of(graph_def, name))
-    sides["checkpoint, batch norm apart"] = runner(session_of_checkpoint(checkpoint))
+    session = session_of_checkpoint(checkpoint)
+    sides["int8 pb"] = int8_side(session, folder)
+    sides["checkpoint, batch norm apart"] = runner(session)
     return sides
+
+
+def int8_side(session, folder):
+    network = folding.frozen_network(session, "float32")
+    units = units_in(network)
+    graph_def = with_integers(network, units, quantise(network, units, calibration_images()))
+    (folder / "int8.pb").write_bytes(graph_def.SerializeToString())
+    made = exported.session_of(graph_def, "int8 pb")
+    return lambda images: made.run(f"{NETWORK_OUTPUT}:0", {f"{NETWORK_INPUT}:0": images})
+
+
+def calibration_images():
+    return np.random.RandomState(3).standard_normal((16, 384, 128, 3)).astype(np.float32)
 
 
 def runner(session):
@@ -113,6 +131,13 @@ def openvino_sides(folder):
     for precision, kind in (("float32", openvino.Type.f32), ("bfloat16", openvino.Type.bf16)):
         compiled = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": kind})
         sides[f"OpenVINO {precision}"] = lambda images, compiled=compiled: compiled(images)[0]
+    try:
+        import nncf
+    except ImportError:
+        return sides
+    images = nncf.Dataset([image[None] for image in calibration_images()])
+    compiled = core.compile_model(nncf.quantize(model, images, subset_size=16), "CPU")
+    sides["OpenVINO int8 (NNCF)"] = lambda images: compiled(images)[0]
     return sides
 
 
@@ -135,7 +160,47 @@ def matrix_rates():
                 session.run(product)
                 seconds.append(time.perf_counter() - start)
         rates[dtype.name] = 2 * 4096**3 / min(seconds) / 1e9
+    rates["int8"] = integer_rate()
     return rates
+
+
+def integer_rate():
+    """The same of whole numbers: a 1x1 convolution, as TensorFlow has no such product of its own.
+
+    Rows are written as 8 bits, as the network's are.
+    """
+    rng = np.random.default_rng(0)
+    with tf.Graph().as_default() as graph:
+        rows = tf.Variable(tf.ones([64, 8, 8, 4096]), use_resource=True)
+        given = tf.raw_ops.QuantizeV2(
+            input=rows.read_value(), min_range=0.0, max_range=1.0, T=tf.quint8, mode="SCALED"
+        )
+        # Kept as whole numbers: rounding is not what is timed.
+        whole = tf.Variable(tf.bitcast(given.output, tf.uint8), use_resource=True)
+        kernel = rng.integers(-127, 128, (1, 1, 4096, 4096)).astype(np.int8)
+        result, *_ = tf.raw_ops.QuantizedConv2DWithBiasAndReluAndRequantize(
+            input=tf.bitcast(whole.read_value(), tf.quint8),
+            filter=tf.constant(kernel.astype(tf.qint8.as_numpy_dtype), tf.qint8),
+            bias=np.zeros(4096, np.float32),
+            min_input=0.0,
+            max_input=1.0,
+            min_filter=-np.ones(4096, np.float32),
+            max_filter=np.ones(4096, np.float32),
+            min_freezed_output=0.0,
+            max_freezed_output=4096.0,
+            strides=[1] * 4,
+            padding="VALID",
+            out_type=tf.quint8,
+        )
+    seconds = []
+    with new_session(graph, rewrite=False) as session:
+        session.run(rows.initializer)
+        session.run(whole.initializer)
+        for _ in range(6):
+            start = time.perf_counter()
+            session.run(result.op)
+            seconds.append(time.perf_counter() - start)
+    return 2 * 4096**3 / min(seconds) / 1e9
 
 
 def measure(sides, batch, rounds):
@@ -146,7 +211,7 @@ def measure(sides, batch, rounds):
         got = side(images)  # a warm-up
         difference = np.abs(got - expected).max() / np.abs(expected).max()
         print(f"  {name}: {difference:.1e} from the float32 graph", flush=True)
-        assert difference < (0.05 if "bfloat16" in name else 1e-4)
+        assert difference < (0.05 if "bfloat16" in name or "int8" in name else 1e-4)
     repeats = max(1, 8 // batch)
     for _ in range(rounds):
         for name, side in sides.items():
@@ -161,6 +226,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--batches", default="1,8,32")
+    parser.add_argument("--sides", default="", help="only names with one of these words in them")
     flags = parser.parse_args()
     state_dict = seeded_state_dict(KEYS)
     with tempfile.TemporaryDirectory() as name:
@@ -168,6 +234,9 @@ def main():
         write_checkpoint(folder / "x", weights.from_pytorch(state_dict), NetworkOptions(751))
         sides = tensorflow_sides(checkpoints.find(folder / "x"), folder)
         sides |= torch_sides(state_dict, folder) | openvino_sides(folder)
+        words = flags.sides.split(",")
+        chosen = {n: f for n, f in sides.items() if any(word in n for word in words)}
+        sides = {"float32 pb": sides["float32 pb"]} | chosen
         before = matrix_rates()
         for batch in map(int, flags.batches.split(",")):
             print(f"batch {batch}")
