@@ -71,9 +71,22 @@ def memory_stays():
 
 @pytest.fixture(scope="module")
 def shallow_network():
-    """See `shallow.py`."""
-    with pytest.MonkeyPatch.context() as patches:
-        shallow.patch(patches)
+    """See `shallow.py`; a file that uses it has `small_...` of this network."""
+    with shallow.patched():
+        yield
+
+
+@pytest.fixture
+def shallow_here():
+    """The same for one test."""
+    with shallow.patched():
+        yield
+
+
+@pytest.fixture
+def shallow_conversion():
+    """Of PyTorch's network too, and of `seeded`."""
+    with shallow.patched_with_torch():
         yield
 
 
@@ -121,17 +134,27 @@ def write_image(path, person, rng):
     assert cv2.imwrite(str(path), image)
 
 
-@functools.lru_cache(2)  # drawing 70 million numbers takes seconds, and each holds 280 MB
 def seeded(keys, num_classes=None):
     """A published checkpoint family's state dict, seeded; callers must not write into its
     arrays."""
-    return seeded_state_dict(REFERENCE / f"keys_{keys}.txt", num_classes)
+    return _seeded(keys, num_classes, shallow.is_patched())
+
+
+@functools.lru_cache(2)  # drawing 70 million numbers takes seconds, and each holds 280 MB
+def _seeded(keys, num_classes, small):
+    change = shallow.rows if small else list
+    return seeded_state_dict(REFERENCE / f"keys_{keys}.txt", num_classes, change=change)
+
+
+def fast_reid(version):
+    """The state dict that `forward_fastreid_VERSION.npz` was made with; not to be written into."""
+    return _fast_reid(version, shallow.is_patched())
 
 
 @functools.lru_cache(1)
-def fast_reid(version):
-    """The state dict that `forward_fastreid_VERSION.npz` was made with; not to be written into."""
-    state_dict = seeded_state_dict(REFERENCE / f"keys_fastreid_{version}.txt", salt="field-")
+def _fast_reid(version, small):
+    path, change = REFERENCE / f"keys_fastreid_{version}.txt", shallow.rows if small else list
+    state_dict = seeded_state_dict(path, salt="field-", change=change)
     if version == "LUPerson":
         state_dict["pixel_mean"] = np.float32([89.896, 79.2, 80.073]).reshape(1, 3, 1, 1)
         state_dict["pixel_std"] = np.float32([63.872, 64.305, 63.839]).reshape(1, 3, 1, 1)
@@ -154,28 +177,52 @@ def state_dict():
     return seeded("seathiefwang")
 
 
-@pytest.fixture(scope="session")
+SMALL = NetworkOptions(10, height=96, width=32)
+
+
+@pytest.fixture(scope="module")
 def small_arrays():
     """Seeded variables of 10 classes."""
-    return seeded_variables("seathiefwang", 10)
+    return shallow.arrays(SMALL) if shallow.is_patched() else seeded_variables("seathiefwang", 10)
 
 
 @pytest.fixture(scope="session")
-def small_checkpoint(tmp_path_factory, small_arrays):
+def whole_checkpoint(tmp_path_factory):
     """Prefix of a seeded checkpoint for images of 96x32."""
     prefix = tmp_path_factory.mktemp("small") / "seeded"
-    write_checkpoint(prefix, small_arrays, NetworkOptions(10, height=96, width=32))
+    write_checkpoint(prefix, seeded_variables("seathiefwang", 10), SMALL)
     return prefix
 
 
 @pytest.fixture(scope="session")
-def small_graphs(small_checkpoint, tmp_path_factory):
+def shallow_checkpoint(tmp_path_factory):
+    """The same of the shallow network."""
+    prefix = tmp_path_factory.mktemp("shallow") / "seeded"
+    with shallow.patched():
+        write_checkpoint(prefix, shallow.arrays(SMALL), SMALL)
+    return prefix
+
+
+@pytest.fixture(scope="module")
+def small_checkpoint(request):
+    """One of these two, as the network is."""
+    kind = "shallow" if shallow.is_patched() else "whole"
+    return request.getfixturevalue(f"{kind}_checkpoint")
+
+
+@pytest.fixture(scope="session")
+def graph_folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("graphs")
+
+
+@pytest.fixture(scope="module")
+def small_graphs(small_checkpoint, graph_folder):
     """A function of what `freezing.freeze` takes: the small checkpoint's `.pb`, made once, not
     proven."""
-    folder = tmp_path_factory.mktemp("graphs")
 
     def path_of(form=PLAIN, input_type="float32", precision="float32", winograd=False):
-        path = folder / f"{form}_{input_type}_{precision}_{winograd}.pb"
+        kind = small_checkpoint.parent.name
+        path = graph_folder / f"{kind}_{form}_{input_type}_{precision}_{winograd}.pb"
         if not path.exists():
             found = checkpoints.find(small_checkpoint)
             graph_def = freezing.freeze(found, form, input_type, precision, winograd)

@@ -15,6 +15,8 @@ from mgn.data.records import image_files
 from mgn.inference import load_embedder
 from mgn.inference.graph import PRE_POST
 
+pytestmark = pytest.mark.usefixtures("shallow_network")
+
 
 def test_the_nearest_are_printed_and_drawn(
     small_checkpoint, small_graphs, dataset, tmp_path, capsys, monkeypatch
