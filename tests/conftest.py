@@ -31,15 +31,11 @@ from mgn.system.session import new_session
 from mgn.weights import checkpoints, saving
 
 REFERENCE = Path(__file__).parent / "reference"
-# Minutes each: begun last, one of them would run alone.
-LONGEST = [
-    "training.test_run",
-    "test_options_together",
-    "test_scripts",
-    "training.test_graph",
-    "export.test_freezing",
-    "training.test_distribution",
-]
+LONGEST = (  # by processor time: begun last, one of them would run alone
+    *("test_options_together", "training.test_graph", "test_scripts", "test_train_script"),
+    *("training.test_run", "training.test_distribution", "conversion.test_to_tensorflow"),
+    *("export.test_folding", "test_gpu_benchmark", "test_convert_script", "test_consumers"),
+)
 gc.set_threshold(
     10_000
 )  # building graphs makes many objects, and collecting them took 7 % of the time
@@ -48,7 +44,8 @@ gc.freeze()  # what was imported stays, and need not be looked at each time
 
 def pytest_collection_modifyitems(items):
     """The longest files first."""
-    items.sort(key=lambda item: item.module.__name__ not in LONGEST)
+    place = {name: i for i, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.module.__name__, len(place)))
 
 
 @pytest.fixture(autouse=True)
