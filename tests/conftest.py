@@ -34,7 +34,7 @@ REFERENCE = Path(__file__).parent / "reference"
 LONGEST = (  # by processor time: begun last, one of them would run alone
     *("test_options_together", "training.test_graph", "test_scripts", "test_train_script"),
     *("training.test_run", "training.test_distribution", "conversion.test_to_tensorflow"),
-    *("export.test_folding", "test_gpu_benchmark", "test_convert_script", "test_consumers"),
+    *("export.test_folding", "test_gpu_benchmark", "test_published", "test_convert_script"),
 )
 gc.set_threshold(
     10_000
@@ -131,27 +131,29 @@ def write_image(path, person, rng):
     assert cv2.imwrite(str(path), image)
 
 
+def kept(count):
+    """Keep a function's last results: drawing 70 million numbers takes seconds, and each holds
+    280 MB. The small network has its own."""
+
+    def decorate(function):
+        of_network = functools.lru_cache(count)(lambda _shallow, *given: function(*given))
+        return functools.wraps(function)(lambda *given: of_network(shallow.is_patched(), *given))
+
+    return decorate
+
+
+@kept(2)
 def seeded(keys, num_classes=None):
     """A published checkpoint family's state dict, seeded; callers must not write into its
     arrays."""
-    return _seeded(keys, num_classes, shallow.is_patched())
+    return seeded_state_dict(REFERENCE / f"keys_{keys}.txt", num_classes, change=shallow.rows)
 
 
-@functools.lru_cache(2)  # drawing 70 million numbers takes seconds, and each holds 280 MB
-def _seeded(keys, num_classes, small):
-    change = shallow.rows if small else list
-    return seeded_state_dict(REFERENCE / f"keys_{keys}.txt", num_classes, change=change)
-
-
+@kept(1)
 def fast_reid(version):
     """The state dict that `forward_fastreid_VERSION.npz` was made with; not to be written into."""
-    return _fast_reid(version, shallow.is_patched())
-
-
-@functools.lru_cache(1)
-def _fast_reid(version, small):
-    path, change = REFERENCE / f"keys_fastreid_{version}.txt", shallow.rows if small else list
-    state_dict = seeded_state_dict(path, salt="field-", change=change)
+    path = REFERENCE / f"keys_fastreid_{version}.txt"
+    state_dict = seeded_state_dict(path, salt="field-", change=shallow.rows)
     if version == "LUPerson":
         state_dict["pixel_mean"] = np.float32([89.896, 79.2, 80.073]).reshape(1, 3, 1, 1)
         state_dict["pixel_std"] = np.float32([63.872, 64.305, 63.839]).reshape(1, 3, 1, 1)
@@ -162,7 +164,7 @@ def _fast_reid(version, small):
     return state_dict
 
 
-@functools.lru_cache(1)
+@kept(1)
 def seeded_variables(keys, num_classes=None):
     """The same as {variable name: array}."""
     return weights.from_pytorch(seeded(keys, num_classes))

@@ -83,7 +83,9 @@ def patch_torch(patches):
 
 
 def rows(listed):
-    """Those [(key, shape)] of a published network that this one has, with its shapes."""
+    """Those [(key, shape)] of a published network that the network has now, with its shapes."""
+    if not is_patched():
+        return listed
     kept = []
     for key, shape in listed:
         block = BLOCK.match(key)

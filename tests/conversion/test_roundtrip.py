@@ -16,6 +16,7 @@ from mgn.weights.families import PIXELS, family_of, to_tf_layout, torch_shape
 from mgn.weights.naming import mgn_pytorch_key
 from mgn.weights.variables import variable_shapes
 
+pytestmark = pytest.mark.usefixtures("shallow_network")  # keys are what counts
 OWN_MEAN = (100.5, 90.25, 80.123)
 
 

@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 import pytest
 from conftest import REFERENCE, relative, seeded_variables, write_checkpoint
-
 from export.test_freezing import run_as_stranger
+
 from mgn.config import NetworkOptions
 from mgn.export import freezing
 from mgn.inference.graph import PLAIN
