@@ -1,11 +1,14 @@
 """A network of one block a layer and a quarter of the channels, for tests of other things.
 
 Its graphs are made and started sooner, and its checkpoints are small. Its twin in PyTorch too.
+With WHOLE_NETWORK=1 in the environment, exports and conversions are of the whole network instead:
+for the figures of doc/.
 
     python tests/shallow.py train.py ARGUMENTS
 """
 
 import contextlib
+import os
 import re
 import runpy
 import sys
@@ -17,6 +20,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 COMMAND = [sys.executable, str(Path(__file__)), str(ROOT / "train.py")]  # of train.py
+WHOLE = os.environ.get("WHOLE_NETWORK") == "1"
 BLOCK = re.compile(r"(backb?one\.[45]\.\d|backb?one\.6|[pb]\d\.[01]\.\d|layer\d\.\d)\.")
 FIRST = ("backone.4.0.", "backbone.4.0.", "layer1.0.")  # without a downsample
 BLOCKS = {*FIRST, "layer2.0.", "layer3.0.", "layer3.1.", "layer4.0."}
@@ -104,7 +108,7 @@ def patched():
     """The network is so meanwhile, if it is not already."""
     from mgn.weights.variables import variable_shapes
 
-    if is_patched():
+    if is_patched() or WHOLE:
         yield
         return
     with pytest.MonkeyPatch.context() as patches:
@@ -118,7 +122,8 @@ def patched():
 def patched_with_torch():
     """`TorchMGN` too."""
     with patched(), pytest.MonkeyPatch.context() as patches:
-        patch_torch(patches)
+        if not WHOLE:
+            patch_torch(patches)
         yield
 
 
