@@ -1,16 +1,16 @@
 """What tests share: a small data set, seeded checkpoints, and paths to the reference values."""
 
-import ctypes
 import functools
 import gc
 import os
-import sys
+import time
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as the scripts do
 
 import cv2
+import memory_kept
 import numpy as np
 import pytest
 import shallow
@@ -31,17 +31,12 @@ from mgn.system.session import new_session
 from mgn.weights import checkpoints, saving
 
 REFERENCE = Path(__file__).parent / "reference"
-LEFT = [3e9]  # bytes in memory after each collection
-# Minutes each: begun last, one of them would run alone.
-LONGEST = [
-    "training.test_run",
-    "test_options_together",
-    "test_scripts",
-    "training.test_graph",
-    "export.test_freezing",
+LONGEST = (  # by processor time: begun last, one of them would run alone
+    *("test_options_together", "training.test_graph", "test_scripts", "test_train_script"),
+    *("training.test_run", "training.test_distribution", "conversion.test_to_tensorflow"),
+    *("export.test_folding", "test_gpu_benchmark", "test_published", "test_convert_script"),
     "test_damaged_models",
-    "training.test_distribution",
-]
+)
 gc.set_threshold(
     10_000
 )  # building graphs makes many objects, and collecting them took 7 % of the time
@@ -50,7 +45,8 @@ gc.freeze()  # what was imported stays, and need not be looked at each time
 
 def pytest_collection_modifyitems(items):
     """The longest files first."""
-    items.sort(key=lambda item: item.module.__name__ not in LONGEST)
+    place = {name: i for i, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.module.__name__, len(place)))
 
 
 @pytest.fixture(autouse=True)
@@ -61,28 +57,34 @@ def fresh_graph():
 
 
 @pytest.fixture(autouse=True)
-def memory_back():
+def memory_stays():
     """Graphs hold 280 MB each in cycles that Python, which does not see them, would leave for
-    long."""
+    long; and asking the system for that memory again took a fifth of the time."""
+    began = time.monotonic()
+    memory_kept.keep()
     yield
-    if resident_bytes() > LEFT[-1] + 1.5e9:  # collecting takes half a second
+    if time.monotonic() > began + 1:  # collecting takes a tenth of a second
         gc.collect()
-        if sys.platform == "linux":  # glibc keeps what was freed
-            ctypes.CDLL("libc.so.6").malloc_trim(0)
-        LEFT.append(max(resident_bytes(), 3e9))
-
-
-def resident_bytes():
-    """Of this process, where the system says; else infinite."""
-    statm = Path("/proc/self/statm")
-    return int(statm.read_text().split()[1]) * 4096 if statm.exists() else float("inf")
 
 
 @pytest.fixture(scope="module")
 def shallow_network():
-    """See `shallow.py`."""
-    with pytest.MonkeyPatch.context() as patches:
-        shallow.patch(patches)
+    """See `shallow.py`; a file that uses it has `small_...` of this network."""
+    with shallow.patched():
+        yield
+
+
+@pytest.fixture
+def shallow_here():
+    """The same for one test."""
+    with shallow.patched():
+        yield
+
+
+@pytest.fixture
+def shallow_conversion():
+    """Of PyTorch's network too, and of `seeded`."""
+    with shallow.patched_with_torch():
         yield
 
 
@@ -130,17 +132,29 @@ def write_image(path, person, rng):
     assert cv2.imwrite(str(path), image)
 
 
-@functools.lru_cache(2)  # drawing 70 million numbers takes seconds, and each holds 280 MB
+def kept(count):
+    """Keep a function's last results: drawing 70 million numbers takes seconds, and each holds
+    280 MB. The small network has its own."""
+
+    def decorate(function):
+        of_network = functools.lru_cache(count)(lambda _shallow, *given: function(*given))
+        return functools.wraps(function)(lambda *given: of_network(shallow.is_patched(), *given))
+
+    return decorate
+
+
+@kept(2)
 def seeded(keys, num_classes=None):
     """A published checkpoint family's state dict, seeded; callers must not write into its
     arrays."""
-    return seeded_state_dict(REFERENCE / f"keys_{keys}.txt", num_classes)
+    return seeded_state_dict(REFERENCE / f"keys_{keys}.txt", num_classes, change=shallow.rows)
 
 
-@functools.lru_cache(1)
+@kept(1)
 def fast_reid(version):
     """The state dict that `forward_fastreid_VERSION.npz` was made with; not to be written into."""
-    state_dict = seeded_state_dict(REFERENCE / f"keys_fastreid_{version}.txt", salt="field-")
+    path = REFERENCE / f"keys_fastreid_{version}.txt"
+    state_dict = seeded_state_dict(path, salt="field-", change=shallow.rows)
     if version == "LUPerson":
         state_dict["pixel_mean"] = np.float32([89.896, 79.2, 80.073]).reshape(1, 3, 1, 1)
         state_dict["pixel_std"] = np.float32([63.872, 64.305, 63.839]).reshape(1, 3, 1, 1)
@@ -151,7 +165,7 @@ def fast_reid(version):
     return state_dict
 
 
-@functools.lru_cache(1)
+@kept(1)
 def seeded_variables(keys, num_classes=None):
     """The same as {variable name: array}."""
     return weights.from_pytorch(seeded(keys, num_classes))
@@ -163,28 +177,52 @@ def state_dict():
     return seeded("seathiefwang")
 
 
-@pytest.fixture(scope="session")
+SMALL = NetworkOptions(10, height=96, width=32)
+
+
+@pytest.fixture(scope="module")
 def small_arrays():
     """Seeded variables of 10 classes."""
-    return seeded_variables("seathiefwang", 10)
+    return shallow.arrays(SMALL) if shallow.is_patched() else seeded_variables("seathiefwang", 10)
 
 
 @pytest.fixture(scope="session")
-def small_checkpoint(tmp_path_factory, small_arrays):
+def whole_checkpoint(tmp_path_factory):
     """Prefix of a seeded checkpoint for images of 96x32."""
     prefix = tmp_path_factory.mktemp("small") / "seeded"
-    write_checkpoint(prefix, small_arrays, NetworkOptions(10, height=96, width=32))
+    write_checkpoint(prefix, seeded_variables("seathiefwang", 10), SMALL)
     return prefix
 
 
 @pytest.fixture(scope="session")
-def small_graphs(small_checkpoint, tmp_path_factory):
+def shallow_checkpoint(tmp_path_factory):
+    """The same of the shallow network."""
+    prefix = tmp_path_factory.mktemp("shallow") / "seeded"
+    with shallow.patched():
+        write_checkpoint(prefix, shallow.arrays(SMALL), SMALL)
+    return prefix
+
+
+@pytest.fixture(scope="module")
+def small_checkpoint(request):
+    """One of these two, as the network is."""
+    kind = "shallow" if shallow.is_patched() else "whole"
+    return request.getfixturevalue(f"{kind}_checkpoint")
+
+
+@pytest.fixture(scope="session")
+def graph_folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("graphs")
+
+
+@pytest.fixture(scope="module")
+def small_graphs(small_checkpoint, graph_folder):
     """A function of what `freezing.freeze` takes: the small checkpoint's `.pb`, made once, not
     proven."""
-    folder = tmp_path_factory.mktemp("graphs")
 
     def path_of(form=PLAIN, input_type="float32", precision="float32", winograd=False):
-        path = folder / f"{form}_{input_type}_{precision}_{winograd}.pb"
+        kind = small_checkpoint.parent.name
+        path = graph_folder / f"{kind}_{form}_{input_type}_{precision}_{winograd}.pb"
         if not path.exists():
             found = checkpoints.find(small_checkpoint)
             graph_def = freezing.freeze(found, form, input_type, precision, winograd)

@@ -48,10 +48,13 @@ def seeded_array(key, shape, salt=""):
     return value.astype(np.float32)
 
 
-def seeded_state_dict(keys_path, num_classes=None, salt=""):
-    """{key: array}; `num_classes` replaces the checkpoint's own in the classifier shapes."""
+def seeded_state_dict(keys_path, num_classes=None, salt="", change=list):
+    """{key: array}; `num_classes` replaces the checkpoint's own in the classifier shapes.
+
+    `change` makes other [(key, shape)] of those in the file.
+    """
     out = {}
-    for key, shape in read_keys(keys_path):
+    for key, shape in change(read_keys(keys_path)):
         if num_classes is not None and key.startswith("fc_id_"):  # this family's classifiers only
             shape = (num_classes, *shape[1:])
         out[key] = seeded_array(key, shape, salt)

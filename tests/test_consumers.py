@@ -11,9 +11,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from conftest import fast_reid, relative, write_checkpoint
+import shallow
+from conftest import relative, write_checkpoint
 
-from mgn import weights
 from mgn.config import NetworkOptions
 from mgn.config.variants import VARIANTS
 from mgn.data.demo import draw_image
@@ -22,6 +22,7 @@ from mgn.inference import load_embedder
 from mgn.inference.graph import PLAIN, PRE_POST
 from mgn.weights import checkpoints
 
+pytestmark = pytest.mark.usefixtures("shallow_network")
 DOCUMENT = Path(__file__).parent.parent / "doc" / "export.md"
 SNIPPETS = dict(
     re.findall(r"<!-- (\w+) -->\n```python\n(.*?)```", DOCUMENT.read_text("utf-8"), re.DOTALL)
@@ -91,12 +92,11 @@ def test_the_snippets_of_the_document(name, folder, source, monkeypatch):
     assert relative(given["embedding"], expected) <= 1e-5
 
 
-@pytest.mark.parametrize("version", ["v0.1.1", "LUPerson"])
-def test_the_variants_load_everywhere(version, tmp_path, monkeypatch):
+@pytest.mark.parametrize("variant", ["fastreid-v0.1", "luperson"])
+def test_the_variants_load_everywhere(variant, tmp_path, monkeypatch):
     """Instance norm, powers and batch norms that do not fold, in every program's own kernels."""
-    variant = {"v0.1.1": "fastreid-v0.1", "LUPerson": "luperson"}[version]
     options = NetworkOptions(0, height=96, width=32, variant=variant, **VARIANTS[variant])
-    write_checkpoint(tmp_path / "x", weights.from_pytorch(fast_reid(version)), options)
+    write_checkpoint(tmp_path / "x", shallow.arrays(options), options)
     found = checkpoints.find(tmp_path / "x")
     graph_def = freezing.freeze(found, PLAIN, "float32")
     (tmp_path / "mgn.pb").write_bytes(graph_def.SerializeToString(deterministic=True))

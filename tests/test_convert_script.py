@@ -8,6 +8,7 @@ import resource
 import cv2
 import numpy as np
 import pytest
+import shallow
 import torch
 from conftest import REFERENCE, refused, run, save_torch, seeded
 from seeded import read_keys
@@ -26,6 +27,15 @@ SMALL = "--height", 96, "--width", 32  # where the size of images is not the poi
 def torch_file(tmp_path_factory):
     path = tmp_path_factory.mktemp("torch") / "x.pt"
     save_torch(path, seeded("seathiefwang", 10))
+    return path
+
+
+@pytest.fixture(scope="module")
+def shallow_file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("torch") / "shallow.pt"
+    with shallow.patched_with_torch():
+        save_torch(path, seeded("seathiefwang", 10))
+    assert path.stat().st_size > 10_000_000
     return path
 
 
@@ -87,6 +97,7 @@ def test_a_dry_run_writes_nothing_and_json_has_it_all(torch_file, tmp_path, caps
     assert listing(tmp_path) == ["images"]
 
 
+@pytest.mark.usefixtures("shallow_conversion")
 def test_one_of_two_networks_is_converted_and_recorded(tmp_path, capsys):
     """The weights of the bare file bit for bit, and what lies beside them in the report."""
     arrays = {k: torch.from_numpy(np.array(v)) for k, v in seeded("seathiefwang", 10).items()}
@@ -110,27 +121,28 @@ def test_one_of_two_networks_is_converted_and_recorded(tmp_path, capsys):
     assert told["notes"]["passed over, of a loss"] == ["criterion.centers"]
 
 
+@pytest.mark.usefixtures("shallow_conversion")
 def test_weights_that_do_not_cover_the_network_end_in_1(tmp_path, capsys):
     arrays = dict(seeded("seathiefwang", 10))
-    del arrays["p3.1.2.bn3.weight"]
+    del arrays["p3.1.0.bn3.weight"]
     save_torch(tmp_path / "x.pt", {**arrays, "center.weight": np.zeros((2, 3), np.float32)})
     arguments = "--pt_model_path", tmp_path / "x.pt", "--checkpoint", tmp_path / "x", *SMALL
     assert run(script, *arguments) == 1
     done = capsys.readouterr()
     assert (
-        "missing: 1 (p3.1.2.bn3.weight)" in done.out and "left over: 1 (center.weight)" in done.out
+        "missing: 1 (p3.1.0.bn3.weight)" in done.out and "left over: 1 (center.weight)" in done.out
     )
     line = done.err.strip().splitlines()[-1]
-    assert line.startswith("error: ") and "p3.1.2.bn3.weight" in line and "center.weight" in line
+    assert line.startswith("error: ") and "p3.1.0.bn3.weight" in line and "center.weight" in line
     assert line.endswith("--allow_missing PATTERN and --allow_extra PATTERN")
     assert run(script, *arguments, "--json", "--allow_extra", "center.*") == 1
     told = json.loads(capsys.readouterr().out)
-    assert told["notes"]["missing"] == ["p3.1.2.bn3.weight"] and "1 missing" in told["error"]
+    assert told["notes"]["missing"] == ["p3.1.0.bn3.weight"] and "1 missing" in told["error"]
     assert listing(tmp_path) == ["x.pt"]
-    allowed = "--allow_extra", "center.*", "--allow_missing", "p3.1.2.bn3.*", "--dry_run"
+    allowed = "--allow_extra", "center.*", "--allow_missing", "p3.1.0.bn3.*", "--dry_run"
     assert run(script, *arguments, *allowed) == 0
     out = capsys.readouterr().out
-    assert "without classifiers: 1 (p3.1.2.bn3.weight)" in out
+    assert "without classifiers: 1 (p3.1.0.bn3.weight)" in out
     assert "left over, as allowed: 1 (center.weight)" in out
     assert out.splitlines()[-1] == "dry run: nothing was written" and listing(tmp_path) == ["x.pt"]
 
@@ -201,10 +213,11 @@ def test_sources_and_folders_are_never_replaced(torch_file, small_checkpoint, tm
     assert checkpoints.find(tmp_path / "m").options.num_classes == 10
 
 
+@pytest.mark.usefixtures("shallow_conversion")
 @pytest.mark.parametrize("full", [False, True])
 @pytest.mark.parametrize("back", [False, True])
 def test_a_full_disk_is_called_that_and_leaves_nothing(
-    torch_file, small_checkpoint, tmp_path, capsys, monkeypatch, back, full
+    shallow_file, shallow_checkpoint, tmp_path, capsys, monkeypatch, back, full
 ):
     """A limit on the size of files stands for the disk: writing ends in the middle.
 
@@ -213,16 +226,16 @@ def test_a_full_disk_is_called_that_and_leaves_nothing(
     if full:
         monkeypatch.setitem(errors.MACHINE, errno.EFBIG, errors.MACHINE[errno.ENOSPC])
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    arguments = ["--pt_model_path", torch_file, "--checkpoint", tmp_path / "made", *SMALL]
+    arguments = ["--pt_model_path", shallow_file, "--checkpoint", tmp_path / "made", *SMALL]
     if back:
         arguments = [
             "--to_pytorch",
             "--pt_model_path",
             tmp_path / "x.pt",
             "--checkpoint",
-            small_checkpoint,
+            shallow_checkpoint,
         ]
-    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000_000, limits[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5_000_000, limits[1]))
     try:
         status = run(script, *arguments)
     finally:

@@ -16,6 +16,7 @@ from mgn.weights.families import PIXELS, family_of, to_tf_layout, torch_shape
 from mgn.weights.naming import mgn_pytorch_key
 from mgn.weights.variables import variable_shapes
 
+pytestmark = pytest.mark.usefixtures("shallow_network")  # keys are what counts
 OWN_MEAN = (100.5, 90.25, 80.123)
 
 
@@ -101,6 +102,7 @@ def seeded_checkpoint(prefix, options):
     return arrays
 
 
+@pytest.mark.usefixtures("shallow_conversion")
 def test_a_file_that_cannot_hold_the_network_is_not_kept(tmp_path):
     changed = VARIANTS["fastreid-v1.0"] | {"reduction": "prelu", "height": 96, "width": 32}
     seeded_checkpoint(tmp_path / "x", NetworkOptions(5, **changed, variant="fastreid-v1.0"))
@@ -109,6 +111,7 @@ def test_a_file_that_cannot_hold_the_network_is_not_kept(tmp_path):
     assert not (tmp_path / "x.pth").exists()
 
 
+@pytest.mark.usefixtures("shallow_conversion")
 def test_cosine_classifiers_are_left_out_of_mgn_pytorchs_files(tmp_path):
     """Whose classifiers have a bias; the rest is bit for bit the network, GeM and IBN-a with it."""
     values = {"pool": "gem", "ibn": True, "classifier": "cosine", "height": 96, "width": 32}

@@ -1,7 +1,10 @@
 """fast-reid's and LUPerson's files there and back, in the containers that programs save."""
 
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
+import shallow
 import torch
 from conftest import REFERENCE, fast_reid, save_torch
 from seeded import read_keys
@@ -23,6 +26,14 @@ VERSIONS = {
 }
 
 
+@pytest.fixture
+def whole_for_one(version):
+    """A small network for the other versions."""
+    with nullcontext() if version == "HEAD" else shallow.patched_with_torch():
+        yield
+
+
+@pytest.mark.usefixtures("whole_for_one")
 @pytest.mark.parametrize("version", VERSIONS)
 def test_there_and_back_is_bit_for_bit(version, tmp_path):
     """All but the classifiers; the file that comes back converts to the same checkpoint."""

@@ -15,6 +15,8 @@ from mgn.inference.graph import PLAIN
 from mgn.system.errors import InputError
 from mgn.weights import checkpoints
 
+pytestmark = pytest.mark.usefixtures("shallow_network")
+
 
 def of(**options):
     description = checkpoints.describe(NetworkOptions(0, **options))

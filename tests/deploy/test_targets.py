@@ -26,6 +26,7 @@ from mgn.inference.exported import metadata_of, read_graph_def
 from mgn.inference.graph import PLAIN, PRE_POST
 from mgn.system.errors import CheckError
 
+pytestmark = pytest.mark.usefixtures("shallow_network")
 HEIGHT, WIDTH = 96, 32
 MEAN, STD = np.float32([0.485, 0.456, 0.406]), np.float32([0.229, 0.224, 0.225])
 NAMES = {

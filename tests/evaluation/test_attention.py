@@ -17,6 +17,8 @@ from mgn.network.architecture import Mode, head_inputs
 from mgn.system.session import new_session
 from mgn.weights import checkpoints
 
+pytestmark = pytest.mark.usefixtures("shallow_network")
+
 
 def test_places_add_up_to_the_squared_feature(small_checkpoint, small_arrays):
     """Average pooling by hand: convolution and batch norm of each place, weighed by the feature."""

@@ -19,6 +19,8 @@ from mgn.inference import load_embedder
 from mgn.inference.graph import PRE_POST
 from mgn.system.errors import InputError
 
+pytestmark = pytest.mark.usefixtures("shallow_network")
+
 
 def test_the_nearest_are_printed_and_drawn(
     small_checkpoint, small_graphs, dataset, tmp_path, capsys, monkeypatch

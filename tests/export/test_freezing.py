@@ -14,11 +14,10 @@ import cv2
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
-from conftest import REFERENCE, relative, seeded_variables, write_checkpoint
+from conftest import relative
 from simple_models import write_pb
 
 from mgn import inference
-from mgn.config import NetworkOptions
 from mgn.data.decoding import read_image
 from mgn.export import assembly, freezing
 from mgn.inference import encoded, exported, load_embedder
@@ -27,6 +26,7 @@ from mgn.serving import saved_model
 from mgn.system.errors import CheckError, InputError
 from mgn.weights import checkpoints
 
+pytestmark = pytest.mark.usefixtures("shallow_network")
 STRANGER = """
 import sys
 import numpy as np
@@ -57,38 +57,12 @@ def run_as_stranger(tmp_path, pb, fetch, **inputs):
     return np.load(tmp_path / "arrays.npz")
 
 
-@pytest.fixture(scope="module")
-def full_checkpoint(tmp_path_factory):
-    """The reference checkpoint at the full 384x128."""
-    prefix = tmp_path_factory.mktemp("full") / "seeded"
-    write_checkpoint(prefix, seeded_variables("seathiefwang"), NetworkOptions(751))
-    return prefix
-
-
 def images():
     rng = np.random.default_rng(3)
     return [
         rng.integers(0, 256, (*size, 3), np.uint8)
         for size in ((128, 64), (128, 64), (301, 99), (40, 200))
     ]
-
-
-def test_a_plain_pb_alone_gives_the_published_embedding(tmp_path, full_checkpoint):
-    freezing.export_pb(full_checkpoint, tmp_path / "mgn.pb", PLAIN)
-    batch = (
-        np.random.RandomState(7)
-        .standard_normal((2, 3, 384, 128))
-        .astype(np.float32)
-        .transpose(0, 2, 3, 1)
-    )
-    got = run_as_stranger(
-        tmp_path, tmp_path / "mgn.pb", "person_embedding", one=batch[:1], both=batch
-    )
-    expected = np.load(REFERENCE / "forward_seathiefwang_avg.npz")["embedding"]
-    print(f"plain pb: {relative(got['both'], expected):.1e}")
-    assert relative(got["one"], expected[:1]) <= 1e-5
-    assert relative(got["both"], expected) <= 1e-5
-    assert opencv_difference(tmp_path / "mgn.pb", "forward_seathiefwang_avg") <= 1e-5
 
 
 def test_a_pre_post_pb_alone_gives_its_sources_embedding(tmp_path, small_graphs, small_checkpoint):
@@ -318,30 +292,6 @@ def test_saved_model_signatures(tmp_path, small_graphs):
             relative(rows[0], session.run(f"{OUTPUTS[PRE_POST]}:0", {"image_tensor:0": batch}))
             <= 1e-5
         )
-
-
-def opencv_difference(pb, expected):
-    network = cv2.dnn.readNetFromTensorflow(str(pb))
-    network.setInput(
-        np.random.RandomState(7).standard_normal((2, 3, 384, 128)).astype(np.float32)
-    )  # NCHW
-    difference = relative(network.forward(), np.load(REFERENCE / f"{expected}.npz")["embedding"])
-    print(f"OpenCV {expected}: {difference:.1e}")
-    return difference
-
-
-@pytest.mark.parametrize(
-    ("keys", "pool", "reduction", "expected"),
-    [
-        ("seathiefwang", "max", "relu", "forward_seathiefwang_max"),
-        ("lwplw_prelu", "avg", "prelu", "forward_lwplw_prelu_avg"),
-    ],
-)
-def test_opencv_gives_the_published_embedding(tmp_path, keys, pool, reduction, expected):
-    write_checkpoint(tmp_path / "x", seeded_variables(keys), NetworkOptions(751, pool, reduction))
-    graph_def = freezing.freeze(checkpoints.find(tmp_path / "x"), PLAIN, "float32")
-    (tmp_path / "mgn.pb").write_bytes(graph_def.SerializeToString())
-    assert opencv_difference(tmp_path / "mgn.pb", expected) <= 1e-5
 
 
 def test_a_file_that_differs_is_not_put_in_place(tmp_path, small_checkpoint, monkeypatch):

@@ -10,12 +10,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import shallow
 import tensorflow.compat.v1 as tf
-from conftest import relative, run, seeded_variables
+from conftest import relative, run
 from simple_models import FORMS, write_pb
 
 import evaluate
 from mgn import weights
+from mgn.config import NetworkOptions
 from mgn.inference import load_embedder
 from mgn.inference.embedder import open_exported
 from mgn.inference.exported import read_graph_def, session_of
@@ -25,6 +27,7 @@ from mgn.system.errors import ImageError, InputError
 from mgn.system.session import new_session
 
 ROOT = Path(__file__).parents[2]
+THEIRS = NetworkOptions(10, reduction="prelu")
 
 
 def freeze(path, arrays, build, output):
@@ -56,7 +59,8 @@ def as_mgn_reid_did(images):
 @pytest.fixture(scope="module")
 def theirs(tmp_path_factory):
     path = tmp_path_factory.mktemp("theirs") / "model_pre_and_post.pb"
-    freeze(path, seeded_variables("lwplw_prelu", 10), as_mgn_reid_did, "result_embedding")
+    with shallow.patched():
+        freeze(path, shallow.arrays(THEIRS), as_mgn_reid_did, "result_embedding")
     return path
 
 
@@ -86,11 +90,12 @@ def test_mgn_reids_graph_with_pre_and_post_embeds_as_it_is(theirs, dataset, tmp_
     assert told["queries"] == 4 and 0 < told["mAP"] <= 1
 
 
+@pytest.mark.usefixtures("shallow_here")
 def test_its_plain_graph_of_any_size_gets_our_preprocessing(tmp_path):
     def build(images):
         tf.identity(mgn(images, 10, False, reduction="prelu").embedding, "person_embedding")
 
-    arrays = seeded_variables("lwplw_prelu", 10)
+    arrays = shallow.arrays(THEIRS)
     freeze(tmp_path / "model.pb", arrays, build, "person_embedding")
     image = np.random.default_rng(0).integers(0, 256, (384, 128, 3), np.uint8)
     with session_of(read_graph_def(tmp_path / "model.pb"), "", rewrite=False) as session:
@@ -124,9 +129,10 @@ def noise(*sizes):
     return [rng.integers(0, 256, (*size, 3), np.uint8) for size in sizes]
 
 
-def test_a_checkpoint_refuses_what_is_no_image(small_checkpoint):
+@pytest.mark.usefixtures("shallow_here")
+def test_a_checkpoint_refuses_what_is_no_image(shallow_checkpoint):
     (image,) = noise((50, 40))
-    with closing(load_embedder(small_checkpoint)) as embed:
+    with closing(load_embedder(shallow_checkpoint)) as embed:
         refuses(embed, image)
 
 
@@ -177,9 +183,10 @@ def test_forms_agree(simple):
     assert relative(made["uint8"], made["plain"]) <= 1e-5
 
 
-def test_eight_threads_on_one_embedder_get_equal_bits(small_checkpoint):
+@pytest.mark.usefixtures("shallow_here")
+def test_eight_threads_on_one_embedder_get_equal_bits(shallow_checkpoint):
     images = noise((128, 64), (128, 64), (99, 40))
-    with closing(load_embedder(small_checkpoint)) as embed, ThreadPoolExecutor(8) as pool:
+    with closing(load_embedder(shallow_checkpoint)) as embed, ThreadPoolExecutor(8) as pool:
         expected = embed(images)
         for made in pool.map(lambda _: embed(images), range(16)):
             assert np.array_equal(made, expected)

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import PIL.Image
 import pytest
+import shallow
 import tensorflow.compat.v1 as tf
 from conftest import REFERENCE, refused, relative, run
 from mutated import mutate, png
@@ -26,6 +27,7 @@ from mgn.data.decoding import decode
 from mgn.export import description
 from mgn.inference import encoded, exported, load_embedder
 from mgn.inference.embedder import open_exported
+from mgn.inference.graph import PRE_POST
 from mgn.system.errors import ImageError
 
 
@@ -90,10 +92,11 @@ def decoder():
 
 
 @pytest.fixture(scope="module")
-def pb(small_checkpoint, tmp_path_factory):
+def pb(shallow_checkpoint, tmp_path_factory):
     path = tmp_path_factory.mktemp("jpeg") / "jpeg.pb"
-    arguments = ["--checkpoint", small_checkpoint, "--pb_path", path, "--input", "jpeg"]
-    assert run(export_pb_with_pre_post, *arguments) == 0
+    arguments = ["--checkpoint", shallow_checkpoint, "--pb_path", path, "--input", "jpeg"]
+    with shallow.patched():
+        assert run(export_pb_with_pre_post, *arguments) == 0
     return path
 
 
@@ -229,10 +232,11 @@ def test_resizing_inside_the_graph_is_pillows(kind):
     assert difference.mean() < 0.4 and np.mean(difference <= 2) > 0.998
 
 
-def test_files_and_images_give_one_vector(pb, embed_files, small_checkpoint):
+@pytest.mark.usefixtures("shallow_here")
+def test_files_and_images_give_one_vector(pb, embed_files, shallow_checkpoint):
     images = read_all()
     with (
-        closing(load_embedder(small_checkpoint)) as source,
+        closing(load_embedder(shallow_checkpoint)) as source,
         closing(open_exported(pb, False)) as embed,
     ):
         expected = source(images)
@@ -241,8 +245,8 @@ def test_files_and_images_give_one_vector(pb, embed_files, small_checkpoint):
         assert relative(embed(images, flip=False), source(images, flip=False)) <= 1e-5
 
 
-def test_it_says_what_it_is(pb):
-    found = description.describe(pb)
+def test_it_says_what_it_is(small_graphs):
+    found = description.describe(small_graphs(PRE_POST, "jpeg"))
     assert found.inputs == {"image_tensor": "string [N]"} and found.description["input"] == "jpeg"
     assert found.operations["DecodeJpeg"] == 1 and found.operations["Conv2D"] == 111
     assert 2.7 < found.gigaflops < 3.2  # twice 24 GFLOP, by (96 × 32) / (384 × 128)

@@ -27,6 +27,7 @@ from mgn.inference.embedder import open_exported
 from mgn.inference.graph import PLAIN, PRE_POST, build
 from mgn.serving import saved_model
 
+pytestmark = pytest.mark.usefixtures("shallow_network")
 ROOT = Path(__file__).parents[2]
 SCRIPTS = {export_tf_serving_model: PLAIN, export_tf_serving_with_pre_post: PRE_POST}
 INPUTS = {"plain": (PLAIN, "float32"), "jpeg": (PRE_POST, "jpeg")}

@@ -19,6 +19,7 @@ from mgn.system.session import new_session
 from mgn.weights import checkpoints, saving
 from mgn.weights.variables import variable_shapes
 
+pytestmark = pytest.mark.usefixtures("shallow_network")
 DATA = ".data-00000-of-00001"
 
 
