@@ -1,7 +1,7 @@
 """Images a second of the exported graph, against PyTorch, ONNX Runtime and OpenVINO, alternating.
 
     pip install -r tests/requirements.txt nncf==3.4.0   # what is not installed is left out
-    python tests/benchmarks/benchmark_inference.py [--rounds 5] [--batches 1,8,32] [--sides int8,bfloat16]
+    python tests/benchmarks/benchmark_inference.py [--rounds 5] [--batches 1,8,32] [--sides int8]
 
 All sides have the same seeded network (751 classes, average pooling, 384x128) and normalised
 images; they take turns in one process, and the result of each is compared with the float32
