@@ -22,7 +22,7 @@ import scipy.linalg
 from mgn.data.names import DISTRACTOR, JUNK
 from mgn.metrics.distances import ROWS
 from mgn.metrics.ranking import evaluate
-from mgn.metrics.smaller import unit
+from mgn.metrics.smaller import principal_axes, unit
 from mgn.metrics.thresholds import between, match_distances
 from mgn.system.errors import InputError
 
@@ -164,11 +164,10 @@ def orthogonal(old: np.ndarray, new: np.ndarray) -> Map:
 
     Directions that these images do not show, of which there are some if N <= D, are left out.
     """
-    centre, target = _mean(old), _mean(new)
-    product = _product(old, centre, new, target)
-    left, values, right = scipy.linalg.svd(product, full_matrices=False)
-    kept = values > max(product.shape) * np.finfo(np.float64).eps * values[0]
-    return _map(ORTHOGONAL, None, centre, left[:, kept] @ right[kept], target)
+    centre, target, axes, _, along = _axes(old, new)
+    left, values, right = scipy.linalg.svd(along, full_matrices=False)
+    kept = values > max(along.shape) * np.finfo(np.float64).eps * values.max(initial=0)
+    return _map(ORTHOGONAL, None, centre, axes.T @ (left[:, kept] @ right[kept]), target)
 
 
 def linear(old: np.ndarray, new: np.ndarray, ridges: Sequence[float]) -> Iterator[Map]:
@@ -176,13 +175,10 @@ def linear(old: np.ndarray, new: np.ndarray, ridges: Sequence[float]) -> Iterato
 
     See `orthogonal` for the arguments.
     """
-    centre, target = _mean(old), _mean(new)
-    spread, axes = scipy.linalg.eigh(_product(old, centre, old, centre))
-    spread = np.maximum(spread, 0)
-    mean = max(float(spread.mean()), 1e-30)  # 0: all images are alike
-    along = axes.T @ _product(old, centre, new, target)
+    centre, target, axes, squares, along = _axes(old, new)
+    mean = squares.sum() / len(centre)
     for ridge in ridges:
-        matrix = axes @ (along / (spread + ridge * mean)[:, None])
+        matrix = axes.T @ (along / (squares + ridge * mean)[:, None])
         yield _map(LINEAR, float(ridge), centre, matrix, target)
 
 
@@ -221,17 +217,15 @@ def _parts(ids: np.ndarray) -> tuple[np.ndarray, int]:
     return np.random.default_rng(0).permutation(len(people))[who] % _PARTS, len(people)
 
 
-def _mean(features: np.ndarray) -> np.ndarray:
-    return features.mean(axis=0, dtype=np.float64)
-
-
-def _product(one: np.ndarray, centre: np.ndarray, other: np.ndarray, target: np.ndarray):
-    """Sum over the images of products of centred features, float64 [D, E]; no copy of either."""
-    total = np.zeros((one.shape[1], other.shape[1]))
-    for start in range(0, len(one), ROWS):
+def _axes(old: np.ndarray, new: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Means of both, axes [K, D] of the old, sums of squares along them, and products with new."""
+    centre, axes, spread = principal_axes(old)  # K is below N too, which is quicker
+    target = new.mean(axis=0, dtype=np.float64)
+    product = np.zeros((len(axes), new.shape[1]))
+    for start in range(0, len(old), ROWS):  # no copy of either
         block = slice(start, start + ROWS)
-        total += (one[block] - centre).T @ (other[block] - target)
-    return total
+        product += ((old[block] - centre) @ axes.T).T @ (new[block] - target)
+    return centre, target, axes, len(old) * spread**2, product
 
 
 def _map(method: str, ridge: float | None, *arrays: np.ndarray) -> Map:
