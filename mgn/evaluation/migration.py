@@ -138,7 +138,7 @@ def matched(old: Labelled, new: Labelled) -> Pairs:
     one image of that identity has it.
     """
     whole = {key: row for row, key in enumerate(new.keys)}
-    short_old, short_new = ([_short(key) for key in file.keys] for file in (old, new))
+    short_old, short_new = list(map(_short, old.keys)), list(map(_short, new.keys))
     often = Counter(short_old), Counter(short_new)
     by_name = {key: row for row, key in enumerate(short_new) if often[1][key] == 1}
     rows, columns = [], []
