@@ -61,13 +61,14 @@ def search(flags: argparse.Namespace, folder: Path) -> None:
     model = resolve(flags.model)
     made_by = model_hash(model, **options)
     cache = flags.cache or _default_cache(made_by, flags.gallery)
-    known = found.read_cache(cache, made_by)
+    known, mapped_from = found.read_cache(cache, made_by)
+    found.check_mapped(cache, mapped_from, threshold)
     refuse_existing(cache, overwrite=True)
     with ExitStack() as last, closing(load_embedder(model, **options)) as embed:
         if threshold:
             probe.check_model(threshold, made_by, lambda: probe.embedded_by(embed))
         gallery, features, keep = found.embed_what_is_new(
-            embed, read_image, gallery, flags.gallery, known, (cache, made_by)
+            embed, read_image, gallery, flags.gallery, known, (cache, made_by, mapped_from)
         )
         last.callback(keep)  # whatever becomes of the query
         query, query_features, _ = embed_split(embed, query, read_image, "query")
@@ -77,6 +78,7 @@ def search(flags: argparse.Namespace, folder: Path) -> None:
         sys.stderr.write(found.note(threshold, len(gallery.records)))
         about = {"model": model, "model_hash": made_by, "gallery": str(flags.gallery)}
         about |= {"gallery_images": len(gallery.records), "other_cameras": flags.other_cameras}
+        about |= {"mapped_from": mapped_from} if mapped_from else {}
         title = f"the nearest of {len(gallery.records)} images in {flags.gallery}"
         with atomic_folder(folder, OUTPUTS, flags.overwrite) as making:
             drawn = write_sheets(rows, title, making, "search", read_image)

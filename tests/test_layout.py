@@ -14,7 +14,7 @@ import rooms
 
 ROOT = Path(__file__).parent.parent
 SCRIPTS = sorted(ROOT.glob("*.py"))
-COMMANDS = ("doctor", "search", "export", "client")
+COMMANDS = ("doctor", "search", "migrate", "export", "client")
 RUN = {"capture_output": True, "text": True, "check": True}
 CONTRACT = (
     *("network.mgn", "losses.batch_hard_triplet", "config.TrainConfig", "config.RECIPES"),

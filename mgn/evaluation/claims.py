@@ -8,7 +8,7 @@ import numpy as np
 from mgn.config.threshold import FORMAT, OPEN_SET, PAIR, QUESTIONS, Promise
 from mgn.data import probe
 from mgn.data.records import Split
-from mgn.evaluation.embedding import Embedded
+from mgn.evaluation.featurefile import Embedded
 from mgn.evaluation.report import Report
 from mgn.metrics import thresholds
 from mgn.metrics.distances import nearest
@@ -63,7 +63,7 @@ def write(promise: Promise, examined: Report, path: Path) -> str:
     See `metrics.thresholds` for what is claimed.
 
     Raises:
-        InputError: too few identities for any claim.
+        InputError: too few identities for any claim, or features mapped from another model's.
         CheckError: strangers are so near that no threshold keeps them out.
     """
     values = make(promise, examined.embedded) | {"dataset": examined.dataset}
@@ -77,6 +77,9 @@ def write(promise: Promise, examined: Report, path: Path) -> str:
 
 def make(promise: Promise, embedded: Embedded) -> dict:
     """What `threshold.json` holds."""
+    if embedded.mapped_from:  # a query will be the model's own, and these were mapped too
+        problem = "the features are mapped from another model's, and a query's will not be"
+        raise InputError(f"{promise}: {problem}; take features that the model made itself")
     check_enough(promise, embedded.query, embedded.gallery)
     images = _Images(embedded.query_features, embedded.gallery_features, *embedded.labels)
     rows, columns, own = thresholds.match_distances(*images)

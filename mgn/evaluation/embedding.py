@@ -1,13 +1,12 @@
-"""Query and gallery images as features, by any `embed`; kept in a file, to be scored again."""
+"""Query and gallery images as features, by any `embed`; kept in a file if asked."""
 
 import sys
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 
@@ -16,36 +15,13 @@ from mgn.data.decoding import READERS, read_image
 from mgn.data.demo import checked_dataset
 from mgn.data.formats.table import DataSet, note
 from mgn.data.records import Split, check_matches, describe, read_images, read_split, warn_of_zeros
+from mgn.evaluation.featurefile import Embedded, load_features, save_features
 from mgn.system.errors import ImageError, InputError
-from mgn.system.files import atomic_write
 from mgn.system.progress import Progress
 
 Embed = Callable[[list[np.ndarray]], np.ndarray]  # images, uint8 RGB [H, W, 3], to float32 [N, D]
 Read = Callable[[str], np.ndarray]  # path of an image to uint8 RGB [H, W, 3], or `InputError`
-# What numpy raises when a file is damaged or is not one that this program wrote.
-BAD_FILE = (OSError, ValueError, KeyError, EOFError, TypeError, AttributeError, BadZipFile)
 _BATCH = 32  # images read ahead of the network
-_FORMAT = "mgn features 1"
-
-
-@dataclass(frozen=True, eq=False)
-class Embedded:
-    """Two splits and their features, float32 [Q, 2048] and [G, 2048], row by row."""
-
-    query: Split
-    gallery: Split
-    query_features: np.ndarray
-    gallery_features: np.ndarray
-    skipped: tuple[str, ...] = ()  # unreadable images, which the splits no longer have
-    in_parts: bool = False  # each head's feature is normalised by itself
-    flip: bool = True  # the mirror image is in them
-    made_by: str | None = None  # hash of the model; None: not known
-    probe: np.ndarray | None = None  # the model's embedding of `data.probe`; None: not known
-
-    @property
-    def labels(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Identities and cameras, in the order that `metrics.evaluate` takes them."""
-        return self.query.persons, self.gallery.persons, self.query.cameras, self.gallery.cameras
 
 
 def list_splits(
@@ -183,67 +159,3 @@ def _check_finite(features: np.ndarray, split: Split) -> None:
         names = ", ".join(split.records[i].path for i in bad[:3])
         problem = f"NaN or infinite ({len(bad)} of {len(features)} images)"
         raise InputError(f"{names}: the model's embedding is {problem}; its weights may be damaged")
-
-
-def save_features(
-    path: Path, embedded: Embedded, whole: tuple[Split, Split], model: str, flip: bool = True
-) -> None:
-    """Make an `.npz` file of the features, and of what they belong to.
-
-    `whole` is query and gallery as listed, unreadable images included, `model` the hash of the
-    model that made the features, and `flip` tells whether the mirror image is in them.
-    """
-    skipped = set(embedded.skipped)
-    names = [name for split in whole for name in split.paths]
-    with atomic_write(path) as temporary, temporary.open("wb") as stream:
-        np.savez(
-            stream,
-            format=_FORMAT,
-            model=model,
-            flip=flip,
-            pictures=[split.fingerprint() for split in whole],
-            readable=[name not in skipped for name in names],
-            probe=[] if embedded.probe is None else embedded.probe,
-            query_features=embedded.query_features,
-            gallery_features=embedded.gallery_features,
-        )
-
-
-def load_features(
-    path: Path, query: Split, gallery: Split, model: str | None, flip: bool = True
-) -> Embedded:
-    """Read what `save_features` wrote, for splits as listed now; `model` None: of any model.
-
-    Raises:
-        InputError: not such a file, or the features of other images or of another model.
-    """
-    where = f"--features {path}"
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            values = {name: stored[name] for name in stored.files}
-        if values["format"] != _FORMAT:
-            raise KeyError("format")
-        query_hash, gallery_hash = values["pictures"].tolist()
-        query_kept, gallery_kept = np.split(values["readable"], [len(query.records)])
-        features = values["query_features"], values["gallery_features"]
-        made_by = str(values["model"])
-        seen = values.get("probe", np.zeros(0))  # files of before have none
-        flipped = bool(values["flip"])
-    except BAD_FILE as error:
-        raise InputError(
-            f"{where}: not a whole feature file ({error}); name another file"
-        ) from None
-    # The file must be of the same images, in the same way, by the same model.
-    for name, split, known in (("query", query, query_hash), ("gallery", gallery, gallery_hash)):
-        if not split.has_fingerprint(known):
-            raise InputError(f"{where}: made of other {name} images; name another file")
-    if flip != flipped:
-        made = "with" if flipped else "without"
-        raise InputError(f"{where}: made {made} the mirror image; name another file")
-    if model is not None and model != made_by:
-        raise InputError(f"{where}: made by another model; name another file")
-    listed = zip([*query.paths, *gallery.paths], values["readable"], strict=True)
-    skipped = tuple(image for image, readable in listed if not readable)
-    splits = query.only(query_kept), gallery.only(gallery_kept)
-    about = {"flip": flip, "made_by": made_by, "probe": seen if seen.size else None}
-    return Embedded(*splits, *features, skipped, **about)

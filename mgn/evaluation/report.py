@@ -12,7 +12,8 @@ import numpy as np
 
 from mgn.evaluation import scoring, sheets
 from mgn.evaluation.attention import draw_head_maps, head_maps
-from mgn.evaluation.embedding import Embedded, Read
+from mgn.evaluation.embedding import Read
+from mgn.evaluation.featurefile import Embedded
 from mgn.evaluation.plots import draw_cmc, draw_distances, draw_roc
 from mgn.evaluation.scoring import CameraPair, Scores
 from mgn.metrics import verification

@@ -9,7 +9,8 @@ import numpy as np
 from mgn import metrics
 from mgn.data.formats.table import DataSet
 from mgn.data.records import check_matches, read_split
-from mgn.evaluation.embedding import Embed, Embedded, embed_query_and_gallery
+from mgn.evaluation.embedding import Embed, embed_query_and_gallery
+from mgn.evaluation.featurefile import Embedded
 from mgn.metrics.distances import normalise_parts
 from mgn.metrics.single_shot import Draws, random_gallery, single_gallery_shot
 from mgn.network import HEADS
@@ -34,6 +35,7 @@ class Scores:
     skipped: tuple[str, ...]  # unreadable images, left out
     drawn: Draws | None = None  # of galleries with one image of each identity
     in_parts: bool = False  # each head's feature was normalised by itself
+    mapped_from: str | None = None  # hash of the model whose features were mapped; None: not mapped
 
     def as_dict(self) -> dict:
         """What `metrics.json` holds of it."""
@@ -45,6 +47,7 @@ class Scores:
         reranked = {"reranked": self.reranked.summary()} if self.reranked else {}
         drawn = {"single_gallery_shot": self.drawn.summary()} if self.drawn else {}
         how = {"normalise": "parts"} if self.in_parts else {}
+        how |= {"mapped_from": self.mapped_from} if self.mapped_from else {}
         others = {"skipped": list(self.skipped)} | reranked | drawn | how
         return {**self.plain.summary(), **counts, **others}
 
@@ -107,7 +110,8 @@ def score(
         reranked = metrics.evaluate_distances(metrics.rerank(*features), *embedded.labels)
     drawn = score_draws(embedded, draws or _DRAWS, pooled) if draws or pooled else None
     counts = map(len, features)
-    return Scores(plain, reranked, *counts, embedded.skipped, drawn, embedded.in_parts)
+    how = embedded.in_parts, embedded.mapped_from
+    return Scores(plain, reranked, *counts, embedded.skipped, drawn, *how)
 
 
 def score_draws(embedded: Embedded, draws: int, pooled: bool) -> Draws:
@@ -183,6 +187,8 @@ def counts_line(scores: Scores) -> str:
         parts.append(f"{len(scores.skipped)} unreadable images are left out")
     if scores.in_parts:
         parts.append("each head's feature normalised by itself")
+    if scores.mapped_from:
+        parts.append(f"query and gallery features mapped from model {scores.mapped_from[:12]}")
     return "; ".join(parts)
 
 

@@ -9,33 +9,52 @@ import numpy as np
 
 from mgn.config.threshold import Threshold
 from mgn.data.records import UNNAMED, Record, Split
-from mgn.evaluation.embedding import BAD_FILE, Embed, Read, embed_split
+from mgn.evaluation import featurefile
+from mgn.evaluation.embedding import Embed, Read, embed_split
+from mgn.evaluation.featurefile import BAD_FILE
 from mgn.evaluation.sheets import Row, ranked_rows
 from mgn.system.errors import InputError
-from mgn.system.files import atomic_write, write_json
+from mgn.system.files import write_json
 
-_FORMAT = "mgn search 1"
+CACHE = "mgn search 1"  # format of a cache
 
 
-def read_cache(cache: Path, model: str) -> dict[str, np.ndarray]:
-    """Read what a cache has of the model with this hash: {image's key: embedding}.
+def read_cache(cache: Path, model: str) -> tuple[dict[str, np.ndarray], str | None]:
+    """Read what a cache has of the model with this hash.
+
+    Returns:
+        {image's key: embedding}, and the hash of the model from whose space `mgn.migrate` mapped
+        them; None: the model made them itself.
 
     Raises:
         InputError: the file is something else, which is not to be replaced.
     """
     if not cache.exists():
-        return {}
+        return {}, None
     try:
         with np.load(cache, allow_pickle=False) as stored:
-            if stored["format"] != _FORMAT:
+            if stored["format"] != CACHE:
                 raise KeyError("format")
             if stored["model"] != model:
-                return {}
+                return {}, None
             keys = json.loads(str(stored["keys"]))
-            return dict(zip(keys, stored["features"], strict=True))
+            known = dict(zip(keys, stored["features"], strict=True))
+            return known, featurefile.mapped_from(stored)
     except BAD_FILE:
         problem = "is no cache of this program; name another file"
         raise InputError(f"--cache {cache}: {problem}") from None
+
+
+def check_mapped(cache: Path, mapped_from: str | None, threshold: Threshold | None) -> None:
+    """Raise `InputError` if a claim does not cover a cache's mapped embeddings; else print it."""
+    if not mapped_from:
+        return
+    origin = f"--cache {cache}: embeddings mapped from model {mapped_from[:12]}"
+    if threshold and threshold.path:
+        problem = "its claim is for the model's own embeddings"
+        number = f"give the number itself (--threshold {threshold.distance:g})"
+        raise InputError(f"--threshold {threshold.path}: {problem}; {origin}; {number}")
+    sys.stderr.write(f"note: {origin}; images that are new or changed are embedded by --model\n")
 
 
 def embed_what_is_new(
@@ -44,7 +63,7 @@ def embed_what_is_new(
     gallery: Split,
     folder: Path,
     known: dict[str, np.ndarray],
-    kept_in: tuple[Path, str],
+    kept_in: tuple[Path, str, str | None],
 ) -> tuple[Split, np.ndarray, Callable[[], None]]:
     """Embed the images that the cache lacks or that have changed.
 
@@ -54,7 +73,7 @@ def embed_what_is_new(
         gallery: images under `folder`; unreadable ones are reported and left out.
         folder: their names in the cache are relative to it.
         known: from `read_cache`.
-        kept_in: the cache, and the hash of the model.
+        kept_in: the cache, the hash of the model, and of that which it was mapped from, if any.
 
     Returns:
         the split of the images that have an embedding, and these, float32 [G, 2048]; and what
@@ -80,10 +99,10 @@ def embed_what_is_new(
     def keep() -> None:
         """Write the cache if something is new, or if it has images that are gone."""
         if added or len(kept) < len(known):
-            cache, model = kept_in
-            with atomic_write(cache, overwrite=True) as temporary, temporary.open("wb") as stream:
-                stored = {"format": _FORMAT, "model": model, "keys": json.dumps(kept)}
-                np.savez(stream, **stored, features=features)
+            cache, model, mapped_from = kept_in
+            values = {"format": CACHE, "model": model, "keys": json.dumps(kept)}
+            values |= {"mapped_from": mapped_from} if mapped_from else {}
+            featurefile.write_values(cache, values | {"features": features}, overwrite=True)
 
     counts = (
         f"{added} of {len(keys)} gallery images embedded, {len(kept) - added} from {kept_in[0]}"

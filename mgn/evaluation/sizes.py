@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from mgn import metrics
-from mgn.evaluation.embedding import Embedded
+from mgn.evaluation.featurefile import Embedded
 from mgn.evaluation.plots import draw_sizes
 from mgn.metrics import smaller
 from mgn.metrics.distances import nearest

@@ -11,7 +11,7 @@ import evaluate
 from mgn.config.threshold import PAIR, Promise, read_threshold
 from mgn.data.records import Record, Split, read_split
 from mgn.evaluation import claims, embedding
-from mgn.evaluation.embedding import Embedded
+from mgn.evaluation.featurefile import Embedded
 from mgn.metrics import thresholds
 from mgn.system.errors import CheckError, InputError
 

@@ -18,7 +18,8 @@ from conftest import mean_colour
 from mgn.data.decoding import read_image
 from mgn.data.records import read_split
 from mgn.evaluation import page, report, scoring
-from mgn.evaluation.embedding import Embedded, embed_query_and_gallery
+from mgn.evaluation.embedding import embed_query_and_gallery
+from mgn.evaluation.featurefile import Embedded
 from mgn.system.errors import CheckError
 
 

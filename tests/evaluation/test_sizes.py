@@ -10,7 +10,7 @@ import pytest
 from mgn import metrics
 from mgn.data.records import Record, Split
 from mgn.evaluation import sizes
-from mgn.evaluation.embedding import Embedded
+from mgn.evaluation.featurefile import Embedded
 from mgn.network import HEADS
 from mgn.system.errors import InputError
 
