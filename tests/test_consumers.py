@@ -15,6 +15,7 @@ import shallow
 from conftest import relative, write_checkpoint
 
 from mgn.config import NetworkOptions
+from mgn.config.options import Int8
 from mgn.config.variants import VARIANTS
 from mgn.data.demo import draw_image
 from mgn.export import freezing
@@ -55,6 +56,17 @@ def folder(small_graphs, tmp_path_factory):
 def source(small_checkpoint):
     with closing(load_embedder(small_checkpoint)) as embed:
         yield np.stack(embed.prepare(IMAGES)), embed.original(IMAGES), embed(IMAGES)
+
+
+@pytest.fixture(scope="module")
+def int8(folder, small_checkpoint, tmp_path_factory):
+    """An eight-bit export in the folder."""
+    people = tmp_path_factory.mktemp("people")
+    for person in range(12):
+        cv2.imwrite(str(people / f"{person}.png"), draw_image(0, person, 1, 0)[..., ::-1])
+    how = Int8(people, 8, int8_bound=0.9)
+    freezing.export_pb(small_checkpoint, folder / "int8.pb", PLAIN, precision="int8", int8=how)
+    return "int8.pb"
 
 
 def in_a_process_of_its_own(folder, code, images):
@@ -154,3 +166,16 @@ def test_what_does_not_load(folder):
         in_a_process_of_its_own(
             folder, SNIPPETS["openvino"].replace("mgn.pb", "jpeg.pb"), np.zeros(1)
         )
+
+
+def test_eight_bits_load_in_tensorflow_alone(folder, source, int8):
+    """With TensorFlow's own settings, without this package."""
+    code = SNIPPETS["tensorflow"].replace("mgn.pb", int8)
+    made = in_a_process_of_its_own(folder, code, source[0])
+    with closing(load_embedder(folder / int8)) as embed:
+        assert relative(made, embed.original(IMAGES)) <= 1e-6
+    with pytest.raises(cv2.error):
+        cv2.dnn.readNetFromTensorflow(str(folder / int8))
+    for name, message in (("openvino", "compile_model"), ("onnx", "qint8")):
+        with pytest.raises(RuntimeError, match=message):
+            in_a_process_of_its_own(folder, SNIPPETS[name].replace("mgn.pb", int8), source[0])

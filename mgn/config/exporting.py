@@ -4,7 +4,13 @@ import argparse
 import dataclasses
 from pathlib import Path
 
-from mgn.config.options import EXPORT_MAX_PIXELS, EXPORT_PRECISIONS, INT8, Int8
+from mgn.config.options import (
+    EXPORT_MAX_PIXELS,
+    EXPORT_PRECISIONS,
+    INT8,
+    MOST_CALIBRATION_IMAGES,
+    Int8,
+)
 from mgn.config.parsing import add_network_options, network_options, number_flag, whole_number_flag
 from mgn.system.cli import Parser, existing_path, model_path, positive_int
 from mgn.system.errors import InputError
@@ -47,10 +53,10 @@ def _add_int8_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--calibration_images",
-        type=positive_int,
+        type=whole_number_flag,
         metavar="N",
         help=f"take N of them, and half as many to judge the export (default:"
-        f" {Int8.calibration_images})",
+        f" {Int8.calibration_images}; at most {MOST_CALIBRATION_IMAGES})",
     )
     group.add_argument(
         "--keep_float",
@@ -60,7 +66,7 @@ def _add_int8_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--int8_bound",
-        type=_cosine,
+        type=number_flag,
         metavar="COSINE",
         help="keep the file only if the embeddings of each judging image have this cosine with the"
         f" checkpoint's (default: {Int8.int8_bound})",
@@ -78,15 +84,14 @@ def parse_export(parser: argparse.ArgumentParser, arguments: list[str]) -> argpa
         parser.error(f"{', '.join(given)}: only with --precision int8")
     if flags.winograd and flags.precision == INT8:
         parser.error("--winograd: not with --precision int8, whose convolutions are of integers")
+    flags.int8 = Int8(**_int8_options(flags)) if flags.precision == INT8 else None
     return flags
 
 
 def export_options(flags: argparse.Namespace) -> dict:
     """What `freezing.export_pb` takes from these flags."""
-    named = {name: getattr(flags, name) for name in ("precision", "winograd", "overwrite")}
-    if flags.precision == INT8:
-        named["int8"] = Int8(**_int8_options(flags))
-    return named | network_options(flags)
+    names = ("precision", "winograd", "overwrite", "int8")
+    return {name: getattr(flags, name) for name in names} | network_options(flags)
 
 
 def _int8_options(flags: argparse.Namespace) -> dict:
@@ -131,13 +136,6 @@ def image_size(text: str) -> tuple[int, int]:
     if height * width > EXPORT_MAX_PIXELS:
         raise argparse.ArgumentTypeError(f"{text!r} has more than {EXPORT_MAX_PIXELS} pixels")
     return height, width
-
-
-def _cosine(text: str) -> float:
-    value = number_flag(text)
-    if not -1 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{text} is no cosine: -1 to 1")
-    return value
 
 
 def _batch_sizes(text: str) -> tuple[int, ...]:

@@ -30,6 +30,7 @@ INT8 = "int8"
 EXPORT_PRECISIONS = (*PRECISIONS, INT8)
 EXPORT_INPUTS = ("float32", "uint8", "jpeg")  # what an exported graph with preprocessing may take
 EXPORT_MAX_PIXELS = 4096 * 4096  # of an encoded image, so that a small file cannot fill the memory
+MOST_CALIBRATION_IMAGES = 512  # of which an eight-bit export keeps whole maps in memory
 _MANY = 10**9
 PREPROCESSING = "RGB 0-255, bicubic resize with antialias (Pillow's), / 255, minus mean, / std"
 DECODING = (
@@ -46,6 +47,12 @@ class Int8:
     calibration_images: int = 64  # choose the ranges; half as many judge the export
     keep_float: int = 0  # convolutions that stay in float32
     int8_bound: float = 0.99  # least cosine of an image that judges
+
+    def __post_init__(self):
+        """Raise `InputError` that names the first field out of range."""
+        _check_value("calibration_images", self.calibration_images, (1, MOST_CALIBRATION_IMAGES))
+        _check_value("keep_float", self.keep_float, (0, _MANY))
+        _check_value("int8_bound", self.int8_bound, (-1, 1))
 
 
 def _group(group: str) -> Callable:

@@ -60,8 +60,11 @@ def read(given: Path | None, checkpoint: Path, count: int) -> CalibrationImages:
             f"{where}: {len(images)} usable images; give some {Int8.calibration_images} of people"
         )
     if len(images) < _FEW:
-        few = f"only {len(images)} usable images, better {Int8.calibration_images} or more"
-        sys.stderr.write(f"warning: {where}: {few}: ranges may be too small\n")
+        few = f"only {len(images)} usable images"
+        if len(images) == wanted:  # there may be more
+            where, few = f"--calibration_images {count}", "few"
+        better = f"better {Int8.calibration_images} or more"
+        sys.stderr.write(f"warning: {where}: {few}, {better}: ranges may be too small\n")
     choosing = min(count, max(1, len(images) * _HELD_BACK // 3))
     return CalibrationImages(images[:choosing], images[choosing:], told)
 

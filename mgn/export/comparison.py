@@ -85,5 +85,5 @@ def cosines_of(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def distances_of(features: np.ndarray) -> np.ndarray:
-    """Euclidean, of each row of [N, D] to each: [N, N]."""
-    return np.linalg.norm(features[:, None] - features[None], axis=2)
+    """Euclidean, of each row of [N, D] to each: [N, N]; of differences, one row at a time."""
+    return np.stack([np.linalg.norm(row - features, axis=1) for row in features])

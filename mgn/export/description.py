@@ -1,6 +1,7 @@
 """What an exported file is, told from the file alone."""
 
 import itertools
+import textwrap
 from collections import Counter
 from contextlib import closing
 from pathlib import Path
@@ -116,10 +117,12 @@ def _of_integers(graph: tf.Graph) -> int:
 
 def _int8_lines(about: dict, operations: dict[str, int]) -> list[str]:
     whole = sum(count for kind, count in operations.items() if kind.startswith(CONVOLUTION))
-    kept = f", {', '.join(about['float'])} kept in float32" if about["float"] else ""
+    told = f"kept in float32: {', '.join(about['float'])}"
+    kept = textwrap.wrap(told, 92, break_on_hyphens=False) if about["float"] else []
     price = Price(*(about[name] for name in Price._fields))
     return [
-        f"int8    {whole} convolutions, stem and heads in float32{kept}",
+        f"int8    {whole} convolutions, stem and heads in float32",
+        *(f"        {line}" for line in kept),
         f"        ranges from {about['choosing']} images ({about['calibration']})",
         f"price   {price}",
     ]

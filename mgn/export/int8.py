@@ -14,7 +14,7 @@ from mgn.export.quantising import quantise
 from mgn.export.units import units_in
 from mgn.inference.embedder import load_embedder, open_exported
 from mgn.inference.integers import check_kernels
-from mgn.system.errors import CheckError
+from mgn.system.errors import CheckError, InputError
 from mgn.system.files import atomic_write, refuse_existing
 from mgn.weights import checkpoints
 
@@ -47,8 +47,8 @@ def export_int8(
         how its embeddings differ from the checkpoint's; the file holds it too.
 
     Raises:
-        InputError: see `freezing.export_pb` and `calibration.read`; or this TensorFlow has no
-            convolutions of integers.
+        InputError: see `freezing.export_pb` and `calibration.read`; or no convolution is left to
+            be of integers, or this TensorFlow has none such.
         CheckError: an image's cosine is below the bound; the file is not kept.
     """
     how = how or Int8()
@@ -60,6 +60,7 @@ def export_int8(
     with closing(load_embedder(checkpoint)) as source, atomic_write(pb_path, overwrite) as file:
         network = folding.frozen_network(source.session, "float32")
         units = units_in(network)
+        _check_some_left(how.keep_float, len(units))
         try:
             prepared = np.stack(source.prepare(images.choosing))
             chosen = quantise(network, units, prepared, how.keep_float)
@@ -83,3 +84,9 @@ def export_int8(
         graph_def = whole_graph(checkpoint, network, *form_of, details)
         file.write_bytes(graph_def.SerializeToString(deterministic=True))
         return found
+
+
+def _check_some_left(keep_float: int, convolutions: int) -> None:
+    if keep_float >= convolutions:
+        problem = f"this network has {convolutions} that could be of integers, and none is left"
+        raise InputError(f"--keep_float {keep_float}: {problem}; that is --precision float32")

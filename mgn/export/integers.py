@@ -97,6 +97,7 @@ class _Graph:
         node = self._node(name, "QuantizeV2", inputs, T=tf.quint8, dtype=tf.float32)
         node.attr["mode"].s = b"SCALED"
         node.attr["round_mode"].s = b"HALF_TO_EVEN"
+        node.attr["ensure_minimum_range"].f = 0  # else a range below 0.01 is widened to that
         return name
 
     def _in_float(self, tensor: str) -> str:

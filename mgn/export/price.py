@@ -19,15 +19,15 @@ class Price(NamedTuple):
     cosine: float  # least, of any image's two embeddings
     mean_cosine: float
     distance_change: float  # largest, of any two images' distance: 2 at most
-    nearest: float  # share of each image's ten nearest that are still so
+    nearest: float | None  # share of each image's ten nearest that are still so; None: of too few
     held_back: int  # images
 
     def __str__(self) -> str:
+        nearest = "" if self.nearest is None else f", {self.nearest:.1%} of the ten nearest kept"
         return (
             f"{self.held_back} images held back: least cosine {self.cosine:.5f},"
             f" mean {self.mean_cosine:.5f},"
-            f" largest change of a distance {self.distance_change:.1e},"
-            f" {self.nearest:.1%} of the ten nearest kept"
+            f" largest change of a distance {self.distance_change:.1e}{nearest}"
         )
 
 
@@ -51,15 +51,11 @@ def price(
     got = made(images)
     cosines = cosines_of(expected, got)
     before, after = distances_of(expected), distances_of(got)
-    kept = [
-        len(set(_nearest(a)) & set(_nearest(b))) / max(len(_nearest(a)), 1)
-        for a, b in zip(_to_others(before), _to_others(after), strict=True)
-    ]
     return Price(
         float(cosines.min()),
         float(cosines.mean()),
         float(np.abs(after - before).max()),
-        float(np.mean(kept)),
+        _nearest_kept(before, after),
         len(images),
     )
 
@@ -70,6 +66,17 @@ def check(found: Price, least: float, what: str) -> None:
         differs = f"an image's embeddings have cosine {found.cosine:.4f}, less than {least:g}"
         todo = "more --calibration images, --keep_float, or a smaller --int8_bound"
         raise CheckError(f"{what}: {differs}; not kept: try {todo}")
+
+
+def _nearest_kept(before: np.ndarray, after: np.ndarray) -> float | None:
+    """Of distances [N, N]; None where all others are nearest, whatever was changed."""
+    if len(before) - 1 <= _NEAREST:
+        return None
+    kept = [
+        len(set(_nearest(a)) & set(_nearest(b))) / _NEAREST
+        for a, b in zip(_to_others(before), _to_others(after), strict=True)
+    ]
+    return float(np.mean(kept))
 
 
 def _to_others(distances: np.ndarray) -> np.ndarray:

@@ -70,7 +70,16 @@ def quantise(
     Raises:
         CheckError: the network makes numbers of these images that are not finite.
     """
-    maps = _Maps(network, units, images)
+    with new_graph().as_default() as graph:
+        tf.import_graph_def(network, name="")
+    with new_session(graph, rewrite=False) as session:
+        return _quantised(session, units, images, keep_float)
+
+
+def _quantised(
+    session: tf.Session, units: Sequence[Unit], images: np.ndarray, keep_float: int
+) -> Quantised:
+    maps = _Maps(session, units, images)
     tensors = _tensors(units, *maps.ranges())
     noise = {}
     if keep_float:
@@ -80,7 +89,7 @@ def quantise(
                 progress.advance()
         maps.forget()
     kept = sorted(noise, key=noise.get, reverse=True)[:keep_float]
-    rounded = _Maps(network, units, images)
+    rounded = _Maps(session, units, images)
     kernels = {}
     with Progress(len(units), "calibrating", "layers") as progress:
         for unit in units:
@@ -101,10 +110,8 @@ class _Maps:
     One is forgotten when no unit takes it any more.
     """
 
-    def __init__(self, network: tf.GraphDef, units: Sequence[Unit], images: np.ndarray):
-        with new_graph().as_default() as graph:
-            tf.import_graph_def(network, name="")
-        self._session = new_session(graph, rewrite=False)
+    def __init__(self, session: tf.Session, units: Sequence[Unit], images: np.ndarray):
+        self._session = session
         self._units = units
         self._images = images
         self.forget()

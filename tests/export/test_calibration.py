@@ -42,6 +42,14 @@ def test_few_images_are_shared_out_and_told(tmp_path, capsys):
     assert "only 9 usable images, better 64 or more" in capsys.readouterr().err
 
 
+def test_few_that_were_asked_for_are_told_as_such(tmp_path, capsys):
+    write_images(tmp_path / "many", 20)
+    calibration.read(tmp_path / "many", tmp_path / "model", 8)
+    told = capsys.readouterr().err
+    assert "warning: --calibration_images 8: few, better 64 or more" in told
+    assert "usable" not in told
+
+
 @pytest.mark.parametrize("kind", [".txt", ".csv"])
 def test_a_list_names_images(tmp_path, kind):
     files = write_images(tmp_path / "all", 6)

@@ -178,9 +178,12 @@ WRONG = [
     (["--precision", "int8", "--winograd"], "--winograd: not with --precision int8"),
     (["--calibration", "."], "--calibration: only with --precision int8"),
     (["--keep_float", "2", "--int8_bound", "0.9"], "--keep_float, --int8_bound: only with"),
-    (["--precision", "int8", "--int8_bound", "99"], "99 is no cosine"),
+    (["--precision", "int8", "--int8_bound", "99"], "99.0: must lie between -1 and 1"),
+    (["--precision", "int8", "--int8_bound", "nan"], "'nan' is not a number"),
+    (["--precision", "int8", "--keep_float", "-1"], "-1: must lie between 0 and"),
     (["--precision", "int8", "--calibration", "nowhere"], "nowhere"),
-    (["--precision", "int8", "--calibration_images", "0"], "0"),
+    (["--precision", "int8", "--calibration_images", "0"], "0: must lie between 1 and 512"),
+    (["--precision", "int8", "--calibration_images", "513"], "513: must lie between 1 and 512"),
 ]
 
 
@@ -190,6 +193,15 @@ def test_wrong_input_is_one_line(flags, problem, checkpoint, tmp_path, capsys):
     asked = ["--checkpoint", checkpoint, "--pb_path", pb]
     assert problem in refused(capsys, export_pb, *asked, *flags)
     assert not pb.exists()
+
+
+def test_at_least_one_convolution_is_of_integers(checkpoint, calibration, tmp_path, capsys):
+    pb = tmp_path / "x.pb"
+    asked = ["--checkpoint", checkpoint, "--pb_path", pb, "--precision", "int8"]
+    flags = ["--calibration", calibration, "--keep_float", "32"]
+    told = refused(capsys, export_pb, *asked, *flags)
+    assert "--keep_float 32: this network has 32 that could be of integers, and none" in told
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_below_the_bound_nothing_is_kept(checkpoint, calibration, tmp_path, capsys):

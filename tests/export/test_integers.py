@@ -168,6 +168,26 @@ def test_one_sum_before_another_reader_is_found():
     assert np.abs(run(made, images) - expected).max() < 0.06 * expected.max()
 
 
+@pytest.mark.parametrize("unit", [1e-5, 1e5])
+def test_small_and_large_maps_come_as_close(unit):
+    """TensorFlow's QuantizeV2 widens a range below 0.01, if it is not told to leave it."""
+    graph_def, images = network(chain)
+    units = units_in(graph_def)
+    scaled = tf.GraphDef.FromString(graph_def.SerializeToString())
+    for node in scaled.node:
+        if node.name in [taking.constants[0] for taking in units if taking.given == NETWORK_INPUT]:
+            kernel = folding.value_of(node) / unit
+            node.CopyFrom(folding.constant(node.name, kernel))
+    errors = []
+    for given, factor in ((graph_def, 1), (scaled, unit)):
+        found = units_in(given)
+        quantised = quantise(given, found, images * np.float32(factor))
+        made = integers.with_integers(given, found, quantised)
+        error = run(made, images * np.float32(factor)) - run(graph_def, images)
+        errors.append(np.square(error).mean())
+    assert errors[1] == pytest.approx(errors[0], rel=0.01)
+
+
 def test_all_kept_in_float_is_the_network_itself():
     graph_def, images = network(fork)
     units = units_in(graph_def)

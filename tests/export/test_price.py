@@ -32,7 +32,8 @@ def test_cosines_and_distances_are_those_of_the_angles():
     apart = [2 * math.sin(math.radians(angle / 2)) for angle in (60, 50, 90, 80)]
     largest = max(apart[0] - apart[1], apart[2] - apart[3])
     assert found.distance_change == pytest.approx(largest, abs=1e-6)
-    assert (found.nearest, found.held_back) == (1, 3)
+    assert (found.nearest, found.held_back) == (None, 3)  # either has no more than two others
+    assert "nearest" not in str(found)
 
 
 def test_of_the_ten_nearest_those_that_stay_count():
@@ -50,6 +51,14 @@ def test_of_the_ten_nearest_those_that_stay_count():
         expected.append(len(sets[0] & sets[1]) / 10)
     assert found.nearest == pytest.approx(np.mean(expected))
     assert 0.5 < found.nearest < 0.95
+    assert str(found).endswith(f"{100 * np.mean(expected):.1f}% of the ten nearest kept")
+
+
+@pytest.mark.parametrize(("images", "told"), [(11, False), (12, True)])
+def test_nearest_are_not_told_where_no_image_can_lose_one(images, told):
+    points = np.random.default_rng(0).normal(size=(images, 4)).astype(np.float32)
+    given = [np.full((4, 2, 3), i, np.uint8) for i in range(images)]
+    assert (price.price(model(points), model(points), given).nearest == 1) is told
 
 
 @pytest.mark.parametrize(("cosine", "kept"), [(0.991, True), (0.989, False), (math.nan, False)])
