@@ -88,8 +88,9 @@ EVALUATE = {
 }
 FREEZE = {
     "form": ("plain", "pre_post"),
-    "precision": ("float32", "bfloat16", "float16"),
-    "winograd": (False, True),
+    "precision": ("float32", "bfloat16", "float16", "int8"),
+    "winograd": (False, True),  # not with int8
+    "keep_float": (0, 3),  # with int8
     "input": ("float32", "uint8", "jpeg"),
     "input_size": (None, "64x30"),
     "checkpoint": ("run", "prefix"),
@@ -182,7 +183,10 @@ def freeze_row(row: dict, train_dir: Path, pb_path: Path) -> str:
     """Freeze a run's checkpoint with a row's options; returns what is wrong, or ""."""
     source = train_dir if row["checkpoint"] == "run" else train_dir / f"model.ckpt-{STEPS}"
     arguments = ["--checkpoint", source, "--pb_path", pb_path, "--precision", row["precision"]]
-    arguments += ["--winograd"] if row["winograd"] else []
+    if row["precision"] == "int8":
+        arguments += ["--keep_float", row["keep_float"], "--calibration_images", 6]
+    elif row["winograd"]:
+        arguments += ["--winograd"]
     script = export_pb
     if row["form"] == "pre_post":
         script = export_pb_with_pre_post

@@ -203,22 +203,12 @@ def test_a_closed_model_says_so(simple):
 
 
 FORKED = """
-import os, signal, sys
+import sys
+sys.path.append("tests")
 import numpy as np
+from forked import in_a_child
 from mgn.inference import load_embedder
 path, images = sys.argv[1], [np.full((50, 40, 3), 99, np.uint8)]
-
-def in_a_child(work):
-    sys.stdout.flush()
-    child = os.fork()
-    if not child:
-        signal.alarm(20)  # ends what waits for ever
-        try:
-            print(work())
-        except RuntimeError as error:
-            print(error)
-        sys.exit(0)  # with all that ends a process, unlike os._exit
-    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 
 def load():
     return load_embedder(path)(images).shape

@@ -10,8 +10,10 @@ import pytest
 from mgn.system import forks
 
 FORKED = """
-import os, signal, sys
+import sys
+sys.path.append("tests")
 import tensorflow.compat.v1 as tf
+from forked import in_a_child
 from mgn.system.session import new_graph, new_session
 
 def compute():
@@ -20,21 +22,9 @@ def compute():
     with new_session(graph, rewrite=False) as session:
         return f"computed {session.run(total).dtype}"
 
-def in_a_child():
-    sys.stdout.flush()
-    child = os.fork()
-    if not child:
-        signal.alarm(20)  # ends what waits for ever
-        try:
-            print(compute())
-        except RuntimeError as error:
-            print(error)
-        sys.exit(0)  # with all that ends a process, unlike os._exit
-    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
-
-in_a_child()
+in_a_child(compute)
 print(compute())
-in_a_child()
+in_a_child(compute)
 print(compute())
 """
 
