@@ -182,8 +182,8 @@ WRONG = [
     (["--precision", "int8", "--int8_bound", "nan"], "'nan' is not a number"),
     (["--precision", "int8", "--keep_float", "-1"], "-1: must lie between 0 and"),
     (["--precision", "int8", "--calibration", "nowhere"], "nowhere"),
-    (["--precision", "int8", "--calibration_images", "0"], "0: must lie between 1 and 512"),
-    (["--precision", "int8", "--calibration_images", "513"], "513: must lie between 1 and 512"),
+    (["--precision", "int8", "--calibration_images", "0"], "0: must lie between 1 and 256"),
+    (["--precision", "int8", "--calibration_images", "257"], "257: must lie between 1 and 256"),
 ]
 
 
