@@ -9,7 +9,7 @@ from tensorflow.core.framework.attr_value_pb2 import NameAttrList
 from tensorflow.core.framework.function_pb2 import FunctionDef
 
 from mgn.config.options import DECODING, EXPORT_MAX_PIXELS
-from mgn.inference.exported import METADATA
+from mgn.inference.exported import METADATA, metadata_of
 from mgn.inference.graph import NETWORK_INPUT, NETWORK_OUTPUT, OUTPUTS, build
 from mgn.system.session import new_graph
 from mgn.weights import checkpoints
@@ -55,6 +55,15 @@ def whole_graph(
     made = tf.graph_util.extract_sub_graph(graph.as_graph_def(), [OUTPUTS[form], METADATA])
     rename_functions(made)
     return made
+
+
+def describe_further(graph_def: tf.GraphDef, details: dict) -> None:
+    """Add to what a graph says of itself, or replace entries, in place."""
+    for node in graph_def.node:
+        if node.name == METADATA:
+            description = metadata_of([node]) | details
+            text = json.dumps(description, sort_keys=True)
+            node.attr["value"].tensor.string_val[0] = text.encode()
 
 
 def rename_functions(graph_def: tf.GraphDef) -> None:

@@ -16,7 +16,6 @@ from mgn.system.errors import InputError
 from mgn.system.progress import Progress
 
 _FEW = 32
-_HELD_BACK = 2  # of three images chosen, the last is held back
 
 
 class CalibrationImages(NamedTuple):
@@ -65,7 +64,7 @@ def read(given: Path | None, checkpoint: Path, count: int) -> CalibrationImages:
             where, few = f"--calibration_images {count}", "few"
         better = f"better {Int8.calibration_images} or more"
         sys.stderr.write(f"warning: {where}: {few}, {better}: ranges may be too small\n")
-    choosing = min(count, max(1, len(images) * _HELD_BACK // 3))
+    choosing = min(count, max(1, len(images) * 2 // 3))  # a third judges, where there are few
     return CalibrationImages(images[:choosing], images[choosing:], told)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from mgn.config.options import Int8
 from mgn.export import calibration, folding, price
-from mgn.export.assembly import whole_graph
+from mgn.export.assembly import describe_further, whole_graph
 from mgn.export.integers import with_integers
 from mgn.export.quantising import quantise
 from mgn.export.units import units_in
@@ -71,17 +71,14 @@ def export_int8(
         kept = sorted(unit.name for unit in units if unit.name not in chosen.kernels)
         about = {"calibration": images.told, "choosing": len(images.choosing), "float": kept}
         details = {"precision": "int8", "winograd": False, "int8": about}
-        form_of = form, input_type, input_size
-        graph_def = whole_graph(checkpoint, network, *form_of, details)
+        graph_def = whole_graph(checkpoint, network, form, input_type, input_size, details)
         file.write_bytes(graph_def.SerializeToString(deterministic=True))
-        del graph_def, chosen
+        del network, chosen
         gc.collect()  # as in `freezing.export_pb`
         with closing(open_exported(file, rewrite=False)) as made:
             found = price.price(source, made, images.held_back, input_size)
         price.check(found, how.int8_bound, what)
-        # The same graph again, with its price.
-        details["int8"] = about | found._asdict()
-        graph_def = whole_graph(checkpoint, network, *form_of, details)
+        describe_further(graph_def, {"int8": about | found._asdict()})
         file.write_bytes(graph_def.SerializeToString(deterministic=True))
         return found
 
