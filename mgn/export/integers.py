@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from mgn.export.folding import constant
+from mgn.export.pooling import POOLS
 from mgn.export.quantising import Kernel, Quantised, Tensor
 from mgn.export.units import Unit
 from mgn.inference.graph import NETWORK_OUTPUT
@@ -49,11 +50,28 @@ class _Graph:
 
     def keep(self, node: tf.NodeDef) -> None:
         """Add a node as it is, but for the maps that it takes."""
+        if node.op in POOLS.values() and self._is_only_scaled(node.input[0]):
+            self._pool(node)
+            return
         kept = self.graph.node.add()
         kept.CopyFrom(node)
         for i, name in enumerate(node.input):
             if name in self._convolved:
                 kept.input[i] = self._in_float(name)
+
+    def _is_only_scaled(self, tensor: str) -> bool:
+        """Whether a map is its whole numbers times a scale of each channel."""
+        return tensor in self._convolved and not self._tensors[tensor].offset.any()
+
+    def _pool(self, node: tf.NodeDef) -> None:
+        """Pool a map before its channels are scaled: so many numbers fewer have to be."""
+        (tensor,) = node.input
+        pool = self.graph.node.add()
+        pool.CopyFrom(node)
+        pool.name = f"{node.name}/unscaled"
+        pool.input[:] = [self._dequantised(tensor)]
+        scale = self._constant(f"{node.name}/scale", self._tensors[tensor].scale)
+        self._node(node.name, "Mul", [pool.name, scale], T=tf.float32)
 
     def convolve(self, unit: Unit, kernel: Kernel) -> None:
         """Add a unit."""
@@ -106,17 +124,24 @@ class _Graph:
         if name in self._changed:
             return name
         self._changed.add(name)
-        whole = f"{tensor}/whole"
         about = self._tensors[tensor]
-        inputs = [whole, f"{whole}:1", f"{whole}:2"]
-        node = self._node(f"{name}/scaled", "Dequantize", inputs, T=tf.quint8, dtype=tf.float32)
-        node.attr["mode"].s = b"SCALED"
         scale = self._constant(f"{name}/scale", about.scale)
         moved = f"{name}/moved" if about.offset.any() else name
-        self._node(moved, "Mul", [node.name, scale], T=tf.float32)
+        self._node(moved, "Mul", [self._dequantised(tensor), scale], T=tf.float32)
         if about.offset.any():
             offset = self._constant(f"{name}/offset", about.offset)
             self._node(name, "Sub", [moved, offset], T=tf.float32)
+        return name
+
+    def _dequantised(self, tensor: str) -> str:
+        """A map's whole numbers times its range, before its channels are scaled."""
+        name = f"{tensor}/unscaled"
+        if name not in self._changed:
+            self._changed.add(name)
+            whole = f"{tensor}/whole"
+            inputs = [whole, f"{whole}:1", f"{whole}:2"]
+            node = self._node(name, "Dequantize", inputs, T=tf.quint8, dtype=tf.float32)
+            node.attr["mode"].s = b"SCALED"
         return name
 
     def _range(self, name: str, tensor: str) -> tuple[str, str]:

@@ -32,6 +32,7 @@ from mgn.config import NetworkOptions
 from mgn.conversion.torch_mgn import TorchMGN
 from mgn.export import folding, freezing
 from mgn.export.integers import with_integers
+from mgn.export.pooling import with_pools
 from mgn.export.quantising import quantise
 from mgn.export.units import units_in
 from mgn.inference import exported
@@ -59,7 +60,7 @@ def tensorflow_sides(checkpoint, folder):
 
 
 def int8_side(session, folder):
-    network = folding.frozen_network(session, "float32")
+    network = with_pools(folding.frozen_network(session, "float32"))
     units = units_in(network)
     graph_def = with_integers(network, units, quantise(network, units, calibration_images()))
     (folder / "int8.pb").write_bytes(graph_def.SerializeToString())
