@@ -153,7 +153,9 @@ def deployed_side(core, folder):
     (folder / "rounded.pb").write_bytes(graph_def.SerializeToString())
     paths = [folder / "x.xml", folder / "x.bin"]
     ir.convert(folder / "rounded.pb", paths, (384, 128), (MEAN, STD), ("x", ""), True, False)
-    compiled = core.compile_model(str(paths[0]), "CPU")
+    rounded = core.read_model(str(paths[0]))
+    rounded.reshape([-1, 3, 384, 128])
+    compiled = core.compile_model(rounded, "CPU")
     known = {}
 
     def run(images):

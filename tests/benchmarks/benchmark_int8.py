@@ -89,7 +89,9 @@ def deployed(folder, how):
     asked = Int8(how.calibration, int8_bound=-1)
     choices = Choices(int8=asked, rgb=True)
     targets.deploy("openvino", folder / "float32.pb", file, choices)
-    compiled = openvino.compile_model(file, "CPU")
+    model = openvino.Core().read_model(file)
+    model.reshape([-1, *model.input().shape[1:]])
+    compiled = openvino.compile_model(model, "CPU")
 
     def function(images):
         return compiled(np.ascontiguousarray(denormalise(images).transpose(0, 3, 1, 2)))[0]
