@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+REQUIRED = (ROOT / "requirements.txt").read_text().splitlines()
 SCRIPTS = sorted(path.name for path in ROOT.glob("*.py"))
 
 
@@ -78,3 +80,17 @@ def test_a_command_does_what_its_script_does(installed, dataset, tmp_path):
         )
         told.append((done.returncode, done.stdout))
     assert told[0] == told[1] and told[0][1].startswith("{")
+
+
+def test_the_dockerfile_names_what_is_here():
+    """Docker itself is not run."""
+    text = (ROOT / "doc" / "docker" / "Dockerfile").read_text()
+    (pinned,) = (line for line in REQUIRED if line.startswith("tensorflow=="))
+    assert f'ARG TENSORFLOW="{pinned}"' in text
+    assert pinned.replace("tensorflow", "tensorflow[and-cuda]") in text
+    for line in text.splitlines():
+        if line.startswith("COPY "):
+            assert all((ROOT / name).exists() for name in line.split()[1:-1]), line
+    names = re.findall(r"\bmgn-[a-z-]+", text)
+    known = (ROOT / "pyproject.toml").read_text()
+    assert names and all(f"\n{name} = " in known for name in names)
