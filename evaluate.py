@@ -15,7 +15,7 @@ from mgn.system.files import atomic_folder, output_folder, refuse_existing, refu
 
 CURVES = ("cmc.png", "distances.png", "roc.png")
 PICTURES = (*CURVES, "worst-*.png", "sample-*.png", "heads.png", "report.html")
-OUTPUTS = (*PICTURES, "sizes.png", "sizes.json", "threshold.json", "metrics.json")
+OUTPUTS = (*PICTURES, "sizes.png", "sizes.json", "reduction.npz", "threshold.json", "metrics.json")
 
 
 def main(arguments: list[str]) -> int:
@@ -46,7 +46,7 @@ def evaluate(flags: argparse.Namespace, output_dir: Path, last: ExitStack) -> No
     claims.check_enough(flags.promise, *splits)
     options = parsing.network_options(flags)
     model = resolve(flags.model) if flags.model else None  # a run in progress soon has another
-    made_by = model_hash(model, **options) if model and (flags.promise or flags.features) else None
+    made_by = model_hash(model, **options) if model else None
     checkpoint = checkpoint_at(model, **options) if model else None
     load = partial(load_embedder, model, **options)
     how = not flags.no_flip, flags.skip_unreadable
@@ -65,7 +65,7 @@ def evaluate(flags: argparse.Namespace, output_dir: Path, last: ExitStack) -> No
     if flags.promise:
         print(claims.write(flags.promise, examined, output_dir / "threshold.json"))
     if flags.sizes:
-        print(sizes.write(embedded, output_dir))
+        print(sizes.write(embedded, dataset, output_dir))
     drawings.check(scores)
 
 

@@ -65,7 +65,7 @@ def test_a_model_gets_what_it_takes(path):
             assert np.array_equal(embed(path), GOOD[0])
         ((version, batch, asked),) = server.got
         kind = {"DT_STRING": object, "DT_UINT8": np.uint8, "DT_FLOAT": np.float32}[model.dtype]
-        assert asked == ("reid_mgn_serving", "reid_embedding")
+        assert asked == ("reid_mgn_serving", "reid_embedding", "input_image")
         assert version == 3 and batch.dtype == kind and np.array_equal(batch, expected)
 
 
@@ -88,7 +88,7 @@ def test_a_mean_and_deviation_is_asked_for_once(path):
     with embedding_by(server) as embed:
         embed(grey)
         embed(grey)
-    assert server.got[0][2] == ("reid_mgn_pixels", "mean_and_std") and len(server.got) == 3
+    assert server.got[0][2][:2] == ("reid_mgn_pixels", "mean_and_std") and len(server.got) == 3
     assert server.got[1][1] == pytest.approx(0.2, rel=1e-4)
     with pytest.raises(CheckError, match=r"localhost:1: reid_mgn_pixels .* no mean and deviation"):
         RemoteEmbedder(Answering(PLAIN._replace(own_pixels=True), numbers * 0), PLACE, 5)
