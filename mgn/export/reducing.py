@@ -9,7 +9,7 @@ from mgn.config.options import EMBEDDING_SIZE, Reduce
 from mgn.data import probe
 from mgn.inference.embedder import Embedder, hash_of
 from mgn.metrics.reduction import Reduction, choose, read_reductions
-from mgn.metrics.smaller import towards
+from mgn.metrics.smaller import Axes, towards
 from mgn.network import HEADS
 from mgn.system.errors import InputError
 from mgn.weights import checkpoints
@@ -84,7 +84,7 @@ def as_layer(reduction: Reduction | None) -> Callable[[tf.Tensor], tf.Tensor] | 
         return None
     if reduction.heads:
         return lambda whole: _heads(whole, reduction.heads)
-    return lambda whole: _axes(whole, reduction)
+    return lambda whole: _axes(whole, reduction.fitted)
 
 
 def _heads(whole: tf.Tensor, kept: Sequence[int]) -> tf.Tensor:
@@ -92,10 +92,11 @@ def _heads(whole: tf.Tensor, kept: Sequence[int]) -> tf.Tensor:
     return tf.concat([parts[head] for head in kept], axis=1)
 
 
-def _axes(whole: tf.Tensor, reduction: Reduction) -> tf.Tensor:
-    """Centred first, as the difference of two large products would lose digits."""
-    centred = tf.nn.bias_add(whole, tf.constant(-reduction.fitted.centre, tf.float32))
-    return tf.matmul(centred, tf.constant(towards(reduction.fitted), tf.float32))
+def _axes(whole: tf.Tensor, fitted: Axes) -> tf.Tensor:
+    """The centre is taken off behind the product, where OpenCV reads it as a layer's bias."""
+    bias = -fitted.centre.astype(np.float64) @ towards(fitted, np.float64)
+    product = tf.matmul(whole, tf.constant(towards(fitted), tf.float32))
+    return tf.nn.bias_add(product, tf.constant(bias, tf.float32))
 
 
 def about(reduction: Reduction | None) -> dict:

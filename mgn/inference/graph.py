@@ -96,5 +96,7 @@ def postprocess(both: tf.Tensor, images: tf.Tensor, reduction: Layer | None = No
 
 def _reduced(embeddings: tf.Tensor, reduction: Layer, name: str) -> tf.Tensor:
     """Embeddings [N, 2048] of any length made smaller, of length 1."""
-    whole = tf.nn.l2_normalize(tf.identity(embeddings, WHOLE), axis=1)
+    # A reshape that changes nothing: right behind a concatenation OpenCV takes a wrong length.
+    named = tf.reshape(embeddings, [-1, embeddings.shape[1]], name=WHOLE)
+    whole = tf.nn.l2_normalize(named, axis=1)
     return tf.nn.l2_normalize(reduction(whole), axis=1, name=name)
