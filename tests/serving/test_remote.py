@@ -78,6 +78,22 @@ def test_a_plain_model_gets_the_image_and_its_mirror_image(path):
     assert np.array_equal(batch[1], batch[0][:, ::-1]) and np.ptp(batch[0]) > 1
 
 
+def test_a_plain_model_of_smaller_vectors_is_asked_twice(path):
+    """For whole vectors of both images, and to make what they sum to smaller: (1, 1) / sqrt(2)."""
+    small = np.eye(1, 64, dtype=np.float32)
+    model = PLAIN._replace(numbers=64, reduced=True)
+    server = Answering(model, np.concatenate([GOOD, np.roll(GOOD, 1)]), small)
+    with embedding_by(server) as embed:
+        assert embed.size == 64 and np.array_equal(embed(path), small[0])
+    (_, both, first), (_, whole, second) = server.got
+    assert first == ("reid_mgn_whole", "whole_embedding", "input_image") and both.shape[0] == 2
+    assert second == ("reid_mgn_smaller", "reid_embedding", "whole_embedding")
+    assert whole.shape == (1, 2048) and whole[0, :3] == pytest.approx([0.5**0.5, 0.5**0.5, 0])
+    wrong = Answering(model, np.concatenate([GOOD, GOOD]), GOOD)
+    with embedding_by(wrong) as embed, pytest.raises(CheckError, match="no embedding"):
+        embed(path)
+
+
 def test_a_mean_and_deviation_is_asked_for_once(path):
     """By hand: grey level 100 as (100 - 90) / 50 in each channel."""
     both = np.concatenate([GOOD, GOOD])

@@ -120,6 +120,21 @@ def test_another_version_or_model_does_not_go_on(output, paths):
     stop_after(output, paths[:2], resume=True)  # and they are still there
 
 
+def test_vectors_of_another_size_do_not_go_on(output, paths):
+    """As of a version that was replaced by one of smaller vectors."""
+    stop_after(output, paths[:2])
+    opened = opened_results(output, resume=True, overwrite=False)
+    told = "has embeddings of 2048 numbers, and this model's have 64; --overwrite begins anew"
+    with pytest.raises(InputError, match=told), opened as results:
+        results.start("mgn", 3, 64)
+    with opened_results(output, resume=False, overwrite=True) as results:
+        results.start("mgn", 3, 64)
+        results.missing(paths)
+        results.add(paths[0], ROWS[0][:64])
+        results.finish(paths[:1], overwrite=False)
+    assert np.array_equal(np.load(output)["features"], ROWS[:1, :64])
+
+
 def test_nothing_is_replaced_unasked(output, paths):
     stop_after(output, paths[:2])
     opened = opened_results(output, resume=False, overwrite=False)
