@@ -98,7 +98,7 @@ def test_they_are_written_and_drawn(embedded, measured, tmp_path):
     [
         ({}, "it is not known which model made the features"),
         ({"made_by": "abc", "in_parts": True}, "made with --normalise parts"),
-        ({"made_by": "abc", "mapped_from": "old"}, "mapped from another model's"),
+        ({"made_by": "abc", "mapped_from": "old"}, "the features are mapped from"),
     ],
 )
 def test_features_that_no_export_gives_make_no_file(
