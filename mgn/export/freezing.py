@@ -61,7 +61,7 @@ def export_pb(
     refuse_existing(pb_path, overwrite)
     reduction = reducing.chosen(reduce)
     checkpoint = checkpoints.find(path, **options)
-    what = f"{pb_path} against {checkpoint.prefix}"
+    what = f"{pb_path} against {checkpoint.prefix}{reducing.named(reduction)}"
     with closing(load_embedder(checkpoint)) as source, atomic_write(pb_path, overwrite) as file:
         expected = reducing.expected(reduce, reduction, checkpoint, source)
         how = input_type, precision, winograd, source, input_size, reduction

@@ -59,7 +59,7 @@ def export_int8(
     reduction = reducing.chosen(reduce)
     checkpoint = checkpoints.find(path, **options)
     images = calibration.read(how.calibration, path, how.calibration_images)
-    what = f"{pb_path} against {checkpoint.prefix}"
+    what = f"{pb_path} against {checkpoint.prefix}{reducing.named(reduction)}"
     with closing(load_embedder(checkpoint)) as source, atomic_write(pb_path, overwrite) as file:
         expected = reducing.expected(reduce, reduction, checkpoint, source)
         network = folding.frozen_network(source.session, "float32")

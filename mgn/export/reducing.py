@@ -78,6 +78,11 @@ def expected(
     return Reduced(source, reduction)
 
 
+def named(reduction: Reduction | None) -> str:
+    """For errors: behind the name of what an export is held against."""
+    return f" made smaller ({reduction.name})" if reduction else ""
+
+
 def as_layer(reduction: Reduction | None) -> Callable[[tf.Tensor], tf.Tensor] | None:
     """What `inference.graph.build` takes; without what scales to length 1 before and behind it."""
     if reduction is None:
