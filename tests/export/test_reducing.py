@@ -259,8 +259,12 @@ def test_a_threshold_of_whole_vectors_is_not_one_of_smaller(
     path = export(export_pb_with_pre_post, "--embedding_size", "24")
     line = refused(capsys, search, "--model", path, *given)
     assert "made for another model (2048 numbers an embedding, and this one has 24)" in line
-    assert run(search, "--model", path, *given[:-2]) == 0  # it searches
     assert run(search, "--model", small_checkpoint, *given) == 0
+    with closing(load_embedder(path)) as embed:  # one of its own, by another file of it
+        seen = probe.as_text(probe.embedded_by(embed))
+    values["model"] = {"hash": "of a SavedModel", "probe": seen}
+    (tmp_path / "threshold.json").write_text(json.dumps(values))
+    assert run(search, "--model", path, *given) == 0
 
 
 WRONG = [
