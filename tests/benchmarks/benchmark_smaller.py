@@ -49,7 +49,8 @@ def main():
     parser.add_argument(
         "--names", default="heads of parts,PCA 128,PCA 32", help="rows of the table"
     )
-    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--precisions", default=",".join(PRECISIONS))
+    parser.add_argument("--rounds", type=int, default=9, help="of speed; 0: none")
     flags = parser.parse_args()
     dataset = checked_dataset(DataSet(flags.dataset))
     splits = [read_split(dataset, name) for name in ("query", "gallery")]
@@ -63,9 +64,10 @@ def main():
         print("| vectors | MB | largest difference | least cosine | mAP (table) | rank@1 (table) |")
         print("|---|---|---|---|---|---|")
         for reduce in [Reduce(file, name) for name in flags.names.split(",")]:
-            for precision in PRECISIONS:
+            for precision in flags.precisions.split(","):
                 show(reduce, precision, flags, embedded, splits, folder / "x.pb")
-        speed(flags, Reduce(file, flags.names.split(",")[1]), folder)
+        if flags.rounds:
+            speed(flags, Reduce(file, flags.names.split(",")[0]), folder)
 
 
 def show(reduce, precision, flags, embedded, splits, path):
