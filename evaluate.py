@@ -15,7 +15,7 @@ from mgn.system.files import atomic_folder, output_folder, refuse_existing, refu
 
 CURVES = ("cmc.png", "distances.png", "roc.png")
 PICTURES = (*CURVES, "worst-*.png", "sample-*.png", "heads.png", "report.html")
-OUTPUTS = (*PICTURES, "sizes.png", "sizes.json", "threshold.json", "metrics.json")
+OUTPUTS = (*PICTURES, "sizes.png", "sizes.json", "reduction.npz", "threshold.json", "metrics.json")
 
 
 def main(arguments: list[str]) -> int:
@@ -31,8 +31,7 @@ def evaluate(flags: argparse.Namespace, output_dir: Path, last: ExitStack) -> No
     """Check, embed, score; write the scores, print the tables, draw."""
     if flags.features and not flags.features.exists():
         refuse_existing(flags.features, overwrite=False)
-    of_run = None if flags.query else flags.model
-    chosen = dataset_to_score(of_run, flags.dataset, vars(flags))
+    chosen = dataset_to_score(None if flags.query else flags.model, flags.dataset, vars(flags))
 
     from mgn.evaluation.embedding import list_splits, load_or_embed
 
@@ -46,7 +45,8 @@ def evaluate(flags: argparse.Namespace, output_dir: Path, last: ExitStack) -> No
     claims.check_enough(flags.promise, *splits)
     options = parsing.network_options(flags)
     model = resolve(flags.model) if flags.model else None  # a run in progress soon has another
-    made_by = model_hash(model, **options) if model and (flags.promise or flags.features) else None
+    recorded = flags.promise or flags.features or flags.sizes
+    made_by = model_hash(model, **options) if model and recorded else None
     checkpoint = checkpoint_at(model, **options) if model else None
     load = partial(load_embedder, model, **options)
     how = not flags.no_flip, flags.skip_unreadable
@@ -65,7 +65,7 @@ def evaluate(flags: argparse.Namespace, output_dir: Path, last: ExitStack) -> No
     if flags.promise:
         print(claims.write(flags.promise, examined, output_dir / "threshold.json"))
     if flags.sizes:
-        print(sizes.write(embedded, output_dir))
+        print(sizes.write(embedded, dataset, output_dir))
     drawings.check(scores)
 
 

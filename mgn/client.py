@@ -85,7 +85,7 @@ def keep(flags: argparse.Namespace, place: object, paths: list[Path]) -> None:
             what = f"{part_of(flags.output)}: has embeddings by version {there}"
             raise InputError(f"{what}: {error}; --overwrite begins anew") from None
         with closing(embed):
-            results.start(place.model, embed.version)
+            results.start(place.model, embed.version, embed.size)
             missing = results.missing(paths)
             if len(results):
                 sys.stderr.write(f"{len(results)} embeddings are there, {len(missing)} missing\n")

@@ -4,6 +4,7 @@ import functools
 import gc
 import os
 import time
+from contextlib import closing
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -21,9 +22,14 @@ from seeded import seeded_state_dict
 from mgn import weights
 from mgn.config import NetworkOptions
 from mgn.conversion.torch_mgn import TorchMGN
+from mgn.data import probe
+from mgn.data.demo import draw_image
 from mgn.data.names import FOLDERS
-from mgn.data.records import read_split
+from mgn.data.records import Record, Split, read_split
+from mgn.evaluation import featurefile, sizes
 from mgn.export import freezing
+from mgn.inference import load_embedder
+from mgn.inference.embedder import model_hash
 from mgn.inference.graph import PLAIN
 from mgn.network.architecture import inference_network
 from mgn.system import cli
@@ -230,6 +236,28 @@ def small_graphs(small_checkpoint, graph_folder):
         return path
 
     return path_of
+
+
+@pytest.fixture(scope="module")
+def small_reduction(small_checkpoint, graph_folder):
+    """`reduction.npz` of the small checkpoint, from 36 drawn gallery images."""
+    path = graph_folder / small_checkpoint.parent.name / sizes.REDUCTION
+    if not path.exists():
+        with closing(load_embedder(small_checkpoint)) as embed:
+            about = {"made_by": model_hash(small_checkpoint), "probe": probe.embedded_by(embed)}
+            parts = [drawn_split(embed, name, views) for name, views in (("q", [2]), ("g", [0, 1]))]
+        splits, features = zip(*parts, strict=True)
+        path.parent.mkdir()
+        sizes.write(featurefile.Embedded(*splits, *features, **about), "drawn", path.parent)
+    return path
+
+
+def drawn_split(embed, name, views):
+    """A split of 9 drawn people under two cameras, and its features."""
+    shown = [(who, camera, view) for who in range(1, 10) for camera in (1, 2) for view in views]
+    records = [Record(f"{name}/{who}_{camera}_{view}", who, camera) for who, camera, view in shown]
+    features = embed([draw_image(5, who, camera, view) for who, camera, view in shown])
+    return Split(tuple(records), 0, 0), features
 
 
 def write_checkpoint(prefix, arrays, options):

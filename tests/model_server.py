@@ -82,9 +82,11 @@ class Servicer(prediction_service_pb2_grpc.PredictionServiceServicer):
     def Predict(self, request, context):  # noqa: N802
         response = predict_pb2.PredictResponse()
         with aborting(context):
-            batch = tf.make_ndarray(request.inputs["input_image"])
+            ((given, sent),) = request.inputs.items()
+            batch = tf.make_ndarray(sent)
             name = request.model_spec.signature_name
             version, session, rows = self.model.predict(*told_by(request, context), name, batch)
+            assert [*session.signatures[name].inputs] == [given]
             (output,) = session.signatures[name].outputs
             response.outputs[output].CopyFrom(tf.make_tensor_proto(rows))
             response.model_spec.version.value = version

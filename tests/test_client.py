@@ -21,9 +21,10 @@ from small_models import expected_of, failed
 
 from mgn import client
 from mgn.data import probe
+from mgn.data.decoding import read_image
 from mgn.inference.embedder import open_exported
 
-KINDS = ("jpeg", "uint8", "float32", "plain", "pixels")
+KINDS = ("jpeg", "uint8", "float32", "plain", "pixels", "smaller", "smaller jpeg")
 ROOT = Path(__file__).parent.parent
 pytest_plugins = ("client_fixtures",)
 
@@ -38,6 +39,7 @@ def test_embeds_as_the_frozen_graph_does(models, files, protocol, kind, tmp_path
         assert (stored["model"], stored["version"]) == ("mgn", 3)
         assert [*stored["pictures"]] == [str(path) for path in files]
         assert stored["features"].dtype == np.float32
+        assert stored["features"].shape[1] == (64 if "smaller" in kind else 2048)
         assert relative(stored["features"], expected_of(pb, files)) <= 1e-5
         capsys.readouterr()
         assert run(client, "--server", address, *flags, files[1]) == 0
@@ -71,6 +73,19 @@ def test_compares_by_the_threshold(models, files, protocol, capsys):
             assert said.startswith(f"{verdict}: distance {distance:.4f}, threshold ")
         assert run(client, "--server", address, *flags, "--threshold", 0, files[0], files[0]) == 0
     assert capsys.readouterr().out.startswith("same: distance 0.0000")
+
+
+def test_smaller_vectors_are_made_of_the_sum_with_the_mirror_image(models, files):
+    """By hand, in both forms; and not of each image by itself."""
+    with contextlib.closing(open_exported(models["plain"][0])) as embed:
+        whole = embed([read_image(path) for path in files])
+    expected = whole[:, :64] - 0.1
+    expected /= np.linalg.norm(expected, axis=1, keepdims=True)
+    for kind in ("smaller", "smaller jpeg"):
+        assert relative(expected_of(models[kind][0], files), expected) <= 1e-4
+    with contextlib.closing(open_exported(models["smaller"][0])) as embed:
+        alone = [embed([read_image(path)], flip=False) for path in files]
+    assert relative(np.concatenate(alone), expected) > 1e-3
 
 
 def test_compares_by_a_threshold_of_the_served_model(models, files, protocol, tmp_path, capsys):

@@ -31,7 +31,7 @@ def models(tiny_sets, tmp_path_factory):
     found = {"run": folder / "run", "checkpoint": folder / "run" / f"model.ckpt-{options.STEPS}"}
     for form in options.FREEZE["form"]:
         frozen = {"form": form, "precision": "float32", "winograd": False, "input": "uint8"}
-        frozen["input_size"] = None
+        frozen |= {"input_size": None, "reduce_to": None}
         found[form] = folder / f"{form}.pb"
         assert not options.freeze_row({**frozen, "checkpoint": "run"}, found["run"], found[form])
     yield found

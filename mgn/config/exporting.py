@@ -10,6 +10,7 @@ from mgn.config.options import (
     INT8,
     MOST_CALIBRATION_IMAGES,
     Int8,
+    Reduce,
 )
 from mgn.config.parsing import add_network_options, network_options, number_flag, whole_number_flag
 from mgn.system.cli import Parser, existing_path, model_path, positive_int
@@ -39,6 +40,7 @@ def add_export_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--overwrite", action="store_true", help="replace --pb_path")
     add_int8_options(parser, "--precision int8")
+    _add_reduction_options(parser)
     add_network_options(parser)
 
 
@@ -74,6 +76,27 @@ def add_int8_options(parser: argparse.ArgumentParser, flag: str) -> None:
     )
 
 
+def _add_reduction_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("smaller vectors, inside the graph")
+    group.add_argument(
+        "--reduce_with",
+        type=existing_path,
+        metavar="FILE",
+        help="reduction.npz of evaluate.py --sizes, made with this checkpoint",
+    )
+    group.add_argument(
+        "--embedding_size",
+        type=positive_int,
+        metavar="N",
+        help="PCA with whitening to N numbers; N need not be in the table of --sizes",
+    )
+    group.add_argument(
+        "--reduce_to",
+        metavar="NAME",
+        help="or a row of that table, such as 'heads of whole maps' or 'PCA 256'",
+    )
+
+
 def parse_export(parser: argparse.ArgumentParser, arguments: list[str]) -> argparse.Namespace:
     """Parse, and check what can be checked before TensorFlow is loaded."""
     flags = parser.parse_args(arguments)
@@ -83,13 +106,30 @@ def parse_export(parser: argparse.ArgumentParser, arguments: list[str]) -> argpa
     flags.int8 = parsed_int8(parser, flags, flags.precision == INT8, "--precision int8")
     if flags.winograd and flags.precision == INT8:
         parser.error("--winograd: not with --precision int8, whose convolutions are of integers")
+    flags.reduce = _reduction_asked(parser, flags)
     return flags
 
 
 def export_options(flags: argparse.Namespace) -> dict:
     """What `freezing.export_pb` takes from these flags."""
-    names = ("precision", "winograd", "overwrite", "int8")
+    names = ("precision", "winograd", "overwrite", "int8", "reduce")
     return {name: getattr(flags, name) for name in names} | network_options(flags)
+
+
+def _reduction_asked(parser: argparse.ArgumentParser, flags: argparse.Namespace) -> Reduce | None:
+    named = [name for name in ("embedding_size", "reduce_to") if getattr(flags, name) is not None]
+    if len(named) > 1:
+        parser.error("--embedding_size and --reduce_to both choose the reduction: give one")
+    if flags.reduce_with and not named:
+        which = "--embedding_size N, or --reduce_to and a row of the table of evaluate.py --sizes"
+        parser.error(f"--reduce_with {flags.reduce_with}: say which of its reductions: {which}")
+    if not named:
+        return None
+    if not flags.reduce_with:
+        file = "--reduce_with FILE, the reduction.npz of evaluate.py --sizes"
+        parser.error(f"--{named[0]}: goes with {file}")
+    size = flags.embedding_size
+    return Reduce(flags.reduce_with, flags.reduce_to if size is None else f"PCA {size}")
 
 
 def parsed_int8(

@@ -55,6 +55,14 @@ class Int8:
         _check_value("int8_bound", self.int8_bound, (-1, 1))
 
 
+@dataclass(frozen=True)
+class Reduce:
+    """Which smaller vectors an export gives."""
+
+    file: Path  # `reduction.npz` of `evaluate.py --sizes`
+    name: str  # a row of its table
+
+
 def _group(group: str) -> Callable:
     """A function that makes the fields of one group of `--help`.
 

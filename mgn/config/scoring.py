@@ -18,7 +18,7 @@ def add_scoring_options(parser: argparse.ArgumentParser) -> None:
     add("--single_gallery_shot", **drawn, help=text)
     text = "length 1 of the whole embedding, or of each head's part of it (as LightMBN)"
     add("--normalise", choices=("whole", "parts"), default="whole", help=text)
-    text = "score smaller vectors too, by bytes: sizes.json and sizes.png"
+    text = "score smaller vectors too, by bytes: sizes.json and .png; reduction.npz to export them"
     add("--sizes", action="store_true", help=text)
     group = parser.add_argument_group("threshold with a guarantee, in threshold.json")
     most = {"type": share, "metavar": "SHARE"}

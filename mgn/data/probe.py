@@ -15,6 +15,14 @@ from mgn.system.errors import ImageError, InputError
 _SAME = 0.005
 
 
+class OtherModelError(InputError):
+    """Something was made for another model, or (not `seen`) that cannot be told."""
+
+    def __init__(self, problem: str, seen: bool):
+        super().__init__(problem)
+        self.seen = seen
+
+
 def image() -> np.ndarray:
     """The image, uint8 RGB [128, 64, 3]: slanted waves, of integers alone, the same everywhere."""
     row, column, channel = np.ogrid[:128, :64, :3]
@@ -43,6 +51,32 @@ def as_text(embedding: np.ndarray | None) -> str | None:
     return base64.b64encode(embedding.astype("<f4").tobytes()).decode()
 
 
+def check_same(
+    known_hash: str | None,
+    known: np.ndarray,
+    model: str | None,
+    embed: Callable[[], np.ndarray | None],
+) -> None:
+    """Raise `OtherModelError` unless something was made for the embeddings of this model.
+
+    Args:
+        known_hash: of the model that it was made for; None: not known.
+        known: that model's embedding of `image`, float32 [D]; empty: not known.
+        model: this one's hash; None: not known.
+        embed: this one's embedding of `image`, float32 [D]; None: it takes no such image.
+    """
+    if model and model == known_hash:
+        return
+    if not known.size or (own := embed()) is None:
+        raise OtherModelError("whether it was made for this model cannot be seen", seen=False)
+    if known.shape != own.shape:
+        sizes = f"{known.size} numbers an embedding, and this one has {own.size}"
+        raise OtherModelError(f"made for another model ({sizes})", seen=True)
+    apart = float(np.linalg.norm(known - own))
+    if not apart <= _SAME:
+        raise OtherModelError(f"made for another model ({apart:.3f} apart)", seen=True)
+
+
 def check_model(
     threshold: Threshold, model: str | None, embed: Callable[[], np.ndarray | None]
 ) -> None:
@@ -53,18 +87,21 @@ def check_model(
         model: its hash; None: not known.
         embed: the model's embedding of `image`, float32 [D]; None: it takes no such image.
     """
-    if not threshold.path or (model and model == threshold.model):
+    if not threshold.path:
         return
     where = f"--threshold {threshold.path}"
     number = f"or give the number itself (--threshold {threshold.distance:g})"
-    if threshold.probe is None or (own := embed()) is None:
-        problem = "whether it was made for this model cannot be seen"
-        raise InputError(f"{where}: {problem}; make it with evaluate.py --model, {number}")
+    known = np.zeros(0, np.float32)
+    if threshold.probe is not None:
+        try:
+            known = np.frombuffer(base64.b64decode(threshold.probe, validate=True), "<f4")
+        except (ValueError, binascii.Error):
+            problem = "its model's probe is damaged"
+            raise InputError(f"{where}: {problem}; make the file again") from None
     try:
-        known = np.frombuffer(base64.b64decode(threshold.probe, validate=True), "<f4")
-    except (ValueError, binascii.Error):
-        raise InputError(f"{where}: its model's probe is damaged; make the file again") from None
-    if known.shape != own.shape or not np.linalg.norm(known - own) <= _SAME:
-        how = f" ({np.linalg.norm(known - own):.3f} apart)" if known.shape == own.shape else ""
-        problem = f"made for another model{how}"
-        raise InputError(f"{where}: {problem}; make one with evaluate.py --model for this one")
+        check_same(threshold.model, known, model, embed)
+    except OtherModelError as error:
+        todo = f"make it with evaluate.py --model, {number}"
+        if error.seen:
+            todo = "make one with evaluate.py --model for this one"
+        raise InputError(f"{where}: {error}; {todo}") from None

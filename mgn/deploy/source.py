@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from mgn.config import NetworkOptions
+from mgn.config.options import EMBEDDING_SIZE
 from mgn.inference.exported import METADATA, metadata_of, read_graph_def
 from mgn.inference.graph import IMAGE_TENSOR, OUTPUTS, PLAIN, PRE_POST
 from mgn.system.errors import InputError
@@ -35,7 +36,8 @@ class Source(NamedTuple):
     @property
     def dimensions(self) -> int:
         """How many numbers an embedding has."""
-        return 256 * len(self.description["embedding_order"])
+        smaller = self.description.get("smaller")
+        return smaller["size"] if smaller else EMBEDDING_SIZE
 
 
 def read(pb_path: Path) -> Source:
@@ -62,7 +64,7 @@ def read(pb_path: Path) -> Source:
 
 
 def network(source: Source, images: tf.Tensor) -> tf.Tensor:
-    """Add the network to the current graph: normalised [N, H, W, 3] to embeddings [N, 2048]."""
+    """Add the network to the current graph: normalised [N, H, W, 3] to embeddings [N, D]."""
     nodes = [node for node in source.graph_def.node if node.name != METADATA]
     graph_def = tf.GraphDef(node=nodes, versions=source.graph_def.versions)
     inputs, outputs = {f"{IMAGE_TENSOR}:0": images}, [f"{OUTPUTS[PLAIN]}:0"]
@@ -91,7 +93,7 @@ def of_length_1(embedding: tf.Tensor) -> tf.Tensor:
 def nchw_graph(
     source: Source, given: tuple[Sequence[float], Sequence[float]], length_1: bool
 ) -> tf.GraphDef:
-    """`images` float32 [N, 3, height, width], RGB, to `features` float32 [N, 2048].
+    """`images` float32 [N, 3, height, width], RGB, to `features` float32 [N, D].
 
     Args:
         source: of the network.

@@ -69,7 +69,7 @@ def deploy(
         images = _drawn(choices.input_size or exported.size)
         made = target.run(temporary, images, choices)
         with closing(open_exported(Path(pb_path), rewrite=False)) as embed:
-            divided = target.length_1 or choices.length_1
+            divided = target.length_1 or choices.length_1 or embed.reduced
             expected = embed(images, flip=False) if divided else embed.original(images)
         exact = not (choices.half or choices.dynamic_range)
         return paths, _difference(made, expected, what, exact)

@@ -3,16 +3,13 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 
 from mgn.data.records import Split
+from mgn.system.arrays import BAD_FILE, read_values, write_values
 from mgn.system.errors import InputError
-from mgn.system.files import atomic_write
 
-# What numpy raises when a file is damaged or is not one that this program wrote.
-BAD_FILE = (OSError, ValueError, KeyError, EOFError, TypeError, AttributeError, BadZipFile)
 FORMAT = "mgn features 1"
 
 
@@ -101,22 +98,6 @@ def load_features(
     about = {"flip": flip, "made_by": made_by, "probe": seen if seen.size else None}
     about["mapped_from"] = mapped_from(values)
     return Embedded(*splits, *features, skipped, **about)
-
-
-def read_values(path: Path, *formats: str) -> dict[str, np.ndarray]:
-    """The arrays of an `.npz` file of one of these formats; raises what `BAD_FILE` has."""
-    with np.load(path, allow_pickle=False) as stored:
-        values = {name: stored[name] for name in stored.files}
-    found = str(values["format"])
-    if found not in formats:
-        raise ValueError(f"it says {found!r}")
-    return values
-
-
-def write_values(path: Path, values: dict, overwrite: bool = False) -> None:
-    """Make an `.npz` file of arrays, under the rules of `atomic_write`."""
-    with atomic_write(path, overwrite) as temporary, temporary.open("wb") as stream:
-        np.savez(stream, **values)
 
 
 def mapped_from(values: dict[str, np.ndarray]) -> str | None:

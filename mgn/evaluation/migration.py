@@ -8,11 +8,11 @@ from typing import NamedTuple
 import numpy as np
 
 from mgn.evaluation import featurefile
-from mgn.evaluation.featurefile import BAD_FILE
 from mgn.evaluation.search import CACHE
 from mgn.metrics import migration
 from mgn.metrics.distances import matrix
 from mgn.metrics.migration import Map, Pairs
+from mgn.system.arrays import BAD_FILE, read_values, write_values
 from mgn.system.errors import CheckError, InputError
 
 FORMAT = "mgn map 1"
@@ -166,7 +166,7 @@ def write_map(path: Path, made: Migration, overwrite: bool) -> None:
     """Make the file of a map."""
     arrays = {name: getattr(made.map, name) for name in ("centre", "matrix", "target")}
     values = {"format": FORMAT, "about": json.dumps(made.about), "probe": made.probe}
-    featurefile.write_values(path, values | arrays, overwrite)
+    write_values(path, values | arrays, overwrite)
 
 
 def read_map(path: Path) -> Migration:
@@ -222,7 +222,7 @@ def apply(map_path: Path, features_path: Path, output: Path, overwrite: bool) ->
     values |= {"model": new["hash"], "mapped_from": old["hash"]}
     if len(names) == 2:
         values |= {"flip": new["flip"], "probe": made.probe}
-    featurefile.write_values(output, values, overwrite)
+    write_values(output, values, overwrite)
     return sum(map(len, features.values()))
 
 
@@ -236,7 +236,7 @@ def _features(where: str, values: dict[str, np.ndarray], name: str) -> np.ndarra
 
 def _read(where: str, path: Path, *formats: str) -> dict[str, np.ndarray]:
     try:
-        return featurefile.read_values(path, *formats)
+        return read_values(path, *formats)
     except BAD_FILE as error:
         raise _not_ours(where, formats[0], error) from None
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from mgn import metrics
+from mgn.config.options import EMBEDDING_SIZE
 from mgn.data.formats.table import DataSet
 from mgn.data.records import check_matches, read_split
 from mgn.evaluation.embedding import Embed, embed_query_and_gallery
@@ -68,7 +69,7 @@ def normalised(embedded: Embedded, how: str) -> Embedded:
     if how == "whole":
         return embedded
     query, gallery = embedded.query_features, embedded.gallery_features
-    if query.shape[1] % len(HEADS):
+    if query.shape[1] != EMBEDDING_SIZE:
         numbers = f"{query.shape[1]} numbers a feature"
         raise InputError(f"--normalise {how}: {numbers}, which are not those of {len(HEADS)} heads")
     return dataclasses.replace(

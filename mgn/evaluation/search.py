@@ -11,8 +11,8 @@ from mgn.config.threshold import Threshold
 from mgn.data.records import UNNAMED, Record, Split
 from mgn.evaluation import featurefile
 from mgn.evaluation.embedding import Embed, Read, embed_split
-from mgn.evaluation.featurefile import BAD_FILE
 from mgn.evaluation.sheets import Row, ranked_rows
+from mgn.system.arrays import BAD_FILE, write_values
 from mgn.system.errors import InputError
 from mgn.system.files import write_json
 
@@ -102,7 +102,7 @@ def embed_what_is_new(
             cache, model, mapped_from = kept_in
             values = {"format": CACHE, "model": model, "keys": json.dumps(kept)}
             values |= {"mapped_from": mapped_from} if mapped_from else {}
-            featurefile.write_values(cache, values | {"features": features}, overwrite=True)
+            write_values(cache, values | {"features": features}, overwrite=True)
 
     counts = (
         f"{added} of {len(keys)} gallery images embedded, {len(kept) - added} from {kept_in[0]}"

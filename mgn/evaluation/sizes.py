@@ -1,4 +1,4 @@
-"""What smaller vectors cost: mAP and recall@10 by bytes a vector, as `sizes.json` and a picture."""
+"""What smaller vectors cost: mAP and recall@10 by bytes a vector; and the file to export one."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -6,14 +6,18 @@ from pathlib import Path
 import numpy as np
 
 from mgn import metrics
+from mgn.config.options import EMBEDDING_SIZE
 from mgn.evaluation.featurefile import Embedded
 from mgn.evaluation.plots import draw_sizes
 from mgn.metrics import smaller
 from mgn.metrics.distances import nearest
+from mgn.metrics.reduction import Origin, Reductions, write_reductions
+from mgn.metrics.smaller import Axes
 from mgn.network import HEADS
 from mgn.system.errors import InputError
 from mgn.system.files import write_json
 
+REDUCTION = "reduction.npz"
 _FIRST = 100  # of a ranking by bits, ranked again by whole vectors
 
 
@@ -28,14 +32,19 @@ class Size:
     recall10: float  # share of each query's ten nearest by whole vectors that are among its ten
 
 
-def measure(embedded: Embedded) -> list[Size]:
-    """Score every way of `smaller.ways`, and bits ranked again, the largest first."""
+def measure(embedded: Embedded) -> tuple[list[Size], Axes]:
+    """Score every way of `smaller.ways`, and bits ranked again, the largest first.
+
+    The principal axes of the gallery, as many as were tried at most, come with them.
+    """
     query, gallery = embedded.query_features, embedded.gallery_features
-    if query.shape[1] != 256 * len(HEADS):
-        raise InputError(f"--sizes: {query.shape[1]} numbers a feature, not those of MGN's heads")
+    if query.shape[1] != EMBEDDING_SIZE:
+        problem = f"{query.shape[1]} numbers a feature, not the {EMBEDDING_SIZE} of MGN's heads"
+        raise InputError(f"--sizes: {problem}; take the features of a checkpoint")
     exact, _ = nearest(query, gallery, 10)
     found = []
-    for way in smaller.ways(gallery, head_subsets()):
+    fitted = smaller.principal_axes(gallery)
+    for way in smaller.ways(gallery, head_subsets(), fitted):
         small = way.make(query), way.make(gallery)
         result = metrics.evaluate(*small, *embedded.labels)
         ten = exact if way.name == "float32" else nearest(*small, 10)[0]
@@ -44,7 +53,8 @@ def measure(embedded: Embedded) -> list[Size]:
     result = metrics.evaluate_distances(again.distances, *embedded.labels)
     name = f"{way.name}, the first {_FIRST} again by float32"
     found.append(_size(name, way.bytes, result, exact, again.nearest))
-    return sorted(found, key=lambda size: -size.bytes)
+    most = smaller.first_axes(fitted, max(smaller.COUNTS))
+    return sorted(found, key=lambda size: -size.bytes), most
 
 
 def head_subsets() -> dict[str, list[int]]:
@@ -65,12 +75,38 @@ def _size(
     return Size(name, count, float(result.mAP), float(result.cmc[0]), recall)
 
 
-def write(embedded: Embedded, folder: Path) -> str:
-    """Measure, write `sizes.json` and `sizes.png` into a folder; returns the table to print."""
-    found = measure(embedded)
-    write_json(folder / "sizes.json", {"sizes": [asdict(size) for size in found]})
+def write(embedded: Embedded, dataset: str, folder: Path) -> str:
+    """Measure; write `sizes.json`, `sizes.png` and, for exports, `reduction.npz` into a folder.
+
+    Returns the table to print.
+    """
+    found, fitted = measure(embedded)
+    rows = [asdict(size) for size in found]
+    write_json(folder / "sizes.json", {"sizes": rows})
     draw_sizes([(s.name, s.bytes, s.mAP, s.recall10) for s in found], folder / "sizes.png")
-    return f"{as_text(found)}\nwritten: {folder / 'sizes.json'}, {folder / 'sizes.png'}"
+    lines = [as_text(found)]
+    written = [folder / "sizes.json", folder / "sizes.png"]
+    problem = _not_of_a_model(embedded)
+    if problem:
+        lines.append(f"no {REDUCTION}: {problem}")
+    else:
+        probe = np.zeros(0) if embedded.probe is None else embedded.probe
+        about = embedded.flip, dataset, len(embedded.gallery.records)
+        origin = Origin(embedded.made_by, probe, *about)
+        scores = {row.pop("name"): row for row in rows}
+        written.append(folder / REDUCTION)
+        made = Reductions(origin, fitted, head_subsets(), scores)
+        write_reductions(written[-1], made)
+    return "\n".join([*lines, f"written: {', '.join(map(str, written))}"])
+
+
+def _not_of_a_model(embedded: Embedded) -> str | None:
+    """Why no export of a model gives these features, made smaller; None: one does."""
+    if embedded.in_parts:
+        return "made with --normalise parts, which only evaluate.py has"
+    if embedded.mapped_from:
+        return "the features are mapped from another model's"
+    return None if embedded.made_by else "it is not known which model made the features"
 
 
 def as_text(found: list[Size]) -> str:

@@ -9,8 +9,10 @@ from tensorflow.core.framework.attr_value_pb2 import NameAttrList
 from tensorflow.core.framework.function_pb2 import FunctionDef
 
 from mgn.config.options import DECODING, EXPORT_MAX_PIXELS
+from mgn.export.reducing import about, as_layer
 from mgn.inference.exported import METADATA, metadata_of
 from mgn.inference.graph import NETWORK_INPUT, NETWORK_OUTPUT, OUTPUTS, build
+from mgn.metrics.reduction import Reduction
 from mgn.system.session import new_graph
 from mgn.weights import checkpoints
 
@@ -24,6 +26,7 @@ def whole_graph(
     input_type: str,
     input_size: tuple[int, int] | None,
     details: dict,
+    reduction: Reduction | None = None,
 ) -> tf.GraphDef:
     """Put a frozen network into the graph of a form, which describes itself.
 
@@ -34,9 +37,10 @@ def whole_graph(
         input_type: likewise.
         input_size: likewise.
         details: of the network, for the description.
+        reduction: smaller vectors to give; None: whole ones.
     """
     description = checkpoints.describe(checkpoint.options)
-    description |= {"form": form, "input": input_type, **details}
+    description |= {"form": form, "input": input_type, **details, **about(reduction)}
     description |= {"source_sha256": checkpoints.sha256(checkpoint.prefix)}
     description |= {"tensorflow": tf.__version__}
     if input_size:
@@ -50,7 +54,8 @@ def whole_graph(
         return embedding
 
     with new_graph().as_default() as graph:
-        build(form, checkpoint.options, input_type, imported, input_size)
+        how = input_type, imported, input_size, as_layer(reduction)
+        build(form, checkpoint.options, *how)
         tf.constant(json.dumps(description, sort_keys=True), name=METADATA)
     made = tf.graph_util.extract_sub_graph(graph.as_graph_def(), [OUTPUTS[form], METADATA])
     rename_functions(made)

@@ -12,6 +12,7 @@ import tensorflow.compat.v1 as tf
 from mgn.config.signatures import INPUT_IMAGE, REID_EMBEDDING
 from mgn.config.variants import HEIGHT, WIDTH, described, options_in
 from mgn.export.price import Price
+from mgn.export.reducing import reduction_lines
 from mgn.inference.embedder import open_exported
 from mgn.inference.exported import METADATA, metadata_of, saved_model_folder
 from mgn.inference.graph import RESIZED
@@ -155,6 +156,7 @@ def network_lines(about: dict) -> list[str]:
     whole = _int8_lines(about["int8"]) if "int8" in about else []
     return [
         *whole,
+        *reduction_lines(about),
         f"network {described(options_in(about))}",
         f"        {size} images, {about['num_classes']} classes in training, {kind}",
         f"order   {' '.join(about['embedding_order'])}",

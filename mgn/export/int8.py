@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mgn.config.options import Int8
-from mgn.export import calibration, folding, price
+from mgn.config.options import Int8, Reduce
+from mgn.export import calibration, folding, price, reducing
 from mgn.export.assembly import describe_further, whole_graph
 from mgn.export.integers import with_integers
 from mgn.export.pooling import with_pools
@@ -28,6 +28,7 @@ def export_int8(
     how: Int8 | None = None,
     overwrite: bool = False,
     input_size: tuple[int, int] | None = None,
+    reduce: Reduce | None = None,
     **options: object,
 ) -> price.Price:
     """Freeze a checkpoint into one file whose residual blocks compute in eight bits.
@@ -42,6 +43,7 @@ def export_int8(
         how: None: as `Int8()`.
         overwrite: replace `pb_path`.
         input_size: see `freezing.export_pb`.
+        reduce: likewise.
         **options: likewise.
 
     Returns:
@@ -55,10 +57,12 @@ def export_int8(
     how = how or Int8()
     refuse_existing(pb_path, overwrite)
     check_kernels(pb_path)
+    reduction = reducing.chosen(reduce)
     checkpoint = checkpoints.find(path, **options)
     images = calibration.read(how.calibration, path, how.calibration_images)
-    what = f"{pb_path} against {checkpoint.prefix}"
+    what = f"{pb_path} against {checkpoint.prefix}{reducing.named(reduction)}"
     with closing(load_embedder(checkpoint)) as source, atomic_write(pb_path, overwrite) as file:
+        expected = reducing.expected(reduce, reduction, checkpoint, source)
         network = with_pools(folding.frozen_network(source.session, "float32"))
         units = units_in(network)
         _check_some_left(how.keep_float, len(units))
@@ -72,12 +76,13 @@ def export_int8(
         kept = sorted(unit.name for unit in units if unit.name not in chosen.kernels)
         about = {"calibration": images.told, "choosing": len(images.choosing), "float": kept}
         details = {"precision": "int8", "winograd": False, "int8": about}
-        graph_def = whole_graph(checkpoint, network, form, input_type, input_size, details)
+        given = form, input_type, input_size, details, reduction
+        graph_def = whole_graph(checkpoint, network, *given)
         file.write_bytes(graph_def.SerializeToString(deterministic=True))
         del network, chosen
         gc.collect()  # as in `freezing.export_pb`
         with closing(open_exported(file, rewrite=False)) as made:
-            found = price.price(source, made, images.held_back, input_size)
+            found = price.price(expected, made, images.held_back, input_size)
         price.check(found, how.int8_bound, what)
         describe_further(graph_def, {"int8": about | found._asdict()})
         file.write_bytes(graph_def.SerializeToString(deterministic=True))

@@ -20,7 +20,7 @@ from mgn.inference.exported import (
     session_of,
 )
 from mgn.inference.given import checked
-from mgn.inference.graph import IMAGE_TENSOR, ORIGINAL, OUTPUTS, PLAIN, PRE_POST, build
+from mgn.inference.graph import IMAGE_TENSOR, ORIGINAL, OUTPUTS, PLAIN, PRE_POST, WHOLE, build
 from mgn.inference.memory import give_back
 from mgn.network.architecture import inference_network
 from mgn.system.errors import ImageError, InputError
@@ -35,8 +35,8 @@ class Embedder:
     """A loaded model as a function of images, the same whatever kind of file it came from.
 
     A graph that takes encoded images gets them as PNG, which loses nothing. `session` holds the
-    model, `input` and `result` are its tensors, `form` is "plain" or "pre_post". Several threads
-    may share one, but no processes: each loads its own, see `forks`.
+    model, `input` and `result` are its tensors, `form` is "plain" or "pre_post", `reduced` whether
+    it gives smaller vectors. Several threads may share one, but no processes, see `forks`.
     """
 
     def __init__(
@@ -72,10 +72,12 @@ class Embedder:
         given, result = served or (f"{IMAGE_TENSOR}:0", f"{OUTPUTS[self.form]}:0")
         self.input = graph.get_tensor_by_name(given)
         self.result = graph.get_tensor_by_name(result)
+        self.reduced = WHOLE in names
+        self._whole = graph.get_tensor_by_name(f"{WHOLE}:0") if self.reduced else None
         if self.form == PRE_POST:
             self._original = graph.get_tensor_by_name(f"{ORIGINAL}:0")
             return
-        self._original = self.result
+        self._original = self._whole if self.reduced else self.result
         shape = self.input.shape.as_list()
         mean, std = (options.mean, options.std) if options else _pixels_of(graph)
         with graph.as_default():
@@ -86,7 +88,8 @@ class Embedder:
     def __call__(self, images: Sequence[np.ndarray], flip: bool = True) -> np.ndarray:
         """Embed images, uint8 RGB [H, W, 3] of any sizes: float32 [N, 2048], of length 1.
 
-        With `flip`, the embedding of the mirror image is added before normalising.
+        With `flip`, the embedding of the mirror image is added before normalising. A graph that
+        gives smaller vectors makes them of that sum, whatever its form: float32 [N, `size`].
 
         Raises:
             ImageError: one is something else (see `given.checked`), or of a size that the
@@ -100,6 +103,8 @@ class Embedder:
         total = self.original(images)
         if flip:
             total = total + self.original([image[:, ::-1] for image in images])
+        if self.reduced:
+            return self.session.run(self.result, {self._whole: total})
         return total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-12)
 
     def original(self, images: Sequence[np.ndarray]) -> np.ndarray:
@@ -137,7 +142,7 @@ class Embedder:
         """Give the memory back to the system. The model cannot be used any more."""
         if self.session is not None:
             self.session.close()
-            self.session = self.input = self.result = self._original = None
+            self.session = self.input = self.result = self._original = self._whole = None
             self._image = self._prepared = None
             give_back()
 
@@ -211,13 +216,17 @@ def model_hash(path: str | Path, **options: object) -> str:
     """What tells one model's embeddings from another's: a hash of its weights, and its options."""
     exported = _exported(Path(path))
     if exported is None:
-        checkpoint = checkpoints.find(path, **options)
-        options = ", ".join(f"{n}={value!r}" for n, value in kept(checkpoint.options).items())
-        return f"{checkpoints.sha256(checkpoint.prefix)} NetworkOptions({options})"
+        return hash_of(checkpoints.find(path, **options))
     if exported.is_file():
         return checkpoints.sha256(exported)
     files = [exported / "saved_model.pb", *sorted(exported.glob("variables/*"))]
     return " ".join(checkpoints.sha256(file) for file in files)
+
+
+def hash_of(checkpoint: checkpoints.Checkpoint) -> str:
+    """The `model_hash` of a checkpoint that was found."""
+    options = ", ".join(f"{n}={value!r}" for n, value in kept(checkpoint.options).items())
+    return f"{checkpoints.sha256(checkpoint.prefix)} NetworkOptions({options})"
 
 
 def _exported(path: Path) -> Path | None:

@@ -11,6 +11,8 @@ import numpy as np
 
 from mgn.metrics.distances import ROWS, nearest, squares
 
+PCA = "PCA"  # how the names of axes begin
+COUNTS = (512, 256, 128, 64, 32)  # axes that are tried
 Map = Callable[[np.ndarray], np.ndarray]  # float32 [N, D] to float32 [N, d]
 
 
@@ -22,6 +24,14 @@ class Small(NamedTuple):
     make: Map
 
 
+class Axes(NamedTuple):
+    """Where features lie and how they differ, the directions of most difference first."""
+
+    centre: np.ndarray  # [D]
+    axes: np.ndarray  # [K, D], rows of length 1 at right angles
+    spread: np.ndarray  # [K], deviations along them
+
+
 class Reranked(NamedTuple):
     """The first of a ranking by small vectors, ranked again by whole ones."""
 
@@ -29,13 +39,13 @@ class Reranked(NamedTuple):
     nearest: np.ndarray  # int64 [Q, 10], gallery indices
 
 
-def ways(gallery: np.ndarray, heads: Mapping[str, Sequence[int]]) -> Iterator[Small]:
+def ways(gallery: np.ndarray, heads: Mapping[str, Sequence[int]], fitted: Axes) -> Iterator[Small]:
     """Every way, from large to small.
 
     Args:
-        gallery: float32 [G, D], rows of length 1; axes, scales and means are fitted to it, without
-            a label.
+        gallery: float32 [G, D], rows of length 1; scales are fitted to it, without a label.
         heads: {name: numbers of the heads that are kept}; each has 256 of the D columns.
+        fitted: `principal_axes` of the gallery.
     """
     size = gallery.shape[1]
     yield Small("float32", 4 * size, np.asarray)
@@ -45,13 +55,12 @@ def ways(gallery: np.ndarray, heads: Mapping[str, Sequence[int]]) -> Iterator[Sm
         some = columns_of(kept)
         yield Small(f"{name}, float32", 4 * 256 * len(kept), some)
         yield Small(f"{name}, int8", 256 * len(kept), after(some, int8(some(gallery))))
-    centre, axes, spread = principal_axes(gallery)
-    for count in (512, 256, 128, 64, 32):
-        if count <= len(axes):
-            whole = project(centre, axes[:count], spread[:count])
-            yield Small(f"PCA {count}, float32", 4 * count, whole)
-            yield Small(f"PCA {count}, int8", count, after(whole, int8(whole(gallery))))
-    yield Small("bits", (size + 7) // 8, bits(centre))
+    for count in COUNTS:
+        if count <= len(fitted.axes):
+            whole = project(first_axes(fitted, count))
+            yield Small(f"{PCA} {count}, float32", 4 * count, whole)
+            yield Small(f"{PCA} {count}, int8", count, after(whole, int8(whole(gallery))))
+    yield Small("bits", (size + 7) // 8, bits(fitted.centre))
 
 
 def after(first: Map, second: Map) -> Map:
@@ -60,9 +69,9 @@ def after(first: Map, second: Map) -> Map:
 
 
 def unit(features: np.ndarray) -> np.ndarray:
-    """Rows scaled to length 1; one of zeros stays."""
+    """Rows scaled to length 1, in their own type; one of zeros stays."""
     lengths = np.linalg.norm(features, axis=1, keepdims=True)
-    return (features / np.maximum(lengths, 1e-12)).astype(np.float32)
+    return features / np.maximum(lengths, 1e-12)
 
 
 def columns_of(kept: Sequence[int]) -> Map:
@@ -71,8 +80,8 @@ def columns_of(kept: Sequence[int]) -> Map:
     return lambda features: unit(features[:, columns])
 
 
-def principal_axes(features: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Mean [D], axes [min(N - 1, D) or fewer, D] and deviations along them, largest first, float64.
+def principal_axes(features: np.ndarray) -> Axes:
+    """Mean, min(N - 1, D) axes or fewer, and deviations of features [N, D], in float64.
 
     Axes along which nothing differs (deviations of 1e-6 of the largest and less) are left out.
     """
@@ -82,7 +91,7 @@ def principal_axes(features: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.nda
         _, values, axes = np.linalg.svd(features - centre, full_matrices=False)
         spread = values / np.sqrt(count)
         kept = (spread > 1e-6 * spread[0]) & (np.arange(count) < count - 1)
-        return centre, axes[kept], spread[kept]
+        return Axes(centre, axes[kept], spread[kept])
     covariance = np.zeros((size, size))
     for start in range(0, len(features), ROWS):  # no second copy of a gallery
         block = features[start : start + ROWS] - centre
@@ -90,16 +99,26 @@ def principal_axes(features: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.nda
     values, vectors = np.linalg.eigh(covariance / count)
     spread = np.sqrt(np.maximum(values[::-1], 0))
     kept = spread > 1e-6 * spread[0]
-    return centre, vectors.T[::-1][kept], spread[kept]
+    return Axes(centre, vectors.T[::-1][kept], spread[kept])
 
 
-def project(centre: np.ndarray, axes: np.ndarray, spread: np.ndarray) -> Map:
+def first_axes(fitted: Axes, count: int) -> Axes:
+    """The `count` along which features differ most."""
+    return Axes(fitted.centre, fitted.axes[:count], fitted.spread[:count])
+
+
+def towards(fitted: Axes, dtype: type = np.float32) -> np.ndarray:
+    """What centred features are multiplied by, [D, K]: axes, each over its deviation."""
+    return (fitted.axes.astype(np.float64) / fitted.spread[:, None]).T.astype(dtype)
+
+
+def project(fitted: Axes, dtype: type = np.float32) -> Map:
     """Coordinates along the axes, each by its deviation (whitening), scaled to length 1.
 
     As in Jégou and Chum, "Negative evidences and co-occurences in image retrieval", ECCV 2012.
     """
-    towards = (axes / spread[:, None]).T.astype(np.float32)
-    return lambda features: unit((features - centre.astype(np.float32)) @ towards)
+    centre, matrix = fitted.centre.astype(dtype), towards(fitted, dtype)
+    return lambda features: unit((features - centre) @ matrix)
 
 
 def int8(features: np.ndarray) -> Map:

@@ -12,6 +12,9 @@ from mgn.config.signatures import (
     PIXELS_SIGNATURE,
     REID_EMBEDDING,
     SERVING_SIGNATURE,
+    SMALLER_SIGNATURE,
+    WHOLE_EMBEDDING,
+    WHOLE_SIGNATURE,
 )
 from mgn.serving.place import Place
 from mgn.system.errors import CheckError, InputError
@@ -49,10 +52,13 @@ class Question(NamedTuple):
 
     signature: str
     output: str  # of that signature
+    given: str = INPUT_IMAGE  # its input
 
 
 EMBEDDINGS = Question(SERVING_SIGNATURE, REID_EMBEDDING)
 OWN_PIXELS = Question(PIXELS_SIGNATURE, MEAN_AND_STD)
+WHOLE = Question(WHOLE_SIGNATURE, WHOLE_EMBEDDING)
+SMALLER = Question(SMALLER_SIGNATURE, REID_EMBEDDING, WHOLE_EMBEDDING)
 
 
 class Served(NamedTuple):
@@ -62,6 +68,8 @@ class Served(NamedTuple):
     dtype: str  # of what it takes: FILES, PIXELS or NORMALISED
     size: tuple[int, int] | None  # of a plain model: its height and width
     own_pixels: bool  # whether it can say by which mean and deviation images are normalised
+    numbers: int = EMBEDDING_SIZE  # of an embedding
+    reduced: bool = False  # whether it is plain, and makes smaller vectors of whole ones
 
 
 def served(
@@ -106,7 +114,10 @@ def served(
         raise CheckError(f"{place.where}: {what}")
     if asked is not None:
         check_version(place, version, asked)
-    return Served(version, given.dtype, size, PIXELS_SIGNATURE in signatures)
+    numbers = made.shape[1] if made.shape and len(made.shape) == 2 else -1
+    reduced = {WHOLE_SIGNATURE, SMALLER_SIGNATURE} <= set(signatures)
+    about = PIXELS_SIGNATURE in signatures, numbers if numbers > 0 else EMBEDDING_SIZE, reduced
+    return Served(version, given.dtype, size, *about)
 
 
 def check_version(place: Place, answered: int | None, asked: int) -> None:
@@ -116,18 +127,19 @@ def check_version(place: Place, answered: int | None, asked: int) -> None:
         raise CheckError(f"{place.where}: {other} answers, not version {asked}")
 
 
-def embedding_of(rows: np.ndarray, plain: bool) -> np.ndarray:
-    """One image's embedding, float32 [2048] of length 1, of a server's answer.
+def embedding_of(rows: np.ndarray, plain: bool, numbers: int = EMBEDDING_SIZE) -> np.ndarray:
+    """One image's embedding, float32 [D] of length 1, of a server's answer.
 
     Args:
-        rows: float32 [1, 2048], of length 1; of a plain model [2, 2048], of any length: the image
-            and its mirror image.
+        rows: float32 [1, D], of length 1; of a plain model [2, D], of any length: the image and
+            its mirror image.
         plain: whether it is one.
+        numbers: D, that an embedding has.
 
     Raises:
         CheckError: another shape, NaN, infinite, of length 0; the message follows a file's name.
     """
-    if rows.shape != (1 + plain, EMBEDDING_SIZE):
+    if rows.shape != (1 + plain, numbers):
         raise CheckError(f"the server answers {list(rows.shape)}, which is no embedding")
     if not np.isfinite(rows).all():
         raise CheckError("the server's embedding has numbers that are NaN or infinite")

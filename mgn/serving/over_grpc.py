@@ -6,7 +6,6 @@ import grpc
 import numpy as np
 from google.protobuf.message import DecodeError
 
-from mgn.config.signatures import INPUT_IMAGE
 from mgn.serving.answers import (
     EMBEDDINGS,
     NotFoundError,
@@ -89,7 +88,7 @@ class Grpc:
     def predict(
         self, version: int, batch: np.ndarray, seconds: float, asked: Question = EMBEDDINGS
     ) -> np.ndarray:
-        """Float32 [N, 2048] of what the model takes [N, ...]; or what else is asked for.
+        """Float32 [N, D] of what the model takes [N, ...]; or what else is asked for.
 
         Raises:
             TryLaterError: the server is busy or away.
@@ -102,7 +101,7 @@ class Grpc:
         request.model_spec.name = self._place.model
         request.model_spec.signature_name = asked.signature
         request.model_spec.version.value = version
-        put_array(request.inputs.add(key=INPUT_IMAGE).value, batch)
+        put_array(request.inputs.add(key=asked.given).value, batch)
         answer = self._call(self._predict, request, seconds)
         check_version(self._place, _version_of(answer), version)
         outputs = {entry.key: entry.value for entry in answer.outputs}

@@ -15,7 +15,7 @@ def check_served(threshold: Threshold, embed: Callable[[Path], np.ndarray]) -> N
     """Raise `InputError` unless a threshold was made for this model; see `probe.check_model`.
 
     A server tells no hash of its model, so it is asked for the embedding of the probe. `embed`
-    takes a file to its embedding, float32 [2048]; see `remote.connect`.
+    takes a file to its embedding, float32 [D]; see `remote.connect`.
     """
 
     def seen() -> np.ndarray | None:

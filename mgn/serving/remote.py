@@ -11,6 +11,8 @@ from mgn.serving.answers import (
     FILES,
     OWN_PIXELS,
     PIXELS,
+    SMALLER,
+    WHOLE,
     NotFoundError,
     Question,
     embedding_of,
@@ -28,7 +30,8 @@ class RemoteEmbedder:
 
     A model that takes files gets the file as it is, any other what the package's reader makes of
     it. A plain model (its input has the network's own size) gets the resized and normalised image
-    and its mirror image; only this needs TensorFlow.
+    and its mirror image; only this needs TensorFlow. If it gives smaller vectors, it is asked for
+    whole ones, and then to make their sum smaller, as `Embedder` does.
     """
 
     def __init__(
@@ -64,15 +67,24 @@ class RemoteEmbedder:
         """The version of the model that answers every call."""
         return self._model.version
 
+    @property
+    def size(self) -> int:
+        """How many numbers an embedding has."""
+        return self._model.numbers
+
     def __call__(self, path: str | Path) -> np.ndarray:
-        """Embed one image: float32 [2048], of length 1. Safe to call from several threads.
+        """Embed one image: float32 [`size`], of length 1. Safe to call from several threads.
 
         Raises:
             InputError: not an image, or the server refuses it (`RefusedError`); the file is named.
             CheckError: no answer, or none that is an embedding, or the version is gone.
         """
         try:
-            return embedding_of(self._predict(self._prepare(path)), self._plain is not None)
+            batch = self._prepare(path)
+            if self._plain is None or not self._model.reduced:
+                return embedding_of(self._predict(batch), self._plain is not None, self.size)
+            whole = embedding_of(self._predict(batch, WHOLE), plain=True)
+            return embedding_of(self._predict(whole[None], SMALLER), plain=False, numbers=self.size)
         except (InputError, CheckError) as error:
             raise type(error)(
                 f"{path}: {error}" if str(path) not in str(error) else str(error)

@@ -11,7 +11,6 @@ from typing import BinaryIO
 
 import numpy as np
 
-from mgn.config.options import EMBEDDING_SIZE
 from mgn.system.errors import InputError
 from mgn.system.files import atomic_write, check_can_be_made, locked, refuse_existing
 
@@ -30,6 +29,7 @@ class Results:
         self._keys: dict[Path, str] = {}  # as the files were before they were sent
         self.model: str | None = None  # by which what is there was made; None: nothing is
         self.version: int | None = None
+        self._size: int | None = None  # numbers of an embedding; None: nothing is there
         if resume:
             self._read()
 
@@ -43,8 +43,12 @@ class Results:
             self._keys.setdefault(path, _key(path))
         return [path for path, key in self._keys.items() if key not in self._rows]
 
-    def start(self, model: str, version: int) -> None:
-        """Say by which model the embeddings are made; `InputError` if those there are another's."""
+    def start(self, model: str, version: int, size: int) -> None:
+        """Say by which model the embeddings are made, and how many numbers each has.
+
+        Raises:
+            InputError: those that are there are another's.
+        """
         if self.version is None:
             self._stream.truncate(0)  # only now: who gets no answer loses nothing
             self._write({"format": _FORMAT, "model": model, "version": version})
@@ -52,10 +56,13 @@ class Results:
             there = f"{len(self)} embeddings by version {self.version} of model {self.model}"
             problem = f"has {there}, and version {version} of model {model} answers"
             raise InputError(f"{part_of(self._output)}: {problem}; --overwrite begins anew")
-        self.model, self.version = model, version
+        if self._size not in (None, size):
+            problem = f"has embeddings of {self._size} numbers, and this model's have {size}"
+            raise InputError(f"{part_of(self._output)}: {problem}; --overwrite begins anew")
+        self.model, self.version, self._size = model, version, size
 
     def add(self, path: Path, row: np.ndarray) -> None:
-        """Keep the embedding of a file that was missing, float32 [2048]."""
+        """Keep the embedding of a file that was missing, float32 [`size`]."""
         key, contents = self._keys[path], row.astype("<f4").tobytes()
         self._write({"picture": key, "embedding": base64.b64encode(contents).decode()})
         self._rows[key] = row
@@ -63,10 +70,10 @@ class Results:
     def finish(self, paths: Sequence[Path], overwrite: bool) -> int:
         """Write those of the `paths` that have an embedding to `OUTPUT`; returns how many.
 
-        The file has pictures [N], features float32 [N, 2048], and the model's name and version.
+        The file has pictures [N], features float32 [N, D], and the model's name and version.
         """
         done = [path for path in paths if self._keys[path] in self._rows]
-        features = np.empty((len(done), EMBEDDING_SIZE), np.float32)
+        features = np.empty((len(done), self._size), np.float32)
         for row, path in zip(features, done, strict=True):
             row[:] = self._rows[self._keys[path]]
         about = {"model": self.model, "version": self.version}
@@ -104,8 +111,9 @@ class Results:
             self.model, self.version = str(line["model"]), int(line["version"])
             return
         row = np.frombuffer(base64.b64decode(line["embedding"], validate=True), "<f4")
-        if row.shape != (EMBEDDING_SIZE,):
+        if not row.size or self._size not in (None, row.size):
             raise ValueError("no embedding")
+        self._size = row.size
         self._rows[line["picture"]] = row.astype(np.float32)
 
 

@@ -15,13 +15,16 @@ from mgn.config.signatures import (
     PIXELS_SIGNATURE,
     REID_EMBEDDING,
     SERVING_SIGNATURE,
+    SMALLER_SIGNATURE,
+    WHOLE_EMBEDDING,
+    WHOLE_SIGNATURE,
 )
 from mgn.config.variants import options_in
 from mgn.data.demo import draw_image
 from mgn.export.comparison import Comparison, compare
 from mgn.inference.embedder import Embedder, open_exported
 from mgn.inference.exported import metadata_of, read_graph_def, session_of
-from mgn.inference.graph import IMAGE_TENSOR, OUTPUTS, PLAIN, PRE_POST
+from mgn.inference.graph import IMAGE_TENSOR, OUTPUTS, PLAIN, PRE_POST, WHOLE
 from mgn.system.errors import InputError
 from mgn.system.files import atomic_write, refuse_existing
 from mgn.system.numbers import is_digits
@@ -47,7 +50,9 @@ def export_saved_model(
 
     Signatures `serving_default` and `reid_mgn_serving`: `input_image` to `reid_embedding`, one row
     an image. A plain model that takes images normalised by a mean and deviation of its own has
-    `reid_mgn_pixels` too: `input_image` to `mean_and_std`, the six numbers of 0 to 255 a row.
+    `reid_mgn_pixels` too: `input_image` to `mean_and_std`, the six numbers of 0 to 255 a row. A
+    plain model of smaller vectors has `reid_mgn_whole`, `input_image` to `whole_embedding`, and
+    `reid_mgn_smaller`, from there to `reid_embedding`: so a client adds a mirror image's before.
     `assets.extra` has the graph's description as a file, and requests with which a server warms
     up. Returns the folder, and how its embeddings differ from the pb's.
 
@@ -115,6 +120,14 @@ def _write_saved_model(graph_def: tf.GraphDef, folder: Path, form: str) -> None:
             rows = tf.tile(row, [tf.shape(checked)[0], 1])
             signatures[PIXELS_SIGNATURE] = tf.saved_model.predict_signature_def(
                 inputs={INPUT_IMAGE: images}, outputs={MEAN_AND_STD: rows}
+            )
+        if form == PLAIN and any(node.name == WHOLE for node in graph_def.node):
+            whole = graph.get_tensor_by_name(f"{WHOLE}:0")
+            signatures[WHOLE_SIGNATURE] = tf.saved_model.predict_signature_def(
+                inputs={INPUT_IMAGE: images}, outputs={WHOLE_EMBEDDING: whole}
+            )
+            signatures[SMALLER_SIGNATURE] = tf.saved_model.predict_signature_def(
+                inputs={WHOLE_EMBEDDING: whole}, outputs={REID_EMBEDDING: result}
             )
         builder = tf.saved_model.Builder(str(folder))
         builder.add_meta_graph_and_variables(

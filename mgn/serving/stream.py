@@ -23,7 +23,7 @@ def embed_files(
     for again while no other request is under way: only one that is refused alone is the bad one.
 
     Args:
-        embed: a file to its float32 [2048]; `InputError` if it has none. Called from threads.
+        embed: a file to its float32 [D]; `InputError` if it has none. Called from threads.
         paths: files, read as they are needed.
         at_once: calls under way.
     """

@@ -94,6 +94,7 @@ FREEZE = {
     "input": ("float32", "uint8", "jpeg"),
     "input_size": (None, "64x30"),
     "checkpoint": ("run", "prefix"),
+    "reduce_to": (None, "PCA 8", "heads of parts"),
 }
 STEPS = 2
 
@@ -193,10 +194,20 @@ def freeze_row(row: dict, train_dir: Path, pb_path: Path) -> str:
         arguments += ["--input", row["input"]]
         if row["input_size"] and row["input"] != "jpeg":
             arguments += ["--input_size", row["input_size"]]
+    if row["reduce_to"]:
+        arguments += ["--reduce_to", row["reduce_to"], "--reduce_with", _reductions_of(train_dir)]
     status, output = run(script, arguments)
     if status == 0 and pb_path.is_file():
         return ""
     return f"exit status {status}: {output.strip().splitlines()[-1]}"
+
+
+def _reductions_of(train_dir: Path) -> Path:
+    """The run's `reduction.npz`, made once."""
+    folder = train_dir.parent / "sizes"
+    if not folder.exists():
+        run(evaluate, ["--model", train_dir, "--sizes", "--output_dir", folder])
+    return folder / "reduction.npz"
 
 
 def evaluate_row(row: dict, dataset: Path, models: Mapping[str, Path], folder: Path) -> str:

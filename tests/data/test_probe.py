@@ -51,7 +51,7 @@ def test_the_same_model_passes(tmp_path):
     ("threshold", "seen", "problem"),
     [
         ({}, -OWN, "made for another model (2.000 apart)"),
-        ({}, OWN[:256], "made for another model; make"),
+        ({}, OWN[:256], "another model (2048 numbers an embedding, and this one has 256); make"),
         ({}, OWN * np.nan, "made for another model (nan apart)"),
         ({"embedding": None}, OWN, "cannot be seen; make it with evaluate.py --model, or give"),
         ({}, None, "cannot be seen"),

@@ -17,11 +17,13 @@ from conftest import refused, relative, run
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
+from mgn.config.options import Reduce
 from mgn.data.demo import draw_image
 from mgn.deploy import __main__ as command
 from mgn.deploy import targets
 from mgn.deploy.description import description_of
 from mgn.deploy.target import Choices
+from mgn.export import freezing
 from mgn.export.price import Price
 from mgn.inference import load_embedder
 from mgn.inference.exported import metadata_of, read_graph_def
@@ -323,6 +325,34 @@ def test_tflite_runs_in_litert(made, expected):
 
 def test_opencvs_file_is_the_export(made, small_graphs):
     assert (made / "c.pb").read_bytes() == Path(small_graphs(PLAIN)).read_bytes()
+
+
+@pytest.fixture(scope="module")
+def reduced(small_checkpoint, small_reduction, tmp_path_factory):
+    """A plain export of vectors of 24 numbers."""
+    path = tmp_path_factory.mktemp("reduced") / "x.pb"
+    freezing.export_pb(small_checkpoint, path, PLAIN, reduce=Reduce(small_reduction, "PCA 24"))
+    return path
+
+
+@pytest.mark.parametrize("target", NAMES)
+def test_smaller_vectors_in_every_program(target, reduced, tmp_path, capsys):
+    """The command itself compares what the program's runtime gives with the export."""
+    output = tmp_path / NAMES[target]
+    assert run(command, target, "--pb_path", reduced, "--output", output) == 0
+    told = {"deepstream": ("reid.yml", "reidFeatureSize: 24"), "triton": ("config.pbtxt", "[ 24 ]")}
+    if target in told:
+        name, line = told[target]
+        assert line in (output / name).read_text()
+    capsys.readouterr()
+    assert run(command, "--describe", output) == 0
+    assert "smaller PCA 24: 24 numbers of length 1" in capsys.readouterr().out
+    images = drawn()
+    with closing(load_embedder(reduced)) as embed:
+        expected = embed(images, flip=False)
+    made = targets.TARGETS[target]
+    got = made.run(made.files(output), images, Choices())
+    assert got.shape == (2, 24) and relative(got, expected) <= 1e-5
 
 
 def test_smaller_weights_are_judged_by_cosines(small_graphs, tmp_path):

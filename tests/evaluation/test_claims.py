@@ -10,7 +10,7 @@ from conftest import refused, run
 import evaluate
 from mgn.config.threshold import PAIR, Promise, read_threshold
 from mgn.data.records import Record, Split, read_split
-from mgn.evaluation import claims, embedding
+from mgn.evaluation import claims, embedding, scoring
 from mgn.evaluation.featurefile import Embedded
 from mgn.metrics import thresholds
 from mgn.system.errors import CheckError, InputError
@@ -176,7 +176,8 @@ def test_the_script_writes_it_beside_the_metrics(folder, tmp_path, capsys):
     assert not path.exists()
 
 
-def test_parts_and_single_images_make_a_file_that_says_so(folder, tmp_path):
+def test_parts_and_single_images_make_a_file_that_says_so(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(scoring, "EMBEDDING_SIZE", 16)  # of the features here
     features = ["--dataset", folder, "--features", folder.parent / "features.npz"]
     promise = ["--max_false_matches", "0.1", "--confidence", "0.9"]
     arguments = [*features, *promise, "--output_dir", tmp_path / "out", "--normalise", "parts"]

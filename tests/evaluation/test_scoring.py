@@ -68,9 +68,10 @@ def test_parts_are_scored_by_their_own_lengths(embedded):
     assert scores.as_dict()["normalise"] == "parts" and "by itself" in scoring.counts_line(scores)
     assert scores.plain.mAP != scoring.score(given).plain.mAP
     assert "normalise" not in scoring.score(scoring.normalised(given, "whole")).as_dict()
-    narrow = dataclasses.replace(given, query_features=query[:, :12])
-    with pytest.raises(InputError, match="--normalise parts: 12 numbers a feature"):
-        scoring.normalised(narrow, "parts")
+    for size in (12, 256):  # the second is of smaller vectors, and has no heads either
+        narrow = dataclasses.replace(given, query_features=query[:, :size])
+        with pytest.raises(InputError, match=f"--normalise parts: {size} numbers a feature"):
+            scoring.normalised(narrow, "parts")
 
 
 def test_queries_without_a_match_are_said(dataset, tmp_path):

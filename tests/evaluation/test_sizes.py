@@ -11,6 +11,7 @@ from mgn import metrics
 from mgn.data.records import Record, Split
 from mgn.evaluation import sizes
 from mgn.evaluation.featurefile import Embedded
+from mgn.metrics.reduction import choose, read_reductions
 from mgn.network import HEADS
 from mgn.system.errors import InputError
 
@@ -36,7 +37,8 @@ def embedded():
 
 @pytest.fixture(scope="module")
 def measured(embedded):
-    return {size.name: size for size in sizes.measure(embedded)}
+    found, _ = sizes.measure(embedded)
+    return {size.name: size for size in found}
 
 
 def test_whole_vectors_score_as_the_evaluation_does(embedded, measured):
@@ -72,11 +74,40 @@ def test_bits_ranked_again_find_what_bits_alone_miss(measured):
 
 
 def test_they_are_written_and_drawn(embedded, measured, tmp_path):
-    told = sizes.write(embedded, tmp_path)
+    probe = np.float32([1, 2])
+    told = sizes.write(dataclasses.replace(embedded, made_by="abc", probe=probe), "a set", tmp_path)
     stored = json.loads((tmp_path / "sizes.json").read_text())["sizes"]
     assert stored == [dataclasses.asdict(size) for size in measured.values()]
-    assert "  8192 " in told and told.endswith(f"{tmp_path / 'sizes.png'}")
+    assert "  8192 " in told and told.endswith(f"{tmp_path / 'reduction.npz'}")
     assert cv2.imread(str(tmp_path / "sizes.png")).std() > 10
+
+    made = read_reductions(tmp_path / "reduction.npz", "here")
+    assert made.origin._replace(probe=0) == ("abc", 0, True, "a set", 120)
+    assert np.array_equal(made.origin.probe, probe)
+    # What the file gives, cut to any row of the table, scores as that row says.
+    for name in ("PCA 64, float32", "heads of parts, float32"):
+        reduction = choose(made, name, "here")
+        both = reduction(embedded.query_features), reduction(embedded.gallery_features)
+        result = metrics.evaluate(*map(np.float32, both), *embedded.labels)
+        assert result.mAP == pytest.approx(measured[name].mAP, abs=5e-5)
+        assert reduction.scores["mAP"] == measured[name].mAP
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({}, "it is not known which model made the features"),
+        ({"made_by": "abc", "in_parts": True}, "made with --normalise parts"),
+        ({"made_by": "abc", "mapped_from": "old"}, "the features are mapped from"),
+    ],
+)
+def test_features_that_no_export_gives_make_no_file(
+    change, problem, embedded, measured, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(sizes, "measure", lambda _: ([*measured.values()], None))
+    told = sizes.write(dataclasses.replace(embedded, **change), "a set", tmp_path)
+    assert f"no reduction.npz: {problem}" in told
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["sizes.json", "sizes.png"]
 
 
 def test_features_of_another_network_are_refused(embedded):

@@ -11,14 +11,15 @@ def features(count=40, size=2048, seed=0):
     """Rows of length 1 that differ in 20 directions most."""
     rng = np.random.default_rng(seed)
     rows = rng.normal(size=(count, 20)) @ rng.normal(size=(20, size)) * 0.2
-    return unit(rows + 0.02 * rng.normal(size=rows.shape) + 0.5)
+    return unit(np.float32(rows + 0.02 * rng.normal(size=rows.shape) + 0.5))
 
 
 def test_every_way_has_the_bytes_it_says():
     """By the least type that holds what is left, and in the order of the list."""
     rows = features(600, 768)
     heads = {"two": [0, 2]}
-    for way in smaller.ways(rows, heads):
+    fitted = smaller.principal_axes(rows)
+    for way in smaller.ways(rows, heads, fitted):
         made = way.make(rows)
         assert made.dtype == np.float32 and len(made) == 600
         if way.name == "bits":
@@ -33,10 +34,10 @@ def test_every_way_has_the_bytes_it_says():
             np.testing.assert_allclose(np.linalg.norm(made, axis=1), 1, atol=1e-5)
             stored = made.nbytes
         assert stored == 600 * way.bytes, way.name
-    names = [way.name for way in smaller.ways(rows, heads)]
+    names = [way.name for way in smaller.ways(rows, heads, fitted)]
     assert names[:5] == ["float32", "float16", "int8", "two, float32", "two, int8"]
     assert names[5:7] == ["PCA 512, float32", "PCA 512, int8"] and names[-1] == "bits"
-    few = [way.name for way in smaller.ways(rows[:40], {})]
+    few = [way.name for way in smaller.ways(rows[:40], {}, smaller.principal_axes(rows[:40]))]
     assert few[3:5] == ["PCA 32, float32", "PCA 32, int8"]  # 40 images span no more than 39
 
 
@@ -53,7 +54,8 @@ def test_axes_are_those_of_a_singular_value_decomposition(count, monkeypatch):
     """More images than numbers, fewer, and as many; and the block is not seen."""
     rows = features(count, 64)
     monkeypatch.setattr(smaller, "ROWS", 1000)
-    centre, axes, spread = smaller.principal_axes(rows)
+    fitted = smaller.principal_axes(rows)
+    centre, axes, spread = fitted
     _, values, vectors = np.linalg.svd(rows.astype(float) - rows.mean(axis=0, dtype=float))
     np.testing.assert_allclose(centre, rows.mean(axis=0, dtype=float))
     assert len(axes) == min(count - 1, 64)
@@ -63,13 +65,16 @@ def test_axes_are_those_of_a_singular_value_decomposition(count, monkeypatch):
     # Whitened: of the images that they were fitted to, all coordinates differ alike.
     coordinates = (rows - centre) @ (axes[:20] / spread[:20, None]).T
     np.testing.assert_allclose(np.cov(coordinates.T, bias=True), np.eye(20), atol=1e-5)
-    got = smaller.project(centre, axes[:20], spread[:20])(rows)
+    twenty = smaller.first_axes(fitted, 20)
+    got = smaller.project(twenty)(rows)
+    assert got.dtype == np.float32
     np.testing.assert_allclose(got, unit(coordinates), atol=1e-4)
+    exact = smaller.project(twenty, np.float64)(rows)
+    np.testing.assert_allclose(exact, unit(coordinates), atol=1e-12)
 
 
 def test_features_that_are_all_alike_have_no_axes():
-    _, axes, _ = smaller.principal_axes(np.ones((5, 8), np.float32))
-    assert not len(axes)
+    assert not len(smaller.principal_axes(np.ones((5, 8), np.float32)).axes)
 
 
 def test_whole_numbers_and_bits_by_hand():

@@ -18,6 +18,7 @@ from mgn.system.errors import CheckError, InputError
 
 PLACE = Place("localhost:8500", "mgn")
 EMBEDDING = Tensor("DT_FLOAT", [-1, 2048])
+NO = Signature({}, {})
 
 
 def row(*numbers):
@@ -91,6 +92,18 @@ def test_shapes_that_are_no_embedding(shape):
         (
             described("DT_FLOAT", [-1, 96, 32, 3], reid_mgn_pixels=Signature({}, {})),
             Served(3, "DT_FLOAT", (96, 32), True),
+        ),
+        (
+            described("DT_STRING", [-1], output=Tensor("DT_FLOAT", [-1, 256])),
+            Served(3, "DT_STRING", None, False, numbers=256),
+        ),
+        (
+            described("DT_STRING", [-1], output=Tensor("DT_FLOAT", None)),
+            Served(3, "DT_STRING", None, False, numbers=2048),
+        ),
+        (
+            described("DT_FLOAT", [-1, 96, 32, 3], reid_mgn_whole=NO, reid_mgn_smaller=NO),
+            Served(3, "DT_FLOAT", (96, 32), False, reduced=True),
         ),
     ],
 )

@@ -65,7 +65,7 @@ def test_a_model_gets_what_it_takes(path):
             assert np.array_equal(embed(path), GOOD[0])
         ((version, batch, asked),) = server.got
         kind = {"DT_STRING": object, "DT_UINT8": np.uint8, "DT_FLOAT": np.float32}[model.dtype]
-        assert asked == ("reid_mgn_serving", "reid_embedding")
+        assert asked == ("reid_mgn_serving", "reid_embedding", "input_image")
         assert version == 3 and batch.dtype == kind and np.array_equal(batch, expected)
 
 
@@ -78,6 +78,22 @@ def test_a_plain_model_gets_the_image_and_its_mirror_image(path):
     assert np.array_equal(batch[1], batch[0][:, ::-1]) and np.ptp(batch[0]) > 1
 
 
+def test_a_plain_model_of_smaller_vectors_is_asked_twice(path):
+    """For whole vectors of both images, and to make what they sum to smaller: (1, 1) / sqrt(2)."""
+    small = np.eye(1, 64, dtype=np.float32)
+    model = PLAIN._replace(numbers=64, reduced=True)
+    server = Answering(model, np.concatenate([GOOD, np.roll(GOOD, 1)]), small)
+    with embedding_by(server) as embed:
+        assert embed.size == 64 and np.array_equal(embed(path), small[0])
+    (_, both, first), (_, whole, second) = server.got
+    assert first == ("reid_mgn_whole", "whole_embedding", "input_image") and both.shape[0] == 2
+    assert second == ("reid_mgn_smaller", "reid_embedding", "whole_embedding")
+    assert whole.shape == (1, 2048) and whole[0, :3] == pytest.approx([0.5**0.5, 0.5**0.5, 0])
+    wrong = Answering(model, np.concatenate([GOOD, GOOD]), GOOD)
+    with embedding_by(wrong) as embed, pytest.raises(CheckError, match="no embedding"):
+        embed(path)
+
+
 def test_a_mean_and_deviation_is_asked_for_once(path):
     """By hand: grey level 100 as (100 - 90) / 50 in each channel."""
     both = np.concatenate([GOOD, GOOD])
@@ -88,7 +104,7 @@ def test_a_mean_and_deviation_is_asked_for_once(path):
     with embedding_by(server) as embed:
         embed(grey)
         embed(grey)
-    assert server.got[0][2] == ("reid_mgn_pixels", "mean_and_std") and len(server.got) == 3
+    assert server.got[0][2][:2] == ("reid_mgn_pixels", "mean_and_std") and len(server.got) == 3
     assert server.got[1][1] == pytest.approx(0.2, rel=1e-4)
     with pytest.raises(CheckError, match=r"localhost:1: reid_mgn_pixels .* no mean and deviation"):
         RemoteEmbedder(Answering(PLAIN._replace(own_pixels=True), numbers * 0), PLACE, 5)

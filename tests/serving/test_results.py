@@ -36,7 +36,7 @@ def stop_after(output, paths, version=3, resume=False):
         contextlib.suppress(StoppedError),
         opened_results(output, resume, overwrite=False) as results,
     ):
-        results.start("mgn", version)
+        results.start("mgn", version, 2048)
         for path in results.missing(paths):
             results.add(path, ROWS[paths.index(path)])
         raise StoppedError
@@ -44,7 +44,7 @@ def stop_after(output, paths, version=3, resume=False):
 
 def test_a_run_that_ends_makes_the_file_alone(output, paths):
     with opened_results(output, resume=False, overwrite=False) as results:
-        results.start("mgn", 3)
+        results.start("mgn", 3, 2048)
         assert results.missing([*paths, paths[0]]) == paths
         for path, row in zip(paths, ROWS, strict=True):
             results.add(path, row)
@@ -65,7 +65,7 @@ def test_what_was_kept_is_taken_bit_by_bit(output, paths, caplog):
     assert not output.exists()
     with opened_results(output, resume=True, overwrite=False) as results:
         assert (len(results), results.model, results.version) == (3, "mgn", 3)
-        results.start("mgn", 3)
+        results.start("mgn", 3, 2048)
         assert results.missing(paths) == paths[3:]
         results.add(paths[3], ROWS[3])
         results.finish(paths, overwrite=False)
@@ -104,7 +104,7 @@ def test_a_file_that_changed_is_missing(output, paths):
     with opened_results(output, resume=True, overwrite=False) as results:
         assert results.missing(paths) == [paths[1]]
         results.add(paths[1], ROWS[0])
-        results.start("mgn", 3)
+        results.start("mgn", 3, 2048)
         results.finish(paths, overwrite=False)
     assert np.array_equal(np.load(output)["features"], ROWS[[0, 0, 2, 3]])
 
@@ -116,8 +116,23 @@ def test_another_version_or_model_does_not_go_on(output, paths):
             pytest.raises(InputError, match=f"2 .*by version 3 of .*version {version} of model"),
             opened_results(output, resume=True, overwrite=False) as results,
         ):
-            results.start(model, version)
+            results.start(model, version, 2048)
     stop_after(output, paths[:2], resume=True)  # and they are still there
+
+
+def test_vectors_of_another_size_do_not_go_on(output, paths):
+    """As of a version that was replaced by one of smaller vectors."""
+    stop_after(output, paths[:2])
+    opened = opened_results(output, resume=True, overwrite=False)
+    told = "has embeddings of 2048 numbers, and this model's have 64; --overwrite begins anew"
+    with pytest.raises(InputError, match=told), opened as results:
+        results.start("mgn", 3, 64)
+    with opened_results(output, resume=False, overwrite=True) as results:
+        results.start("mgn", 3, 64)
+        results.missing(paths)
+        results.add(paths[0], ROWS[0][:64])
+        results.finish(paths[:1], overwrite=False)
+    assert np.array_equal(np.load(output)["features"], ROWS[:1, :64])
 
 
 def test_nothing_is_replaced_unasked(output, paths):
@@ -131,7 +146,7 @@ def test_nothing_is_replaced_unasked(output, paths):
     assert (part_of(output) / "results.jsonl").read_bytes() == kept
     with opened_results(output, resume=False, overwrite=True) as results:
         assert len(results) == 0 and results.version is None
-        results.start("mgn", 4)
+        results.start("mgn", 4, 2048)
         results.missing(paths)
         results.add(paths[0], ROWS[0])
         results.finish(paths[:1], overwrite=True)
@@ -150,7 +165,7 @@ def test_a_run_without_any_result_leaves_nothing(output, paths):
 
 def test_two_runs_at_once(output, paths):
     with contextlib.suppress(StoppedError), opened_results(output, False, False) as results:
-        results.start("mgn", 3)
+        results.start("mgn", 3, 2048)
         results.missing(paths)
         results.add(paths[0], ROWS[0])
         for resume, overwrite in ((True, False), (False, True)):
