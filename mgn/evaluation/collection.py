@@ -184,12 +184,19 @@ class Collection:
             options = {"ids": asked, "output_fields": list(columns)}
             yield from self.ask("get", self.name, consistency_level="Strong", **options)
 
-    def rows(self, expression: str, columns: Sequence[str], partition: str = "") -> Iterator[dict]:
-        """Yield all rows for which an expression holds."""
-        options = {"filter": expression, "output_fields": list(columns), "batch_size": PAGE}
-        options["partition_names"] = [partition] if partition else None
+    def rows(
+        self, expression: str, columns: Sequence[str], partition: str = "", limit: int | None = None
+    ) -> Iterator[dict]:
+        """Yield the rows for which an expression, not empty, holds; at most `limit`."""
+        options = {"filter": expression, "output_fields": list(columns)}
+        options |= {"partition_names": [partition]} if partition else {}
+        options |= {"consistency_level": "Strong"}
+        if self.local or limit:  # an iterator has all rows looked at once more
+            limited = {"limit": limit} if limit else {}
+            yield from self.ask("query", self.name, **options, **limited)
+            return
         try:
-            pages = self.ask("query_iterator", self.name, consistency_level="Strong", **options)
+            pages = self.ask("query_iterator", self.name, batch_size=PAGE, **options)
             while page := pages.next():
                 yield from page
             pages.close()

@@ -18,7 +18,7 @@ def erase(collection: Collection, expression: str, columns: list[str]) -> None:
         collection.ask("compact", collection.name)
         return
     for bucket, old in list(collection.partitions().items()):
-        if next(collection.rows(expression, columns[:1], old), None):
+        if list(collection.rows(expression, columns[:1], old, 1)):
             _write_anew(collection, bucket, old, f"not ({expression})", [*columns, "vector"])
 
 

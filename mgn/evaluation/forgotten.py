@@ -13,6 +13,7 @@ from mgn.system.errors import InputError
 
 IDENTITY, IMAGE, BEFORE = "identity", "image", "before"
 _BEGUN, _DONE = "begun", "done"
+_LINE = b'{"state": '  # how a line begins
 
 
 class Rule(NamedTuple):
@@ -55,15 +56,17 @@ class Log:
     def __init__(self, path: Path):
         self.path = Path(path)
         self._states = {}  # Rule -> (state, when)
-        lines = self.path.read_bytes().splitlines() if self.path.exists() else []
+        content = self.path.read_bytes() if self.path.exists() else b""
+        self._whole = content.rfind(b"\n") + 1  # bytes of whole lines
+        lines = content[: self._whole].splitlines()
+        if not content[self._whole :].startswith(_LINE[: len(content) - self._whole]):
+            lines.append(content[self._whole :])  # not of a process that was killed while it wrote
         for number, line in enumerate(lines, start=1):
             try:
                 values = json.loads(line)
                 rule = Rule(values["kind"], values["value"])
                 self._states[rule] = values["state"], values["at"]
             except (ValueError, KeyError, TypeError):
-                if number == len(lines):
-                    continue  # its process was killed while it wrote
                 problem = f"line {number} is none of a store; name another file, or repair it"
                 raise InputError(f"{self.path}: {problem}") from None
 
@@ -99,8 +102,8 @@ class Log:
         values = {"state": state, "kind": rule.kind, "value": rule.value, "at": at, **more}
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("ab") as stream:
-            if stream.tell() and self.path.read_bytes()[-1:] != b"\n":
-                stream.write(b"\n")  # after a line that was cut off
+            stream.truncate(self._whole)
             stream.write(f"{json.dumps(values)}\n".encode())
             stream.flush()
             os.fsync(stream.fileno())
+            self._whole = stream.tell()

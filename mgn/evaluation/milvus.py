@@ -16,17 +16,18 @@ from mgn.system.files import check_can_be_made, is_unused, locked
 from mgn.system.packages import needed
 
 REQUIREMENTS = "doc/store-requirements.txt"
-_LOGGERS = ("milvus_lite", "pymilvus")
+_HUSHED = ("pymilvus", "faiss", "grpc")  # they log traces of what they raise, and how they load
 
 
 @contextlib.contextmanager
 def _heard() -> Iterator[Heard]:
-    """Hear the engine's loggers, which would print traces of what is raised here as one line."""
+    """Hear what Milvus Lite logs; it and its libraries print nothing meanwhile."""
     heard = Heard()
-    loggers = [logging.getLogger(name) for name in _LOGGERS]
+    loggers = [logging.getLogger(name) for name in ("milvus_lite", *_HUSHED)]
     before = [(logger.handlers, logger.propagate) for logger in loggers]
     for logger in loggers:
-        logger.handlers, logger.propagate = [heard], False
+        logger.handlers = [heard if logger.name == "milvus_lite" else logging.NullHandler()]
+        logger.propagate = False
     try:
         yield heard
     finally:
@@ -42,7 +43,7 @@ def opened(place: str, create: bool) -> Iterator[Collection]:
         InputError: no store there and not `create`, another's folder, held by another process, or
             no such server; or the package is missing.
     """
-    pymilvus = needed("pymilvus", REQUIREMENTS)
+    pymilvus = needed("pymilvus", REQUIREMENTS)  # which sets its logger up
     with contextlib.ExitStack() as last:
         heard = last.enter_context(_heard())
         if is_server(place):

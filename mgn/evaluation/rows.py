@@ -17,6 +17,7 @@ from mgn.system.errors import InputError
 # Names are hashed, so that no expression of Milvus holds what must be quoted.
 COLUMNS = {"key": "hash", "name": "hash", "path": "text", "identity": "number"}
 COLUMNS |= {"camera": "number", "bytes": "number", "changed": "number"}
+EVERYTHING = 'key != ""'  # where an expression must not be empty
 OF_RECORD = ("path", "identity", "camera")
 
 

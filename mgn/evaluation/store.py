@@ -1,7 +1,6 @@
 """A gallery store: embeddings with path, identity, camera and time, found by their distance."""
 
 import contextlib
-import itertools
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from mgn.evaluation.erasing import erase
 from mgn.evaluation.forgotten import Log, Rule, log_place
 from mgn.evaluation.rows import (
     COLUMNS,
+    EVERYTHING,
     OF_RECORD,
     Stamp,
     bucket_of,
@@ -135,7 +135,8 @@ class Store:
 
     def has_any(self, where: Where) -> bool:
         """Whether a search there finds something."""
-        return next(self._collection.rows(expression(where), ("key",)), None) is not None
+        asked = expression(where) or EVERYTHING
+        return bool(list(self._collection.rows(asked, ("key",), limit=1)))
 
     def forget(self, rule: Rule) -> int:
         """Erase what a rule names, and note it in the log; returns how many images that were.
@@ -153,8 +154,8 @@ class Store:
 
     def vectors_to_forget(self, rule: Rule) -> np.ndarray:
         """Up to `PAGE` of the vectors that a rule names, float32 [N, D], for `check_forgotten`."""
-        rows = self._collection.rows(expression_of(rule), ("key", "vector"))
-        return vectors_of(list(itertools.islice(rows, PAGE)), self._collection.size)
+        rows = self._collection.rows(expression_of(rule), ("key", "vector"), limit=PAGE)
+        return vectors_of(list(rows), self._collection.size)
 
     def check_forgotten(self, rule: Rule, vectors: np.ndarray) -> list[str]:
         """Look for what a rule names, by its name and by its vectors, and note that it is gone.
@@ -184,8 +185,8 @@ class Store:
         if kind == EXACT:
             self._collection.set_index(kind)
             return None
-        rows = self._collection.rows("", ("key", "vector"))
-        queries = vectors_of(list(itertools.islice(rows, _SAMPLE)), self._collection.size)
+        rows = self._collection.rows(EVERYTHING, ("key", "vector"), limit=_SAMPLE)
+        queries = vectors_of(list(rows), self._collection.size)
         exact = self.nearest(queries, 11)
         self._collection.set_index(APPROXIMATE)
         return recall(self.nearest(queries, 11), exact)
