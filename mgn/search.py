@@ -110,12 +110,10 @@ def _listed(flag: str, path: Path, own_sheets: bool = True) -> object:
 
 def parse(arguments: list[str]) -> argparse.Namespace:
     """Flags."""
-    what = (
-        "Find the images of a folder that show the person of a query image, or of each of several."
-    )
+    what = "Find the images of a folder or store that show the person of each of some query images."
     parser = cli.Parser(what, prog="python -m mgn.search")
     add = parser.add_argument
-    formats = "train_dir, checkpoint, .pb, or SavedModel folder"
+    formats = "train_dir, checkpoint, .pb, or SavedModel folder; not needed to forget"
     add("--model", type=cli.model_path, help=formats)
     images = "folder of images, any names, any depth, linked too; unreadable ones are left out"
     add("--gallery", type=cli.existing_path, help=images)

@@ -108,8 +108,8 @@ class Collection:
     @property
     def count(self) -> int:
         """How many rows there are."""
-        self.flush()  # a server counts what is on its disk
-        return int(self.ask("get_collection_stats", self.name)["row_count"])
+        options = {"filter": "", "output_fields": ["count(*)"], "consistency_level": "Strong"}
+        return int(self.ask("query", self.name, **options)[0]["count(*)"])
 
     @property
     def index(self) -> str:
@@ -211,12 +211,18 @@ class Collection:
         options |= {"output_fields": [*columns, "vector"], "consistency_level": "Strong"}
         explored = {"ef": max(_EXPLORED, count)} if self.index == APPROXIMATE else {}
         options["search_params"] = {"metric_type": "IP", "params": explored}
-        found = self.ask("search", self.name, vectors, **options)
-        return [[hit["entity"] for hit in hits] for hits in found]
+        rows = []
+        for hits in self.ask("search", self.name, vectors, **options):
+            rows.append([hit["entity"] for hit in hits])
+        return rows
 
     def flush(self) -> None:
-        """Write out what is only in the log of additions; `CheckError` if that fails."""
-        if self.name:
+        """Write to files what a folder has in its log of additions; a server does so by itself.
+
+        Raises:
+            CheckError: that failed. The log still has it.
+        """
+        if self.name and self.local:
             self._heard.error = None
             self.ask("flush", self.name)
             if self._heard.error:

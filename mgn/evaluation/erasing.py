@@ -14,7 +14,6 @@ def erase(collection: Collection, expression: str, columns: list[str]) -> None:
     """
     if not collection.local:
         collection.ask("delete", collection.name, filter=expression)
-        collection.flush()
         collection.ask("compact", collection.name)
         return
     for bucket, old in list(collection.partitions().items()):

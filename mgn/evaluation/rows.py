@@ -93,5 +93,6 @@ def ranked(query: np.ndarray, rows: list[dict], count: int) -> list[tuple[Record
         return []
     rows = sorted(rows, key=lambda row: row["path"])
     indices, distances = nearest(query[None], vectors_of(rows, len(query)), count)
-    images = [Record(*(rows[i][name] for name in OF_RECORD)) for i in indices[0]]
+    chosen = [rows[i] for i in indices[0]]
+    images = [Record(row["path"], row["identity"], row["camera"]) for row in chosen]
     return list(zip(images, distances[0].tolist(), strict=True))

@@ -40,7 +40,7 @@ _SAMPLE = 50  # stored images by which an approximate index is judged
 
 @contextlib.contextmanager
 def open_store(
-    place: str, model: str | None, create: bool = False, log: Path | None = None
+    place: str, model: str | None, create: bool = False, log: Path | str | None = None
 ) -> Iterator["Store"]:
     """The store of the model with this hash, or of any (None); `create` makes it if need be.
 
