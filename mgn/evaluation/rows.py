@@ -29,10 +29,11 @@ class Stamp(NamedTuple):
 
 
 def stamp_of(path: str) -> Stamp | None:
-    """The stamp of a file; None: it is a link to nowhere, or gone."""
+    """The stamp of a file; None: it is a link to nowhere, gone, or its name is no valid text."""
     try:
+        path.encode()
         status = os.stat(path)  # noqa: PTH116 half the time of pathlib's
-    except OSError:
+    except (OSError, UnicodeEncodeError):
         return None
     return Stamp(status.st_size, status.st_mtime_ns)
 

@@ -136,18 +136,20 @@ class Store:
     def has_any(self, where: Where) -> bool:
         """Whether a search there finds something."""
         asked = expression(where) or EVERYTHING
-        return bool(list(self._collection.rows(asked, ("key",), limit=1)))
+        return bool(self._collection.name) and bool(
+            list(self._collection.rows(asked, ("key",), limit=1))
+        )
+
+    def check_known(self, rule: Rule) -> None:
+        """Raise `InputError` if the store has nothing of what a rule names, and never had it."""
+        known = self.log.when(rule) or rule in self.log.unfinished()
+        if not known and not list(self._collection.rows(expression_of(rule), ("key",), limit=1)):
+            raise InputError(f"--store {self.place}: has no {rule}: nothing was forgotten")
 
     def forget(self, rule: Rule) -> int:
-        """Erase what a rule names, and note it in the log; returns how many images that were.
-
-        Raises:
-            InputError: the store has none of it and never forgot it: nothing is done.
-        """
-        found = list(self._collection.rows(expression_of(rule), ("key",)))
-        if not found and not self.log.when(rule) and rule not in self.log.unfinished():
-            raise InputError(f"--store {self.place}: has no {rule}: nothing was forgotten")
+        """Erase what a rule names, and note in the log that it began; returns how many images."""
         self.log.begin(rule)
+        found = list(self._collection.rows(expression_of(rule), ("key",)))
         if found:
             erase(self._collection, expression_of(rule), list(COLUMNS))
         return len(found)
@@ -158,7 +160,7 @@ class Store:
         return vectors_of(list(rows), self._collection.size)
 
     def check_forgotten(self, rule: Rule, vectors: np.ndarray) -> list[str]:
-        """Look for what a rule names, by its name and by its vectors, and note that it is gone.
+        """Look for what a rule names, by its name and by its vectors.
 
         Returns the paths of other images with one of these vectors: copies by another name.
 
@@ -187,9 +189,9 @@ class Store:
             return None
         rows = self._collection.rows(EVERYTHING, ("key", "vector"), limit=_SAMPLE)
         queries = vectors_of(list(rows), self._collection.size)
-        exact = self.nearest(queries, 11)
+        exact = self.nearest(queries, 11) if len(queries) else []
         self._collection.set_index(APPROXIMATE)
-        return recall(self.nearest(queries, 11), exact)
+        return recall(self.nearest(queries, 11), exact) if exact else None
 
 
 def recall(found: list, exact: list) -> float:

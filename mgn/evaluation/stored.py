@@ -89,7 +89,7 @@ class InStore(contextlib.AbstractContextManager):
         """
         records = [replace(r, path=os.path.abspath(r.path)) for r in gallery.records]  # noqa: PTH100
         stamps = {record.path: stamp_of(record.path) for record in records}
-        known = self.store.stamps([record.path for record in records])
+        known = self.store.stamps([path for path, stamp in stamps.items() if stamp])
         new, there, forgotten, unreadable = [], 0, 0, []
         for record in records:
             stamp = stamps[record.path]
@@ -101,7 +101,7 @@ class InStore(contextlib.AbstractContextManager):
                 there += 1
             else:
                 new.append(record)
-        # Image by image it goes into the store, so that a run that is stopped was not in vain.
+        # Batch by batch it goes into the store, so that a run that is stopped was not in vain.
         split = replace(gallery, records=tuple(new))
         added, start = 0, 0
         for has_feature, features in embed_in_batches(embed, split, read, "gallery", True):
@@ -156,21 +156,23 @@ def rules(
 def forget(place: str, log: Path | None, wanted: Sequence[Rule]) -> list[str]:
     """Erase what rules name from a store; then open it again, and look for it.
 
-    Returns a line for each rule.
+    Returns a line for each rule, and one of what is left.
 
     Raises:
         InputError: the store has nothing of one of them.
         CheckError: something of it is still found.
     """
+    with open_store(place, None, log=log) as store:
+        for rule in wanted:
+            store.check_known(rule)
+        vectors = [store.vectors_to_forget(rule) for rule in wanted]
+        images = [store.forget(rule) for rule in wanted]
     done = []
-    for rule in wanted:
-        with open_store(place, None, log=log) as store:
-            vectors = store.vectors_to_forget(rule)
-            images = store.forget(rule)
-        with open_store(place, None, log=log) as store:  # what is on the disk, not in memory
-            copies = store.check_forgotten(rule, vectors)
-            store.log.done(rule, images)
-            done.append(f"forgotten: {rule}: {images} images; {store.count} are left")
-        for path in copies:
-            sys.stderr.write(f"note: the store has an image equal to a forgotten one: {path!r}\n")
-    return done
+    with open_store(place, None, log=log) as store:  # what is on the disk, not in memory
+        for rule, some, number in zip(wanted, vectors, images, strict=True):
+            for path in store.check_forgotten(rule, some):
+                what = "the store has an image equal to a forgotten one"
+                sys.stderr.write(f"note: {what}: {path!r}\n")
+            store.log.done(rule, number)
+            done.append(f"forgotten: {rule}: {number} images")
+        return [*done, f"{store.count} images are left in {place}"]

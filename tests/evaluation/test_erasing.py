@@ -13,6 +13,7 @@ from mgn.evaluation.stored import forget
 from mgn.system.errors import InputError
 
 pytest.importorskip("pymilvus")
+LEFT = "{} images are left in {}"
 
 
 @pytest.mark.parametrize("index", [EXACT, APPROXIMATE])
@@ -29,8 +30,9 @@ def test_nothing_of_it_is_in_the_files(tmp_path, index):
     rules = [Rule(IDENTITY, 7), Rule(IMAGE, records[3].path), Rule(BEFORE, 2 * SECOND)]
     rules.append(Rule(IMAGE, "it's \"00190\\é.jpg"))
     lines = forget(place, None, rules)
-    assert lines[0] == "forgotten: identity 0007: 10 images; 190 are left"
-    assert lines[-1].endswith(": 1 images; 186 are left")
+    assert lines[0] == "forgotten: identity 0007: 10 images"
+    assert lines[3] == "forgotten: image 'it\\'s \"00190\\\\é.jpg': 1 images"
+    assert lines[4] == LEFT.format(186, place)
     gone = {0, 1, 3, *range(70, 80), 190}
     kept = [i for i in range(200) if i not in gone]
     rows = rows_on_disk(place)
@@ -43,10 +45,12 @@ def test_nothing_of_it_is_in_the_files(tmp_path, index):
         found = store.nearest(features[kept], 1)
         assert [row[0] for row in found] == [(records[i], 0.0) for i in kept]
     # Again is no error, and what never was there is one, which leaves all as it is.
-    assert forget(place, None, rules[:1]) == ["forgotten: identity 0007: 0 images; 186 are left"]
+    again = ["forgotten: identity 0007: 0 images", LEFT.format(186, place)]
+    assert forget(place, None, rules[:1]) == again
     with pytest.raises(InputError, match=r"has no identity 0999: nothing was forgotten"):
-        forget(place, None, [Rule(IDENTITY, 999)])
+        forget(place, None, [Rule(IDENTITY, 8), Rule(IDENTITY, 999)])
     with open_store(place, MODEL) as store:
+        assert store.count == 186
         assert store.log.when(rules[0]) and not store.log.when(Rule(IDENTITY, 999))
 
 
@@ -87,7 +91,8 @@ def test_interrupted_it_can_be_repeated(tmp_path, monkeypatch, when):
         assert store.count == 200
         found = store.nearest(features, 1)
         assert [row[0] for row in found] == [(record, 0.0) for record in records]
-    assert forget(place, None, [Rule(IDENTITY, 3)])[0].endswith(": 10 images; 190 are left")
+    done = ["forgotten: identity 0003: 10 images", LEFT.format(190, place)]
+    assert forget(place, None, [Rule(IDENTITY, 3)]) == done
     assert {row["path"] for row in rows_on_disk(place)}.isdisjoint(r.path for r in records[30:40])
     with open_store(place, MODEL) as store:
         assert not store.log.unfinished() and store.count == 190

@@ -104,6 +104,17 @@ def test_the_search_of_a_store_is_that_of_its_folder(
     check_same(results(5), results(4))
     assert (results(5)["cameras"], results(5)["since"]) == ([2], "2023-11-14T22:13:24Z")
 
+    # All at once, in a new store, with a name that is no valid text.
+    shutil.copy(files[4], os.fsencode(gallery) + b"/\xff.jpg")
+    all_at_once = [*model, "--store", "new.db", "--gallery", gallery, *shown]
+    assert run(search, *all_at_once) == 0
+    assert (
+        "26 of 29 gallery images embedded, 0 from new.db, 3 unreadable" in capsys.readouterr().err
+    )
+    os.remove(os.fsencode(gallery) + b"/\xff.jpg")
+    assert run(search, *model, "--gallery", gallery, *shown) == 0
+    check_same(results(6), results(7))
+
     line = refused(capsys, search, "--model", small_graphs(PRE_POST), *in_store[2:], *shown)
     assert "--store g.db: made by another model, or with other options of it" in line
 
@@ -120,8 +131,9 @@ def test_what_is_forgotten_stays_so(small_checkpoint, dataset, tmp_path, capsys,
     assert run(search, *forget) == 0
     removed = 26 - len(others)
     assert capsys.readouterr().out.splitlines() == [
-        f"forgotten: identity 0011: {removed} images; {len(others)} are left",
-        f"forgotten: image {image.name!r}: 1 images; {len(others) - 1} are left",
+        f"forgotten: identity 0011: {removed} images",
+        f"forgotten: image {image.name!r}: 1 images",
+        f"{len(others) - 1} images are left in g.db",
     ]
     assert run(search, *in_store, "--gallery", gallery) == 0
     out, err = capsys.readouterr()
@@ -135,7 +147,8 @@ def test_what_is_forgotten_stays_so(small_checkpoint, dataset, tmp_path, capsys,
     line = refused(capsys, search, "--store", "g.db", "--forget", "987")
     assert "has no identity 0987: nothing was forgotten" in line
     log = Path("g.db/forgotten.jsonl").read_text()
-    assert [json.loads(line)["state"] for line in log.splitlines()] == ["begun", "done"] * 2
+    states = [json.loads(line)["state"] for line in log.splitlines()]
+    assert states == ["begun", "begun", "done", "done"]
 
     # Killed before it was done, the log says so; by hand what is forgotten can be taken back.
     Path("g.db/forgotten.jsonl").write_text("".join(log.splitlines(keepends=True)[:3]))
@@ -146,7 +159,9 @@ def test_what_is_forgotten_stays_so(small_checkpoint, dataset, tmp_path, capsys,
     assert run(search, *in_store, "--gallery", gallery) == 0
     assert capsys.readouterr().out == "26 images in g.db\n"
     assert run(search, "--store", "g.db", "--forget_before", "0d") == 0
-    assert capsys.readouterr().out.endswith(": 26 images; 0 are left\n")
+    assert capsys.readouterr().out.endswith(": 26 images\n0 images are left in g.db\n")
+    assert run(search, "--store", "g.db", "--index", "approximate") == 0
+    assert capsys.readouterr().err == "g.db: approximate index\n"
     line = refused(capsys, search, *in_store, "--gallery", gallery)
     assert f"--gallery {gallery}: none of its 26 images can be stored" in line
 
@@ -221,7 +236,8 @@ def test_a_server_is_searched_and_forgets_as_a_folder_does(tmp_path, monkeypatch
                 asked = by_pixels([constant(record.path) for record in queries])
                 before = place.ranked(queries, asked, 4, 2)
             lines = stored.forget(store, None, stored.rules([3], None, None))
-            assert lines == ["forgotten: identity 0003: 6 images; 54 are left"]
+            left = f"54 images are left in {store}"
+            assert lines == ["forgotten: identity 0003: 6 images", left]
             with InStore(store, "m", False, None, Where(cameras=(1, 2))) as place:
                 found[store] = before, place.ranked(queries, asked, 40, None)
         with open_store(address, "another", create=True) as other:  # another database
