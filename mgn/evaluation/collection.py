@@ -12,7 +12,7 @@ from mgn.system.errors import CheckError, InputError, advice, first_line
 
 BUCKETS = 16  # parts of a local store: to erase something only its part is written anew
 LONGEST_PATH = 8192  # bytes
-PAGE = 1000  # rows that are read at a time
+PAGE = 1000  # rows that are read or written at a time
 SECONDS = 60  # until a server that does not answer is given up
 _PREFIX = "mgn_gallery_"  # of a collection's name; a hash of the model's follows
 # A graph for each stretch of the store; doc/benchmarks.md has what it finds.
@@ -147,7 +147,8 @@ class Collection:
             if self.local:
                 known = self.partitions().get(number)
                 place["partition_name"] = known or self.next_partition(number)
-            self.ask("upsert", self.name, some, **place)
+            for start in range(0, len(some), PAGE):
+                self.ask("upsert", self.name, some[start : start + PAGE], **place)
 
     def partitions(self) -> dict[int, str]:
         """The partition of each bucket that has one."""

@@ -111,7 +111,7 @@ def test_the_search_of_a_store_is_that_of_its_folder(
     assert (
         "26 of 29 gallery images embedded, 0 from new.db, 3 unreadable" in capsys.readouterr().err
     )
-    os.remove(os.fsencode(gallery) + b"/\xff.jpg")
+    Path(os.fsdecode(os.fsencode(gallery) + b"/\xff.jpg")).unlink()
     assert run(search, *model, "--gallery", gallery, *shown) == 0
     check_same(results(6), results(7))
 
