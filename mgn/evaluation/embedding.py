@@ -1,7 +1,7 @@
 """Query and gallery images as features, by any `embed`; kept in a file if asked."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
@@ -112,10 +112,33 @@ def embed_split(
         the split of the images that were embedded, their features float32 [N, 2048], the names
         left out.
     """
-    paths = split.paths
-    kept = []  # one bool an image: whether it has a feature
+    kept = []
     features = np.empty((0, 0), np.float32)
     done = 0  # rows of `features` that are filled
+    for has_feature, made in embed_in_batches(embed, split, read, what, skip_unreadable):
+        kept += has_feature
+        if not len(made):
+            continue
+        if not done:  # the first batch tells the length of a feature
+            features = np.empty((len(split.records), made.shape[1]), np.float32)
+        features[done : done + len(made)] = made
+        done += len(made)
+    embedded = split.only(kept)
+    features = features[:done]
+    check_finite(features, embedded)
+    skipped = [path for path, is_kept in zip(split.paths, kept, strict=True) if not is_kept]
+    return embedded, features, skipped
+
+
+def embed_in_batches(
+    embed: Embed, split: Split, read: Read, what: str, skip_unreadable: bool = False
+) -> Iterator[tuple[list[bool], np.ndarray]]:
+    """Embed the images of one split in its order, and yield them some at a time.
+
+    Yields:
+        for each of the next images whether it has a feature, and the features, float32 [N, 2048].
+    """
+    paths = split.paths
     progress = Progress(len(paths), f"embedding {what}", "images")
     with ThreadPoolExecutor(READERS) as pool, progress:
         ahead = [pool.submit(read, path) for path in paths[:_BATCH]]
@@ -125,23 +148,15 @@ def embed_split(
             # The threads decode the next images while the network embeds these.
             ahead = [pool.submit(read, path) for path in paths[end : end + _BATCH]]
             readable = [i for i, image in enumerate(images) if image is not None]
-            kept += [image is not None for image in images]
+            made = np.empty((0, 0), np.float32)
             if readable:
                 try:
                     made = embed([images[i] for i in readable])
                 except ImageError as error:
                     path = paths[start + readable[error.position]]
                     raise InputError(f"{path}: {error.problem}") from None
-                if not done:  # the first batch tells the length of a feature
-                    features = np.empty((len(paths), made.shape[1]), np.float32)
-                features[done : done + len(made)] = made
-                done += len(made)
+            yield [image is not None for image in images], made
             progress.advance(len(images))
-    embedded = split.only(kept)
-    features = features[:done]
-    _check_finite(features, embedded)
-    skipped = [path for path, has_feature in zip(paths, kept, strict=True) if not has_feature]
-    return embedded, features, skipped
 
 
 def _image(future: Future, skip_unreadable: bool) -> np.ndarray | None:
@@ -153,7 +168,8 @@ def _image(future: Future, skip_unreadable: bool) -> np.ndarray | None:
         return None
 
 
-def _check_finite(features: np.ndarray, split: Split) -> None:
+def check_finite(features: np.ndarray, split: Split) -> None:
+    """Raise `InputError` if the feature of an image is not finite."""
     bad = np.flatnonzero(~np.isfinite(features).all(axis=1))
     if len(bad):
         names = ", ".join(split.records[i].path for i in bad[:3])

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mgn.evaluation import featurefile
-from mgn.evaluation.search import CACHE
+from mgn.evaluation.cached import CACHE
 from mgn.metrics import migration
 from mgn.metrics.distances import matrix
 from mgn.metrics.migration import Map, Pairs

@@ -80,6 +80,8 @@ def causes(error: BaseException) -> list[BaseException]:
     """An error, and what it was made of: libraries wrap the system's into ones that say less."""
     chain = [error]
     while inner := chain[-1].__cause__ or chain[-1].__context__:
+        if inner in chain:  # `raise error from error`
+            break
         chain.append(inner)
     return chain
 

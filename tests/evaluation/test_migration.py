@@ -14,8 +14,8 @@ import evaluate
 from mgn import migrate
 from mgn.config.threshold import Threshold
 from mgn.data.records import Record, Split, read_split
+from mgn.evaluation import cached as found
 from mgn.evaluation import migration, scoring
-from mgn.evaluation import search as found
 from mgn.evaluation.featurefile import Embedded, load_features, save_features
 from mgn.metrics.smaller import unit
 from mgn.system.errors import InputError

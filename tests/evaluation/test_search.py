@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from contextlib import closing
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from mgn.data import probe
 from mgn.data.decoding import read_image
 from mgn.data.records import Record, Split, image_files
 from mgn.evaluation import search as found
+from mgn.evaluation.cached import InFolder
 from mgn.inference import load_embedder
 from mgn.inference.graph import PRE_POST
 from mgn.system.errors import InputError
@@ -140,31 +142,42 @@ def named(*cameras):
     return Split(tuple(Record(f"{i}.jpg", -2, camera) for i, camera in enumerate(cameras)), 0, 0)
 
 
+def in_memory(gallery, features):
+    """The gallery as `InFolder` has it once it has embedded all."""
+    place = InFolder(gallery, "", Path("nowhere.npz"), "")
+    place._features = features
+    return place
+
+
 def test_ones_own_camera_is_left_out():
     """By hand, on a line; an image of no known camera stays."""
     features = np.float32([[1], [2], [3], [4]])
-    gallery = named(1, 2, 1, -2)
-    rows = found.rank(named(2, 1), np.float32([[2], [1]]), gallery, features, 2, True)
+    ranked = in_memory(named(1, 2, 1, -2), features).ranked
+    rows = found.rank(ranked, named(2, 1), np.float32([[2], [1]]), 2, True)
     assert [[entry.path for entry, _ in row.entries] for row in rows] == [
         ["0.jpg", "2.jpg"],
         ["1.jpg", "3.jpg"],
     ]
     assert [[distance for _, distance in row.entries] for row in rows] == [[1, 1], [1, 3]]
-    rows = found.rank(named(1), np.float32([[1]]), named(1, 1), features[:2], 2, True)
+    same = in_memory(named(1, 1), features[:2]).ranked
+    rows = found.rank(same, named(1), np.float32([[1]]), 2, True)
     assert rows[0].entries == () and not found.accepted(rows[0], Threshold(9.0))
-    rows = found.rank(named(2), np.float32([[2]]), gallery, features, 1)
+    rows = found.rank(ranked, named(2), np.float32([[2]]), 1)
     assert found.accepted(rows[0], Threshold(0.0))
 
 
 def test_cameras_that_leave_nothing(capsys):
-    found.check_cameras(named(1, 2), named(1, 2))
+    def check(query, gallery):
+        in_memory(gallery, None).check_cameras(query, gallery)
+
+    check(named(1, 2), named(1, 2))
     assert not capsys.readouterr().err
-    found.check_cameras(named(1), named(1, -2, -2))
+    check(named(1), named(1, -2, -2))
     assert "2 gallery images, whose names tell no camera, stay" in capsys.readouterr().err
     with pytest.raises(InputError, match=r"1\.jpg: its name does not tell its camera"):
-        found.check_cameras(named(1, -2), named(1, 2))
+        check(named(1, -2), named(1, 2))
     with pytest.raises(InputError, match=r"by camera 3, that of 0\.jpg: nothing is left"):
-        found.check_cameras(named(3), named(3, 3))
+        check(named(3), named(3, 3))
 
 
 def test_wrong_input(small_checkpoint, dataset, tmp_path, capsys, monkeypatch):
