@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # they take numpy, and TensorFlow
     from mgn.data.findings import Report
     from mgn.evaluation.verdicts import Familiarity
 
+LAYOUT_FLAGS = ("format", "distractors", "cameras", "split")
 OUTPUTS = ("doctor.html", "doctor.json")
 
 
@@ -70,6 +71,10 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         needless += ["--unlabelled"] if flags.unlabelled else []
         if needless:
             parser.error(f"{needless[0]}: only with --model")
+    if flags.unlabelled:
+        labelled = [name for name in LAYOUT_FLAGS if getattr(flags, name)]
+        if labelled:
+            parser.error(f"--{labelled[0]}: not with --unlabelled, which reads no labels")
     return flags
 
 

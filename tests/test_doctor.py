@@ -11,7 +11,7 @@ import cv2
 import pytest
 import shallow
 from conftest import SMALL, refused, run, write_checkpoint
-from familiar import image, write_familiar
+from familiar import image
 
 from mgn import doctor
 from mgn.evaluation.verdicts import LIKE, UNLIKE
@@ -21,13 +21,10 @@ ROOT = Path(__file__).parents[1]
 NAME = "{:04}_c{}s1_{:06}_00.png"
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
+@pytest.fixture
+def model(familiar_checkpoint):
     """Prefix of a checkpoint that knows images like those of camera 1."""
-    prefix = tmp_path_factory.mktemp("model") / "small"
-    with shallow.patched():
-        write_familiar(prefix, [image(seed) for seed in range(60)])
-    return prefix
+    return familiar_checkpoint
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +87,7 @@ def test_one_camera_that_is_like_training(model, two_cameras, tmp_path, capsys):
 def test_images_without_labels(model, tmp_path, capsys):
     unlabelled(tmp_path / "gate", 21)
     (tmp_path / "gate" / "3.png").write_bytes(b"")
-    arguments = tmp_path, "--unlabelled", "--model", model, "--output_dir", tmp_path / "page"
+    arguments = (tmp_path, "--unlabelled", "--model", model, "--output_dir", tmp_path / "page")
     assert run(doctor, *arguments) == 0
     text = capsys.readouterr().out
     assert f"folder gate  {LIKE} (" in text and "20 of 21 images, 1 unreadable)" in text
@@ -137,7 +134,9 @@ def test_models_that_cannot_be_asked(two_cameras, tmp_path, capsys):
     assert "no such file" in refused(capsys, doctor, two_cameras, "--model", tmp_path / "none")
 
 
-def test_flags_that_go_with_a_model(two_cameras, capsys):
+def test_flags_that_go_with_a_model(two_cameras, model, capsys):
+    unlabelled_too = (two_cameras, "--model", model, "--unlabelled", "--format", "market1501")
+    assert "--format: not with --unlabelled" in refused(capsys, doctor, *unlabelled_too)
     for flag in (["--unlabelled"], ["--pool", "max"], ["--height", "96"]):
         assert f"{flag[0]}: only with --model" in refused(capsys, doctor, two_cameras, *flag)
 

@@ -105,11 +105,14 @@ def what_differs(looks: Looks, height: int, colour: Colour, thirds: Sequence[flo
             found.append(f"{name}: grey level {grey:.0f}; in training {held:.0f}")
     shares = [rgb / max(rgb.sum(), 1) for rgb in (here, there)]
     if np.abs(shares[0] - shares[1]).max() > _CAST:
-        told = [" ".join(f"{value:.0f}" for value in rgb) for rgb in (here, there)]
-        found.append(f"colour: mean RGB {told[0]}; in training {told[1]}")
+        found.append(f"colour: mean RGB {_numbers(here)}; in training {_numbers(there)}")
     if looks.sharpness < _BLURRED:
         found.append(f"blurred: sharpness {looks.sharpness:.2f}; sharp images have 0.3 and more")
     most = int(np.argmax(thirds))
     if thirds[most] > _ONE_PART * max(np.median(thirds), 0):
-        found.append(f"above all the {_THIRDS[most]} third of the image: cropped or covered?")
+        found.append(f"above all the {_THIRDS[most]} third of the image: covered, or cropped?")
     return found or [_NOTHING]
+
+
+def _numbers(rgb: Sequence[float]) -> str:
+    return " ".join(f"{value:.0f}" for value in rgb)

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 import shallow
 from conftest import SMALL, relative, write_checkpoint
-from familiar import COLOUR, image, write_familiar
+from familiar import COLOUR, image
 
+from mgn.config import NetworkOptions
+from mgn.config.variants import VARIANTS
 from mgn.evaluation.batchnorms import BatchNorms, mean_colour
 from mgn.inference import load_embedder
 from mgn.network import HEADS
@@ -18,17 +20,9 @@ from mgn.weights import checkpoints
 pytestmark = pytest.mark.usefixtures("shallow_network")
 
 
-@pytest.fixture(scope="module")
-def familiar(tmp_path_factory):
-    """Prefix of a checkpoint that knows images of COLOUR, and its arrays."""
-    prefix = tmp_path_factory.mktemp("familiar") / "small"
-    with shallow.patched():
-        return prefix, write_familiar(prefix, [image(seed) for seed in range(30)])
-
-
-def test_the_mean_colour_of_training_images(familiar):
+def test_the_mean_colour_of_training_images(familiar_checkpoint):
     """Found within a grey level in the statistics of the first batch norm alone."""
-    with closing(BatchNorms(checkpoints.find(familiar[0]))) as norms:
+    with closing(BatchNorms(checkpoints.find(familiar_checkpoint))) as norms:
         assert norms.colour == pytest.approx(COLOUR, abs=1.5)
 
 
@@ -48,22 +42,34 @@ def test_an_image_of_one_colour(size):
     assert got == pytest.approx(colour, abs=1e-9)
 
 
-def test_values_are_what_features_are_made_of(familiar):
-    """Normalised, scaled and cut off at zero they are the embedding."""
-    prefix, arrays = familiar
+def normalised(values, arrays, norm):
+    """Batch norm by its formula."""
+    leaves = ("running_mean", "running_var", "weight", "bias")
+    mean, variance, scale, bias = (arrays[f"{norm}/{leaf}"] for leaf in leaves)
+    return (values - mean) / np.sqrt(variance + 1e-5) * scale + bias
+
+
+@pytest.mark.parametrize("variant", ["lwplw", "fastreid-v0.1", "luperson"])
+def test_values_are_what_features_are_made_of(variant, tmp_path):
+    """Normalised and cut off at zero, or whatever a network does then, they are the embedding."""
+    options = NetworkOptions(10, **{**VARIANTS[variant], "height": 96, "width": 32})
+    arrays = shallow.arrays(options)
+    write_checkpoint(tmp_path / "made", arrays, options)
     images = [image(seed, 0.7) for seed in range(3)]
-    with closing(BatchNorms(checkpoints.find(prefix))) as norms:
+    with closing(BatchNorms(checkpoints.find(tmp_path / "made"))) as norms:
         values = norms.values(images)
         assert norms.values([]).shape == (0, 8, 256)
-    with closing(load_embedder(prefix)) as embed:
+    with closing(load_embedder(tmp_path / "made")) as embed:
         expected = embed.original(images).reshape(3, 8, 256)
     for i, head in enumerate(HEADS):
-        mean, variance, scale, bias = (
-            arrays[f"{head.reduction}/1/{leaf}"]
-            for leaf in ("running_mean", "running_var", "weight", "bias")
-        )
-        made = (values[:, i] - mean) / np.sqrt(variance + 1e-5) * scale + bias
-        assert relative(np.maximum(made, 0), expected[:, i]) < 1e-4
+        made = normalised(values[:, i], arrays, f"{head.reduction}/1")
+        if options.reduction == "prelu":
+            made = np.where(made > 0, made, made * arrays[f"{head.reduction}/2/weight"])
+        elif options.reduction != "plain":
+            made = np.maximum(made, 0)
+        if options.reduction == "neck":
+            made = normalised(made, arrays, f"{head.reduction}/neck")
+        assert relative(made, expected[:, i]) < 1e-4
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import cv2
 import pytest
-import shallow
-from familiar import COLOUR, image, write_familiar
+from familiar import COLOUR, image
 
 from mgn.data.records import UNNAMED, Record, image_files
 from mgn.evaluation import familiarity
@@ -18,13 +17,9 @@ pytestmark = pytest.mark.usefixtures("shallow_network")
 FIRST = 1000  # of the seeds of images that the network has not seen
 
 
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory):
-    """One that knows images of COLOUR."""
-    prefix = tmp_path_factory.mktemp("familiar") / "small"
-    with shallow.patched():
-        write_familiar(prefix, [image(seed) for seed in range(60)])
-        return checkpoints.find(prefix)
+@pytest.fixture
+def checkpoint(familiar_checkpoint):
+    return checkpoints.find(familiar_checkpoint)
 
 
 def save(folder, count, factor=1.0, name="{:03}.png"):

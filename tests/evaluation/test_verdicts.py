@@ -30,8 +30,8 @@ def test_nothing_that_can_be_named():
         ({"colour": (84, 70, 56)}, "dark: grey level 73; in training 104"),
         ({"colour": (168, 140, 112)}, "light: grey level 145; in training 104"),
         ({"colour": (120, 80, 100)}, "colour: mean RGB 120 80 100; in training 120 100 80"),
-        ({"thirds": (0.2, 0.3, 1.0)}, "above all the bottom third of the image: cropped or"),
-        ({"thirds": (5.0, -0.1, -0.2)}, "above all the top third of the image: cropped or"),
+        ({"thirds": (0.2, 0.3, 1.0)}, "above all the bottom third of the image: covered, or"),
+        ({"thirds": (5.0, -0.1, -0.2)}, "above all the top third of the image: covered, or"),
     ],
 )
 def test_one_thing(changed, expected):
