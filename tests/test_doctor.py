@@ -108,7 +108,7 @@ def test_too_few_images(model, tmp_path, capsys):
     for place in ("gate", "hall"):
         unlabelled(tmp_path / place, 19)
     arguments = tmp_path, "--unlabelled", "--model", model
-    expected = f"{tmp_path}: too few images for a verdict on any camera (folder gate: 19; folder ha"
+    expected = f"{tmp_path}: too few images or people for a verdict on any camera (folder gate: 19;"
     assert expected in refused(capsys, doctor, *arguments)
     assert run(doctor, *arguments, "--json") == 2
     assert expected in json.loads(capsys.readouterr().out)["error"]

@@ -25,16 +25,17 @@ from scipy.stats import rankdata, spearmanr
 from mgn import metrics
 from mgn.config.settings import datasets_of_run
 from mgn.data import demo
+from mgn.data.appearance import look_at
 from mgn.data.decoding import read_image
 from mgn.data.records import read_split
 from mgn.evaluation.batchnorms import BatchNorms
-from mgn.evaluation.verdicts import LIMIT
+from mgn.evaluation.verdicts import LIMIT, Looks, what_differs
 from mgn.inference.embedder import load_embedder
 from mgn.metrics.shift import FEWEST, squared_shift
 from mgn.weights import checkpoints
 
 LOSS, NO_LOSS = 0.15, 0.05  # of mAP, relative: what should and what should not alarm
-DRAWS = 4  # of half of the identities of a camera, and of the fewest that make FEWEST images
+DRAWS = 4  # of half of a camera's identities, and of "few": 4 to 8, which make FEWEST images
 NIGHT = ((40, 45, 70), (30, 14), 0.2, (60, 60, 70), (40, 3))
 SNOW = ((210, 215, 225), (25, 60), 0.1, (235, 235, 240), (60, 2))
 BRICK = ((150, 70, 55), (20, 9), 0.25, (90, 90, 95), (12, 12))
@@ -195,7 +196,23 @@ def meet(norms, embed, images):
         *(features[query], features[gallery], images.persons[query], images.persons[gallery]),
         *(images.cameras[query], images.cameras[gallery]),
     )
-    return {"mAP": float(score.mAP), "units": list(shifts_of(norms, values, images))}
+    units = list(shifts_of(norms, values, images))
+    return {"mAP": float(score.mAP), "units": units, "differs": differs(norms, units, images)}
+
+
+def differs(norms, units, images):
+    """What the alarm says of the cameras for which it sounds: {camera: first words}."""
+    said = {}
+    for unit in units:
+        if unit["kind"] == "all" and unit["shift"] >= LIMIT:
+            chosen = np.flatnonzero(images.cameras == unit["camera"])
+            looks = [look_at(images.images[i]) for i in chosen]
+            sizes = [(look.height, look.width, look.sharpness) for look in looks]
+            colour = np.mean([images.images[i].mean(axis=(0, 1)) for i in chosen], axis=0)
+            seen = Looks(*np.median(sizes, axis=0), tuple(colour))
+            lines = what_differs(seen, norms.height, tuple(norms.colour), unit["heads"][-3:])
+            said[unit["camera"]] = [line.split(":")[0] for line in lines]
+    return said
 
 
 def run(model, sets, own):
@@ -256,13 +273,15 @@ def best_limit(like, unlike):
 
 def report(rows, is_drawn):
     lost = {own: losses(rows, own, is_drawn) for own in rows}
-    print("| model | images | mAP | lost | shift by camera |")
-    print("|---|---|---|---|---|")
+    print("| model | images | mAP | lost | shift by camera | what it names |")
+    print("|---|---|---|---|---|---|")
     for own in rows:
         for name, row in sorted(rows[own].items(), key=lambda item: shift_of(item[1])):
             shifts = [f"{u['shift']:.2f}" for u in row["units"] if u["kind"] == "all"]
             share = f"{lost[own][name]:.0%}"
-            print(f"| {own} | {name} | {row['mAP']:.3f} | {share} | {', '.join(shifts)} |")
+            named = ", ".join(sorted({word for words in row["differs"].values() for word in words}))
+            told = f"{row['mAP']:.3f} | {share} | {', '.join(shifts)} | {named}"
+            print(f"| {own} | {name} | {told} |")
 
     pairs = [(own, name) for own in rows for name in rows[own]]
     together = spearmanr(

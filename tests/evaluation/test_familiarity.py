@@ -47,7 +47,8 @@ def test_like_and_unlike(checkpoint, tmp_path):
     assert (gate.verdict, night.verdict, found.alarms) == (LIKE, UNLIKE, 1)
     assert gate.shift < 0.3 < 0.8 < night.shift
     assert gate.differs == () and night.differs[0].startswith("dark: grey level 47; in training 11")
-    assert new.verdict == "too few images for a verdict: 20 are needed" and new.shift is None
+    few = "too few images, of 19 people, for a verdict: it takes 20 images of 10 people"
+    assert new.verdict == few and new.shift is None
     assert gate.looks.colour == pytest.approx(COLOUR, abs=3) and gate.looks.height == 64
     assert found.colour == pytest.approx(COLOUR, abs=1.5)
 
@@ -60,7 +61,7 @@ def test_one_camera_and_unreadable_images(checkpoint, tmp_path):
     assert (camera.name, camera.verdict) == ("all images", LIKE)
     assert (camera.images, camera.looked_at, camera.unreadable) == (22, 20, 2)
     (folder / "008.png").write_bytes(b"")
-    expected = f"{folder}: too few images for a verdict on any camera (all images: 19; unreadable"
+    expected = f"{folder}: too few images or people for a verdict on any camera (all images: 19; un"
     with pytest.raises(InputError, match=re.escape(expected)):
         examine(checkpoint, folder)
 
@@ -71,7 +72,9 @@ def test_a_sample_of_many(checkpoint, tmp_path, monkeypatch):
     folder = save(tmp_path / "all", 39)
     read = []
     original = familiarity._read
-    monkeypatch.setattr(familiarity, "_read", lambda path: read.append(path) or original(path))
+    monkeypatch.setattr(
+        familiarity, "_read", lambda record: read.append(record.path) or original(record)
+    )
     found = examine(checkpoint, folder)
     assert sorted(read) == [str(folder / f"{i:03}.png") for i in range(0, 39, 2)]
     assert (found.cameras[0].images, found.cameras[0].looked_at) == (39, 20)
@@ -88,5 +91,20 @@ def test_cameras_by_names_and_by_folders(tmp_path):
     ]
     groups = familiarity.by_camera(records, tmp_path)
     assert list(groups) == ["camera 2", "camera 10", "all images", "folder a/hall"]
-    named = [Path(path).name for path in groups["camera 2"]]
+    named = [Path(record.path).name for record in groups["camera 2"]]
     assert named == ["0001_c2s1_000009_00.jpg", "0002_c2s1_000001_00.jpg"]
+
+
+def test_few_people_are_chance(checkpoint, tmp_path):
+    """40 images of 9 people are too few; of 10, or of strangers, they are enough."""
+    save(tmp_path, 40)
+    paths = sorted(map(str, tmp_path.iterdir()))
+    for people, camera in ((9, 1), (10, 2), (1, 3)):
+        persons = [0] * 40 if people == 1 else [i % people + 1 for i in range(40)]
+        records = [Record(*image, camera) for image in zip(paths, persons, strict=True)]
+        if people == 9:
+            with pytest.raises(InputError, match=r"too few images or people .*camera 1: 40\)"):
+                familiarity.examine(checkpoint, records, tmp_path)
+        else:
+            (found,) = familiarity.examine(checkpoint, records, tmp_path).cameras
+            assert found.verdict == LIKE
