@@ -12,6 +12,7 @@ models that are in it are not run again.
 import argparse
 import json
 import os
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -21,6 +22,8 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as the scripts do
 import cv2
 import numpy as np
 from scipy.stats import rankdata, spearmanr
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from mgn import metrics
 from mgn.config.settings import datasets_of_run
@@ -229,6 +232,7 @@ def run(model, sets, own):
         closing(BatchNorms(checkpoints.find(model))) as norms,
         closing(load_embedder(model)) as embed,
     ):
+        print(f"{own}: colour of training images by the first batch norm: {norms.colour.round(1)}")
         for name, images in met.items():
             rows[name] = meet(norms, embed, images)
             print(own, name, rows[name]["mAP"], flush=True)
@@ -291,30 +295,42 @@ def report(rows, is_drawn):
     for own in rows:
         shifts = [shift_of(row) for row in rows[own].values()]
         print(f"  {own}: {spearmanr(list(lost[own].values()), shifts).statistic:.2f}")
+    whole = [(own, name) for own, name in pairs if name not in SPOILT]
+    alone = spearmanr([lost[o][n] for o, n in whole], [shift_of(rows[o][n]) for o, n in whole])
+    print(f"  {len(whole)} pairs without spoilt images: {alone.statistic:.2f}")
 
     def units(kind, keep):
         found = []
         for own, name in pairs:
-            if keep(own, lost[own][name]):
+            if keep(own, name, lost[own][name]):
                 found += [u["shift"] for u in rows[own][name]["units"] if u["kind"] == kind]
         return np.array(found)
 
+    def is_like_by_origin(own, name, _):
+        usual = ("own", "mirrored", "drawn, new people")
+        return name in usual[: 2 + is_drawn[own]] or (is_drawn[own] and is_drawn.get(name, False))
+
+    def compare(title, unlike, like):
+        told = f"{title}: AUC {auc(unlike, like):.3f}, {len(unlike)} unlike, {len(like)} like"
+        found, false = np.mean(unlike >= LIMIT), np.mean(like >= LIMIT)
+        print(f"{told}; limit {LIMIT}: {found:.0%} found, {false:.0%} false; ", end="")
+        print(f"best limit {best_limit(like, unlike):.2f}")
+
     for kind in ("all", "half", "few"):
-        like = units(kind, lambda _, loss: loss <= NO_LOSS)
-        unlike = units(kind, lambda _, loss: loss >= LOSS)
-        print(
-            f"{kind}: AUC {auc(unlike, like):.3f}, {len(unlike)} unlike, {len(like)} like", end=""
-        )
-        print(f"; limit {LIMIT}: {np.mean(unlike >= LIMIT):.0%} found, ", end="")
-        print(f"{np.mean(like >= LIMIT):.0%} false; best {best_limit(like, unlike):.2f}")
+        like = units(kind, lambda *which: which[-1] <= NO_LOSS)
+        for loss in (LOSS, 2 * LOSS):
+            unlike = units(kind, lambda *which, loss=loss: which[-1] >= loss)
+            compare(f"{kind}, loss of {loss:.0%} and more", unlike, like)
+        origin = units(kind, is_like_by_origin)
+        compare(f"{kind}, by origin", units(kind, lambda *w: not is_like_by_origin(*w)), origin)
     for left_out in rows:
         of_others = [
-            units("half", lambda own, loss, out=left_out: own != out and loss <= NO_LOSS),
-            units("half", lambda own, loss, out=left_out: own != out and loss >= LOSS),
+            units("half", lambda own, _, loss, out=left_out: own != out and loss <= NO_LOSS),
+            units("half", lambda own, _, loss, out=left_out: own != out and loss >= LOSS),
         ]
         limit = best_limit(*of_others)
-        like = units("half", lambda own, loss, own_=left_out: own == own_ and loss <= NO_LOSS)
-        unlike = units("half", lambda own, loss, own_=left_out: own == own_ and loss >= LOSS)
+        like = units("half", lambda own, _, loss, one=left_out: own == one and loss <= NO_LOSS)
+        unlike = units("half", lambda own, _, loss, one=left_out: own == one and loss >= LOSS)
         print(f"{left_out} by the limit {limit:.2f} of the others: ", end="")
         print(f"{np.mean(unlike >= limit):.0%} found, {np.mean(like >= limit):.0%} false; ", end="")
         print(f"AUC {auc(unlike, like):.3f}")
@@ -329,6 +345,11 @@ def main():
     is_drawn = {name: (Path(d.folder) / demo.MARKER).is_file() for name, d in datasets.items()}
     rows = json.loads(flags.rows.read_text()) if flags.rows and flags.rows.exists() else {}
     missing = [path for path in flags.runs if path.name not in rows]
+    for name, dataset in datasets.items():
+        colours = [
+            read_image(r.path).mean(axis=(0, 1)) for r in read_split(dataset, "train").records
+        ]
+        print(f"{name}: their colour {np.mean(colours, axis=0).round(1)}")
     if missing:
         sets = {name: photographed(dataset) for name, dataset in datasets.items()}
         for path in missing:
