@@ -38,12 +38,13 @@ def add_export_options(parser: argparse.ArgumentParser) -> None:
         " the file is 2.2 times as large, and OpenCV does not load it",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace --pb_path")
-    _add_int8_options(parser)
+    add_int8_options(parser, "--precision int8")
     add_network_options(parser)
 
 
-def _add_int8_options(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("with --precision int8")
+def add_int8_options(parser: argparse.ArgumentParser, flag: str) -> None:
+    """How an export in eight bits, asked for by this flag, chooses its whole numbers."""
+    group = parser.add_argument_group(f"with {flag}")
     group.add_argument(
         "--calibration",
         type=existing_path,
@@ -79,12 +80,9 @@ def parse_export(parser: argparse.ArgumentParser, arguments: list[str]) -> argpa
     refuse_existing(flags.pb_path, flags.overwrite)
     if flags.pb_path.suffix != ".pb":
         raise InputError(f"--pb_path {flags.pb_path}: must end in .pb, as other tools expect")
-    given = [f"--{name}" for name in _int8_options(flags)]
-    if given and flags.precision != INT8:
-        parser.error(f"{', '.join(given)}: only with --precision int8")
+    flags.int8 = parsed_int8(parser, flags, flags.precision == INT8, "--precision int8")
     if flags.winograd and flags.precision == INT8:
         parser.error("--winograd: not with --precision int8, whose convolutions are of integers")
-    flags.int8 = Int8(**_int8_options(flags)) if flags.precision == INT8 else None
     return flags
 
 
@@ -94,10 +92,15 @@ def export_options(flags: argparse.Namespace) -> dict:
     return {name: getattr(flags, name) for name in names} | network_options(flags)
 
 
-def _int8_options(flags: argparse.Namespace) -> dict:
-    """Those of `Int8` that were given."""
+def parsed_int8(
+    parser: argparse.ArgumentParser, flags: argparse.Namespace, wanted: bool, flag: str
+) -> Int8 | None:
+    """What was given of `Int8`; None if eight bits are not wanted, which this flag asks for."""
     named = {field.name: getattr(flags, field.name) for field in dataclasses.fields(Int8)}
-    return {name: value for name, value in named.items() if value is not None}
+    given = {name: value for name, value in named.items() if value is not None}
+    if given and not wanted:
+        parser.error(f"{', '.join(f'--{name}' for name in given)}: only with {flag}")
+    return Int8(**given) if wanted else None
 
 
 def parse_serving(description: str, arguments: list[str]) -> argparse.Namespace:

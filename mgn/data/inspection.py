@@ -94,16 +94,17 @@ def read_splits(dataset: DataSet, layout: Layout) -> tuple[dict[str, Split], lis
             findings.append(Finding(PROBLEM, _told(error)))
     if not splits:
         raise InputError(findings[0].what if findings else f"{dataset}: no {layout.needed}")
+    readable = " that can be read" if findings else ""
     trainable = "train" in splits
     scorable = "query" in splits and "gallery" in splits
     if not trainable and not scorable:
-        missing = "no training split, and not both query and gallery"
+        missing = f"no training split, and not both query and gallery{readable}"
         findings.append(Finding(PROBLEM, f"{missing}: of no use for either"))
     elif not trainable:
-        missing = "no training split: can be evaluated, not trained on"
+        missing = f"no training split{readable}: can be evaluated, not trained on"
         findings.append(Finding(WARNING, missing))
     elif not scorable:
-        missing = "not both query and gallery: can be trained on, not evaluated"
+        missing = f"not both query and gallery{readable}: can be trained on, not evaluated"
         findings.append(Finding(WARNING, missing))
     ways = table.ways(layout)
     named = f", as not named like {EXAMPLE}" if ways == WAYS else ""

@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from mgn.config.exporting import image_size
+from mgn.config.exporting import add_int8_options, image_size, parsed_int8
 from mgn.system import cli
 from mgn.system.files import refuse_existing
 
@@ -17,6 +17,7 @@ _TAKEN_BY = {
     "length_1": ("onnx",),
     "half": ("openvino", "tflite"),
     "dynamic_range": ("tflite",),
+    "int8": ("openvino",),
     "rgb": ("openvino",),
     "input_size": ("deep_sort",),
 }
@@ -45,7 +46,10 @@ def main(arguments: list[str]) -> int:
     how = choices, flags.overwrite
     paths, difference = deploy(flags.target, flags.pb_path, flags.output, *how)
     shown = " and ".join(map(str, paths))
-    figure = f"{difference:.1e} of the largest value from the export"
+    if choices.int8:
+        figure = f"against the export: {difference}"
+    else:
+        figure = f"{difference:.1e} of the largest value from the export"
     print(f"{shown}: in {MADE[flags.target].runtime} {figure}")
     return cli.DONE
 
@@ -68,9 +72,12 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     add("--length_1", action="store_true", help="onnx: give embeddings of length 1")
     add("--half", action="store_true", help="openvino, tflite: weights as float16")
     add("--dynamic_range", action="store_true", help="tflite: weights as integers of 8 bits")
+    whole = "openvino: convolutions of integers of 8 bits, as export_pb.py --precision int8"
+    add("--int8", action="store_true", help=whole)
     add("--rgb", action="store_true", help="openvino: take RGB; else BGR, as OpenCV reads")
     boxes = "deep_sort: size of its images, of your boxes' aspect ratio; omitted: the network's"
     add("--input_size", type=image_size, metavar="HxW", help=boxes)
+    add_int8_options(parser, "--int8")
     flags = parser.parse_args(arguments)
     if flags.list or flags.describe:
         others = flags.target or flags.pb_path or flags.output or (flags.list and flags.describe)
@@ -84,8 +91,10 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     for name, targets in _TAKEN_BY.items():
         if getattr(flags, name) and flags.target not in targets:
             parser.error(f"--{name}: only with {' or '.join(targets)}")
-    if flags.half and flags.dynamic_range:
-        parser.error("--half and --dynamic_range: choose one")
+    smaller = [name for name in ("half", "dynamic_range", "int8") if getattr(flags, name)]
+    if len(smaller) > 1:
+        parser.error(f"{' and '.join(f'--{name}' for name in smaller)}: choose one")
+    flags.int8 = parsed_int8(parser, flags, flags.int8, "--int8")
     ending = ENDINGS.get(flags.target, "")
     if ending and flags.output.suffix != ending:
         parser.error(f"--output {flags.output}: must end in {ending}, as the program expects")

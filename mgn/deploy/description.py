@@ -3,9 +3,8 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from xml.etree import ElementTree
 
-from mgn.deploy import deepstream, tflite, triton
+from mgn.deploy import deepstream, openvino, tflite, triton
 from mgn.deploy.packages import needed
 from mgn.export.description import network_lines
 from mgn.inference.exported import METADATA, metadata_of, read_graph_def
@@ -24,7 +23,9 @@ def as_text(path: Path) -> str:
         lines = network_lines(description)
     except (KeyError, TypeError, InputError) as error:
         raise InputError(f"{file}: its description is damaged ({error})") from None
-    return "\n".join([f"{file}: {file.stat().st_size / 1e6:.1f} MB", *lines])
+    weights = [file.with_suffix(".bin")] if file.suffix == ".xml" else []
+    size = sum(part.stat().st_size for part in (file, *weights) if part.exists())
+    return "\n".join([f"{file}: {size / 1e6:.1f} MB", *lines])
 
 
 def description_of(file: Path) -> Mapping:
@@ -63,13 +64,13 @@ def _of_onnx(file: Path) -> str:
     return next((entry.value for entry in model.metadata_props if entry.key == METADATA), "")
 
 
-def _of_ir(file: Path) -> str:
-    entry = ElementTree.parse(file).getroot().find(f"rt_info/{METADATA}")
-    return "" if entry is None else entry.get("value", "")
-
-
 def _of_graph(file: Path) -> str:
     return json.dumps(metadata_of(read_graph_def(file).node))
 
 
-_READERS = {".onnx": _of_onnx, ".xml": _of_ir, ".pb": _of_graph, ".tflite": tflite.description_in}
+_READERS = {
+    ".onnx": _of_onnx,
+    ".xml": openvino.description_in,
+    ".pb": _of_graph,
+    ".tflite": tflite.description_in,
+}

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from mgn.config.options import Int8
 from mgn.deploy.source import Source
 
 
@@ -17,6 +18,7 @@ class Choices(NamedTuple):
     length_1: bool = False  # onnx: embeddings of length 1
     half: bool = False  # openvino, tflite: weights as float16
     dynamic_range: bool = False  # tflite: weights as whole numbers of 8 bits
+    int8: Int8 | None = None  # openvino: convolutions of whole numbers of 8 bits
     rgb: bool = False  # openvino: images in RGB, not BGR
     input_size: tuple[int, int] | None = None  # deep_sort: of images, if not the network's own
 
@@ -33,6 +35,10 @@ class Target(NamedTuple):
     holds: tuple[str, ...] = ()  # of a folder: all its files
     length_1: bool = False  # its embeddings are of length 1
     takes: tuple[str, ...] = ()  # names of `Choices` that it knows
+    # In place of `write`, of images that choose ranges: float32 [N, height, width, 3], normalised.
+    # Returns the names of the convolutions that stay in float32.
+    write_int8: Callable[[Source, Sequence[Path], Choices, np.ndarray], list[str]] | None = None
+    describe: Callable[[Sequence[Path], str], None] | None = None  # anew, once proven
 
 
 def described(source: Source, choices: Choices) -> str:
@@ -40,6 +46,8 @@ def described(source: Source, choices: Choices) -> str:
     smaller = {"precision": "float16"} if choices.half else {}
     if choices.dynamic_range:
         smaller = {"precision": "int8, computed as float32"}
+    if choices.int8:
+        smaller = {"precision": "int8"}
     sized = {"input_size": list(choices.input_size)} if choices.input_size else {}
     return json.dumps(source.description | smaller | sized, sort_keys=True)
 

@@ -9,8 +9,10 @@ import numpy as np
 
 from mgn.data.demo import draw_image
 from mgn.deploy import boxmot, deep_sort, deepstream, onnx, opencv, openvino, source, tflite, triton
+from mgn.deploy.int8 import write_int8
 from mgn.deploy.packages import needed
 from mgn.deploy.target import Choices, Target
+from mgn.export.price import Price
 from mgn.inference.embedder import open_exported
 from mgn.system.errors import CheckError, InputError
 from mgn.system.files import atomic_write
@@ -32,7 +34,7 @@ _IDENTITIES = 3  # drawn pedestrians that both go through
 
 def deploy(
     name: str, pb_path: Path, output: Path, choices: Choices, overwrite: bool = False
-) -> tuple[list[Path], float]:
+) -> tuple[list[Path], float | Price]:
     """Make a target's files from a plain export, and put them in place once they are proven.
 
     Args:
@@ -44,12 +46,12 @@ def deploy(
 
     Returns:
         The files, and the largest difference between the embeddings of drawn pedestrians by the
-        program's own runtime and by the export, over the largest value.
+        program's own runtime and by the export, over the largest value; of eight bits their price.
 
     Raises:
         InputError: another kind of export, a missing package, or something exists at `output`.
         CheckError: the runtime's embeddings differ by more than 1e-5 (smaller weights: a cosine
-            below 0.999); nothing is put in place.
+            below 0.999; eight bits: see `int8.write_int8`); nothing is put in place.
     """
     target = TARGETS[name]
     paths = target.files(Path(output))
@@ -60,6 +62,9 @@ def deploy(
         needed(package)
     with ExitStack() as stack:
         temporary = [stack.enter_context(atomic_write(path, overwrite)) for path in paths]
+        what = f"{output} against {pb_path}"
+        if choices.int8:
+            return paths, write_int8(target, exported, temporary, choices, what)
         target.write(exported, temporary, choices)
         images = _drawn(choices.input_size or exported.size)
         made = target.run(temporary, images, choices)
@@ -67,7 +72,7 @@ def deploy(
             divided = target.length_1 or choices.length_1
             expected = embed(images, flip=False) if divided else embed.original(images)
         exact = not (choices.half or choices.dynamic_range)
-        return paths, _difference(made, expected, f"{output} against {pb_path}", exact)
+        return paths, _difference(made, expected, what, exact)
 
 
 def _check_replaceable(path: Path, target: Target) -> None:

@@ -115,13 +115,12 @@ def _of_integers(graph: tf.Graph) -> int:
     return total
 
 
-def _int8_lines(about: dict, operations: dict[str, int]) -> list[str]:
-    whole = sum(count for kind, count in operations.items() if kind.startswith(CONVOLUTION))
-    told = f"kept in float32: {', '.join(about['float'])}"
+def _int8_lines(about: dict) -> list[str]:
+    told = f"float32 too: {', '.join(about['float'])}"
     kept = textwrap.wrap(told, 92, break_on_hyphens=False) if about["float"] else []
     price = Price(*(about[name] for name in Price._fields))
     return [
-        f"int8    {whole} convolutions, stem and heads in float32",
+        "int8    the residual blocks; stem and heads in float32",
         *(f"        {line}" for line in kept),
         f"        ranges from {about['choosing']} images ({about['calibration']})",
         f"price   {price}",
@@ -144,8 +143,6 @@ def as_text(artefact: Artefact) -> str:
     ]
     if not about:
         return "\n".join([*lines, "no description inside: made by another program"])
-    if "int8" in about:
-        lines += _int8_lines(about["int8"], artefact.operations)
     if "decoding" in about:
         lines.append(f"decoder {about['decoding']}; at most {about['largest_picture']} pixels")
     return "\n".join([*lines, *network_lines(about)])
@@ -155,7 +152,9 @@ def network_lines(about: dict) -> list[str]:
     """What a file's description says of its network."""
     size = f"{about['height']}×{about['width']}"
     kind = about["precision"] + (", Winograd convolutions" if about.get("winograd") else "")
+    whole = _int8_lines(about["int8"]) if "int8" in about else []
     return [
+        *whole,
         f"network {described(options_in(about))}",
         f"        {size} images, {about['num_classes']} classes in training, {kind}",
         f"order   {' '.join(about['embedding_order'])}",

@@ -10,6 +10,7 @@ from mgn.config.options import Int8
 from mgn.export import calibration, folding, price
 from mgn.export.assembly import describe_further, whole_graph
 from mgn.export.integers import with_integers
+from mgn.export.pooling import with_pools
 from mgn.export.quantising import quantise
 from mgn.export.units import units_in
 from mgn.inference.embedder import load_embedder, open_exported
@@ -58,7 +59,7 @@ def export_int8(
     images = calibration.read(how.calibration, path, how.calibration_images)
     what = f"{pb_path} against {checkpoint.prefix}"
     with closing(load_embedder(checkpoint)) as source, atomic_write(pb_path, overwrite) as file:
-        network = folding.frozen_network(source.session, "float32")
+        network = with_pools(folding.frozen_network(source.session, "float32"))
         units = units_in(network)
         _check_some_left(how.keep_float, len(units))
         try:

@@ -1,14 +1,12 @@
-"""The frozen network with integer convolutions, and float32 around them."""
+"""The frozen network with TensorFlow's integer convolutions, and float32 around them."""
 
 from collections.abc import Sequence
 
-import numpy as np
 import tensorflow.compat.v1 as tf
 
-from mgn.export.folding import constant
-from mgn.export.quantising import Kernel, Quantised, Tensor
+from mgn.export.quantising import Kernel, Quantised
+from mgn.export.rewriting import Rewriting
 from mgn.export.units import Unit
-from mgn.inference.graph import NETWORK_OUTPUT
 from mgn.inference.integers import CONVOLUTION
 
 _SUM = f"{CONVOLUTION}SumAndReluAndRequantize"
@@ -20,120 +18,54 @@ _TYPES = {"Tinput": tf.quint8, "Tfilter": tf.qint8, "Tbias": tf.float32, "out_ty
 def with_integers(network: tf.GraphDef, units: Sequence[Unit], quantised: Quantised) -> tf.GraphDef:
     """Replace units by convolutions of whole numbers; the rest of the network stays float32.
 
-    Args:
-        network: folded, float32.
-        units: of the network, in order; those without a kernel in `quantised` stay too.
-        quantised: see `quantising.quantise`.
+    For the arguments see `Rewriting`.
     """
-    replaced = [unit for unit in units if unit.name in quantised.kernels]
-    gone = frozenset().union(*(unit.nodes for unit in replaced))
-    made = _Graph(network.versions, quantised.tensors, {unit.result for unit in replaced})
-    for node in network.node:
-        if node.name not in gone:
-            made.keep(node)
-    for unit in replaced:
-        made.convolve(unit, quantised.kernels[unit.name])
+    made = _Integers(network, units, quantised)
     for source in shared_summands(made.graph):
         _copy_for_each(made.graph, source)
-    return tf.graph_util.extract_sub_graph(made.graph, [NETWORK_OUTPUT])
+    return made.done()
 
 
-class _Graph:
-    """The graph that is made: a map's whole numbers have its name and `/whole` behind it."""
-
-    def __init__(self, versions: object, tensors: dict[str, Tensor], convolved: set[str]):
-        self.graph = tf.GraphDef(versions=versions)
-        self._tensors = tensors
-        self._convolved = convolved  # maps that are made as whole numbers
-        self._changed: set[str] = set()  # maps that have nodes to the other kind of number
-
-    def keep(self, node: tf.NodeDef) -> None:
-        """Add a node as it is, but for the maps that it takes."""
-        kept = self.graph.node.add()
-        kept.CopyFrom(node)
-        for i, name in enumerate(node.input):
-            if name in self._convolved:
-                kept.input[i] = self._in_float(name)
+class _Integers(Rewriting):
+    """By oneDNN's kernels in TensorFlow, which have their ranges as two more inputs and outputs."""
 
     def convolve(self, unit: Unit, kernel: Kernel) -> None:
-        """Add a unit."""
         name = f"{unit.result}/whole"
-        given = self._whole(unit.given)
+        given = self.whole(unit.given)
         inputs = [
             given,
-            self._constant(f"{name}/kernel", kernel.values, tf.qint8),
-            self._constant(f"{name}/bias", kernel.bias),
+            self.constant(f"{name}/kernel", kernel.values, tf.qint8),
+            self.constant(f"{name}/bias", kernel.bias),
             *(f"{given}:1", f"{given}:2"),
-            self._constant(f"{name}/kernel_min", -kernel.largest),
-            self._constant(f"{name}/kernel_max", kernel.largest),
-            *self._range(name, unit.result),
+            self.constant(f"{name}/kernel_min", -kernel.largest),
+            self.constant(f"{name}/kernel_max", kernel.largest),
+            *self.range_of(name, unit.result),
         ]
         types = dict(_TYPES)
         if unit.summand:
-            summand = self._whole(unit.summand)
+            summand = self.whole(unit.summand)
             inputs += [summand, f"{summand}:1", f"{summand}:2"]
             types["Tsummand"] = tf.quint8
-        node = self._node(name, _SUM if unit.summand else _PLAIN, inputs, **types)
+        node = self.node(name, _SUM if unit.summand else _PLAIN, inputs, **types)
         node.attr["strides"].list.i[:] = unit.strides
         node.attr["dilations"].list.i[:] = [1] * 4
         node.attr["padding"].s = unit.padding.encode()
         if any(unit.zeros):
             node.attr["padding_list"].list.i[:] = [0, 0, *unit.zeros, 0, 0]
 
-    def _whole(self, tensor: str) -> str:
-        """The whole numbers of a map; rounded here, if they are not made so."""
-        name = f"{tensor}/whole"
-        if tensor in self._convolved or name in self._changed:
-            return name
-        self._changed.add(name)
-        about = self._tensors[tensor]
-        moved = tensor
-        if about.offset.any():
-            offset = self._constant(f"{name}/offset", about.offset)
-            moved = self._node(f"{name}/moved", "AddV2", [tensor, offset], T=tf.float32).name
-        scale = self._constant(f"{name}/scale", 1 / about.scale)
-        scaled = self._node(f"{name}/scaled", "Mul", [moved, scale], T=tf.float32).name
-        inputs = [scaled, *self._range(name, tensor)]
-        node = self._node(name, "QuantizeV2", inputs, T=tf.quint8, dtype=tf.float32)
+    def round(self, name: str, given: str, tensor: str) -> None:
+        inputs = [given, *self.range_of(name, tensor)]
+        node = self.node(name, "QuantizeV2", inputs, T=tf.quint8, dtype=tf.float32)
         node.attr["mode"].s = b"SCALED"
         node.attr["round_mode"].s = b"HALF_TO_EVEN"
         node.attr["ensure_minimum_range"].f = 0  # else a range below 0.01 is widened to that
-        return name
 
-    def _in_float(self, tensor: str) -> str:
-        """The map that whole numbers mean."""
-        name = f"{tensor}/float"
-        if name in self._changed:
-            return name
-        self._changed.add(name)
-        whole = f"{tensor}/whole"
-        about = self._tensors[tensor]
+    def widen(self, whole: str) -> str:
+        name = f"{whole}/unscaled"
         inputs = [whole, f"{whole}:1", f"{whole}:2"]
-        node = self._node(f"{name}/scaled", "Dequantize", inputs, T=tf.quint8, dtype=tf.float32)
+        node = self.node(name, "Dequantize", inputs, T=tf.quint8, dtype=tf.float32)
         node.attr["mode"].s = b"SCALED"
-        scale = self._constant(f"{name}/scale", about.scale)
-        moved = f"{name}/moved" if about.offset.any() else name
-        self._node(moved, "Mul", [node.name, scale], T=tf.float32)
-        if about.offset.any():
-            offset = self._constant(f"{name}/offset", about.offset)
-            self._node(name, "Sub", [moved, offset], T=tf.float32)
         return name
-
-    def _range(self, name: str, tensor: str) -> tuple[str, str]:
-        """What 0 and 255 stand for."""
-        least = self._constant(f"{name}/min", np.zeros([]))
-        largest = self._constant(f"{name}/max", np.array(self._tensors[tensor].largest))
-        return least, largest
-
-    def _constant(self, name: str, value: np.ndarray, dtype: tf.DType = tf.float32) -> str:
-        self.graph.node.append(constant(name, value, dtype))
-        return name
-
-    def _node(self, name: str, op: str, inputs: list[str], **types: tf.DType) -> tf.NodeDef:
-        node = self.graph.node.add(name=name, op=op, input=inputs)
-        for attribute, dtype in types.items():
-            node.attr[attribute].type = dtype.as_datatype_enum
-        return node
 
 
 def shared_summands(graph: tf.GraphDef) -> list[str]:

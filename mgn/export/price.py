@@ -46,9 +46,17 @@ def price(
         size: height and width of the images that `made` takes; None: any.
     """
     if size:
-        images = [cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA) for image in images]
-    expected = source(images)
-    got = made(images)
+        images = resized(images, size)
+    return between(source(images), made(images))
+
+
+def resized(images: Sequence[np.ndarray], size: tuple[int, int]) -> list[np.ndarray]:
+    """Images of any sizes, as those of one height and width that a model may ask for."""
+    return [cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA) for image in images]
+
+
+def between(expected: np.ndarray, got: np.ndarray) -> Price:
+    """Compare the embeddings of the same images, float32 [N, D], of length 1."""
     cosines = cosines_of(expected, got)
     before, after = distances_of(expected), distances_of(got)
     return Price(
@@ -56,7 +64,7 @@ def price(
         float(cosines.mean()),
         float(np.abs(after - before).max()),
         _nearest_kept(before, after),
-        len(images),
+        len(expected),
     )
 
 

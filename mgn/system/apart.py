@@ -2,7 +2,8 @@
 
 import multiprocessing
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from multiprocessing.connection import Connection
 
 from mgn.system.errors import first_line
@@ -21,13 +22,8 @@ def apart(function: Callable, *arguments: object) -> object:
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe(duplex=False)
     process = context.Process(target=_answer, args=(there, function, arguments), daemon=True)
-    # A process begins with the blocked signals of the one that starts it, and Python takes seconds
-    # to import what the function needs: whoever ignores Ctrl-C after that is too late.
-    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
+    with _without_ctrl_c():
         process.start()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
     there.close()
     try:
         value, error = here.recv()
@@ -41,6 +37,23 @@ def apart(function: Callable, *arguments: object) -> object:
     if error is not None:
         raise error
     return value
+
+
+@contextmanager
+def _without_ctrl_c() -> Iterator[None]:
+    """Start processes to which Ctrl-C says nothing.
+
+    A process begins with the blocked signals of the one that starts it, and Python takes seconds to
+    import what the function needs: whoever ignores Ctrl-C after that is too late.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
 
 def _answer(there: Connection, function: Callable, arguments: tuple) -> None:

@@ -26,7 +26,10 @@ from mgn.config.dataset import DataSet
 from mgn.config.options import Int8
 from mgn.data.decoding import read_image
 from mgn.data.demo import checked_dataset
+from mgn.data.images import denormalise
 from mgn.data.records import read_split
+from mgn.deploy import targets
+from mgn.deploy.target import Choices
 from mgn.export import calibration
 from mgn.export.freezing import export_pb
 from mgn.inference.embedder import load_embedder
@@ -73,8 +76,27 @@ def sides(flags, folder, how, choosing):
         export_pb(flags.checkpoint, file, PLAIN, precision="int8", int8=asked)
         with closing(load_embedder(file)) as made:
             yield f"int8, {kept} convolutions kept in float32", file, forward(made)
+    yield deployed(folder, how)
     yield from openvino_int8(folder, choosing)
     yield from litert(folder)
+
+
+def deployed(folder, how):
+    """The IR of `python -m mgn.deploy openvino --int8`, which takes bytes."""
+    import openvino
+
+    file = folder / "deployed.xml"
+    asked = Int8(how.calibration, int8_bound=-1)
+    choices = Choices(int8=asked, rgb=True)
+    targets.deploy("openvino", folder / "float32.pb", file, choices)
+    model = openvino.Core().read_model(file)
+    model.reshape([-1, *model.input().shape[1:]])
+    compiled = openvino.compile_model(model, "CPU")
+
+    def function(images):
+        return compiled(np.ascontiguousarray(denormalise(images).transpose(0, 3, 1, 2)))[0]
+
+    return "OpenVINO int8 (`mgn.deploy openvino --int8`)", file.with_suffix(".bin"), function
 
 
 def openvino_int8(folder, choosing):

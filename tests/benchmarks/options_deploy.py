@@ -20,6 +20,7 @@ from benchmarks.options import covering, run
 
 from mgn.config import NetworkOptions
 from mgn.config.variants import VARIANTS
+from mgn.data.demo import checked_dataset
 from mgn.deploy import __main__ as deploy
 from mgn.deploy import targets
 from mgn.export import freezing
@@ -33,7 +34,8 @@ DEPLOY = {
     "variant": ("mgn-pytorch", "lwplw", "fastreid-v0.1", "fastreid", "luperson"),
     "pre": (False, True),
     "length_1": (False, True),
-    "weights": (None, "half", "dynamic_range"),
+    "weights": (None, "half", "dynamic_range", "int8"),
+    "keep_float": (None, 5),
     "rgb": (False, True),
     "input_size": (None, "64x30"),
     "overwrite": (False, True),
@@ -55,6 +57,11 @@ def untrained(variant: str, pb_path: Path) -> Path:
     return pb_path
 
 
+def demo_images() -> Path:
+    """The demo set's training images."""
+    return checked_dataset(None).path / "bounding_box_train"
+
+
 def deploy_row(row: dict, pb_path: Path, folder: Path) -> str:
     """Make a row's files of an export of its variant; returns what is wrong, or "".
 
@@ -67,6 +74,10 @@ def deploy_row(row: dict, pb_path: Path, folder: Path) -> str:
     chosen = [flag for flag in ("pre", "length_1", "rgb", "overwrite") if row[flag]]
     chosen += [row["weights"]] if row["weights"] else []
     arguments += [f"--{flag}" for flag in chosen if flag in (*target.takes, "overwrite")]
+    if "--int8" in arguments:
+        calibrated = ["--calibration", demo_images(), "--calibration_images", 32]
+        arguments += [*calibrated, "--int8_bound", -1]  # of networks that have not learned
+        arguments += ["--keep_float", row["keep_float"]] if row["keep_float"] else []
     if row["input_size"] and "input_size" in target.takes:
         arguments += ["--input_size", row["input_size"]]
     made = target.files(output)

@@ -265,6 +265,7 @@ def test_links(copy, capsys):
     status, findings, report = examine(capsys, copy)
     assert status == 1 and row(report, "images") == ["48", "-", "25"]
     assert f"problem: {copy / QUERY}: a link to nowhere, which is not there; " in report
+    assert "not both query and gallery that can be read: can be trained on" in report
     (copy / "train.csv").write_text("path,person,camera\n")
     assert "which is meant? Give --format" in refused(capsys, copy)
     assert examine(capsys, copy, "--format", "market1501")[2] == report

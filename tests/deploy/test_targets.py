@@ -5,6 +5,7 @@ import re
 import sys
 from contextlib import closing
 from pathlib import Path
+from xml.etree import ElementTree
 
 import cv2
 import numpy as np
@@ -21,6 +22,7 @@ from mgn.deploy import __main__ as command
 from mgn.deploy import targets
 from mgn.deploy.description import description_of
 from mgn.deploy.target import Choices
+from mgn.export.price import Price
 from mgn.inference import load_embedder
 from mgn.inference.exported import metadata_of, read_graph_def
 from mgn.inference.graph import PLAIN, PRE_POST
@@ -207,6 +209,73 @@ def test_openvino_takes_bgr_bytes(made, expected):
     assert 'shape="1,3,96,32" element_type="u8"' in text
 
 
+@pytest.fixture(scope="module")
+def people(tmp_path_factory):
+    """Images to choose ranges from."""
+    folder = tmp_path_factory.mktemp("people")
+    for person in range(1, 49):
+        cv2.imwrite(str(folder / f"{person}.png"), draw_image(0, person, 1, 0)[..., ::-1])
+    return folder
+
+
+def of_int8(small_graphs, people, output, *flags):
+    given = "--pb_path", small_graphs(PLAIN), "--output", output, "--calibration", people
+    return "openvino", "--int8", *given, *flags
+
+
+def test_openvino_in_eight_bits_is_close_and_says_how_close(
+    small_graphs, people, made, expected, tmp_path, capsys
+):
+    path = tmp_path / "x.xml"
+    assert run(command, *of_int8(small_graphs, people, path)) == 0
+    told = capsys.readouterr().out
+    about = description_of(path)
+    price = Price(*(about["int8"][name] for name in Price._fields))
+    assert f"in OpenVINO against the export: {price}" in told
+    assert (about["precision"], about["int8"]["choosing"], price.held_back) == ("int8", 32, 16)
+    assert run(command, "--describe", path) == 0
+    assert f"price   {price}" in capsys.readouterr().out
+    # Other images than those that chose and judged, fed as bytes in BGR.
+    got = targets.TARGETS["openvino"].run([path, path.with_suffix(".bin")], drawn(), Choices())
+    cosines = (of_length_1(got) * expected[1]).sum(axis=1)
+    assert 0.99 < cosines.min() < 1 - 1e-7
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["x.bin", "x.xml"]
+    # A byte for each number of a kernel in a block.
+    sizes = [0]
+    for layer in ElementTree.parse(path).iter("layer"):
+        data = layer.find("data")
+        if layer.get("type") == "Const" and data.get("element_type") == "i8":
+            sizes.append(int(data.get("size")))
+    assert len(sizes) == 1 + 32
+    saved = (made / "o.bin").stat().st_size - path.with_suffix(".bin").stat().st_size
+    assert 0.97 * 3 * sum(sizes) < saved < 3 * sum(sizes)
+
+
+def test_the_same_images_make_the_same_ir(small_graphs, people, tmp_path):
+    for name in ("a", "b"):
+        flags = "--keep_float", 2, "--rgb"
+        made = of_int8(small_graphs, people, tmp_path / f"{name}.xml", *flags)
+        assert run(command, *made) == 0
+    for ending in (".xml", ".bin"):
+        first, second = ((tmp_path / name).with_suffix(ending).read_bytes() for name in "ab")
+        assert first == second
+    assert len(description_of(tmp_path / "a.xml")["int8"]["float"]) == 2
+    target = targets.TARGETS["openvino"]
+    paths = [tmp_path / "a.xml", tmp_path / "a.bin"]
+    rgb, bgr = (target.run(paths, drawn(), Choices(rgb=rgb)) for rgb in (True, False))
+    with closing(load_embedder(small_graphs(PLAIN))) as embed:
+        right = embed(drawn(), flip=False)
+    close, far = ((of_length_1(got) * right).sum(axis=1).min() for got in (rgb, bgr))
+    assert close > 0.99 > far
+
+
+def test_an_ir_below_the_bound_is_not_kept(small_graphs, people, tmp_path, capsys):
+    path = tmp_path / "x.xml"
+    assert run(command, *of_int8(small_graphs, people, path, "--int8_bound", 1)) == 1
+    assert "x.xml against" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
 def test_deep_sort_imports_it_by_its_own_names(made, expected):
     """As its `generate_detections.py`: the size of patches is that of the placeholder."""
     with tf.Graph().as_default() as graph, tf.Session() as session:
@@ -301,7 +370,9 @@ def test_what_is_refused(small_graphs, tmp_path, capsys, monkeypatch):
     plain = "--pb_path", small_graphs(PLAIN)
     (tmp_path / "there.onnx").write_text("mine")
     (tmp_path / "b.onnx.metadata.json").write_text("mine")
-    new = "--output", tmp_path / "new.onnx"
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    new, ir = ("--output", tmp_path / "new.onnx"), ("--output", tmp_path / "new.xml")
     for arguments, expected in (
         (("onnx", *plain), "required: --output"),
         ((*plain, *new), "required: TARGET"),
@@ -315,6 +386,10 @@ def test_what_is_refused(small_graphs, tmp_path, capsys, monkeypatch):
         (("deep_sort", "--input_size", "99999x999"), "has more than 16777216 pixels"),
         (("--list", "--describe", small_graphs(PLAIN)), "--list and --describe: each alone"),
         (("onnx", "--describe", small_graphs(PLAIN)), "--list and --describe: each alone"),
+        (("onnx", *plain, *new, "--int8"), "--int8: only with openvino"),
+        (("openvino", *plain, *new, "--calibration", tmp_path), "--calibration: only with --int8"),
+        (("openvino", *plain, *ir, "--int8", "--half"), "--half and --int8: choose one"),
+        (("openvino", *plain, *ir, "--int8", "--calibration", empty), "empty: "),
         (
             ("tflite", *plain, "--output", tmp_path / "x.tflite", "--half", "--dynamic_range"),
             "choose one",
@@ -339,4 +414,4 @@ def test_what_is_refused(small_graphs, tmp_path, capsys, monkeypatch):
     line = refused(capsys, command, "onnx", *plain, *new)
     assert "tf2onnx.convert is not installed: pip install -r doc/deploy-requirements.txt" in line
     left = sorted(path.name for path in tmp_path.iterdir())
-    assert left == ["b.onnx.metadata.json", "there.onnx"]
+    assert left == ["b.onnx.metadata.json", "empty", "there.onnx"]

@@ -97,7 +97,8 @@ def test_the_file_is_close_to_the_checkpoint_and_says_how_close(exported, checkp
     assert (described["precision"], about["float"]) == ("int8", [])
     describing.main([str(exported)])
     told = capsys.readouterr().out
-    assert "int8    32 convolutions, stem and heads in float32" in told
+    assert "int8    the residual blocks; stem and heads in float32" in told
+    assert "32 QuantizedConv2D" in told
     assert f"price   {price}" in told
 
 

@@ -5,8 +5,16 @@ from pathlib import Path
 
 from mgn.config.dataset import DataSet
 from mgn.data import folders
-from mgn.data.formats.layout import Labelled, Layout, Listing, holds_people, people_in
-from mgn.data.lists import check_labels
+from mgn.data.decoding import EXTENSIONS
+from mgn.data.formats.layout import (
+    Labelled,
+    Layout,
+    Listing,
+    entries,
+    holds_images,
+    holds_people,
+    people_in,
+)
 from mgn.data.names import DISTRACTOR, JUNK, parse_name
 from mgn.system.errors import InputError
 from mgn.system.numbers import is_digits
@@ -19,6 +27,7 @@ _SPLITS = {
 }
 _NO_PERSON = {*_SPLITS["train"], *_SPLITS["query"], *_SPLITS["gallery"]}
 _NO_PERSON |= {"val", "valid", "images", "image", "probe", "cam_a", "cam_b"}
+_DIGITS = 9  # of an identity's number, at most
 _NEEDED = (
     "train, query and gallery with a folder for each person, or these folders alone to train on"
 )
@@ -45,6 +54,16 @@ def _fits(folder: Path) -> bool:
 def holds_splits(folder: Path) -> bool:
     """Whether a split has a folder of its own, with folders of people in it."""
     return any(holds_people(folder / name) for names in _SPLITS.values() for name in names)
+
+
+def images_beside_people(folder: Path) -> list[Path]:
+    """The images that lie in a split's folder itself, where there are folders of people too."""
+    found = []
+    for names in _SPLITS.values():
+        for place in (folder / name for name in names):
+            if any(map(holds_images, people_in(place))):
+                found += [file for file in entries(place) if file.suffix.lower() in EXTENSIONS]
+    return found
 
 
 def _has(dataset: DataSet, split: str) -> bool:
@@ -77,7 +96,7 @@ def _numbers(folder: Path) -> dict[str, int]:
 
     Numbers stay as they are; -1 is junk, and 0 is distractors if it is in the gallery alone, else
     a person, so that all numbers go up by one. Other names are numbered in their order,
-    but for -1.
+    but for -1; so are digits, if one name has too many of them for a number.
 
     Raises:
         InputError: two names are one number.
@@ -88,18 +107,18 @@ def _numbers(folder: Path) -> dict[str, int]:
         found = {person.name for person in people_in(place)} if place else set()
         names |= found
         labelled |= found if split != "gallery" else set()
-    if not all(map(is_digits, names - {str(JUNK)})):
-        persons = sorted(names - {str(JUNK)})
+    persons = sorted(names - {str(JUNK)})
+    if not all(map(is_digits, persons)):
         return {name: i for i, name in enumerate(persons, 1)} | {str(JUNK): JUNK}
-    zero_is_a_person = any(int(name) == DISTRACTOR for name in labelled)
-    numbers, seen = {}, {}
-    for name in sorted(names):
-        check_labels(f"{folder}: folder {name}", int(name))
-        other = seen.setdefault(int(name), name)
+    seen = {}
+    for name in persons:
+        other = seen.setdefault(name.lstrip("0"), name)
         if other != name:
             raise InputError(f"{folder}: folders {other} and {name} are one identity; rename one")
-        numbers[name] = int(name) + (zero_is_a_person and int(name) != JUNK)
-    return numbers
+    if any(len(digits) > _DIGITS for digits in seen):
+        return {name: i for i, name in enumerate(persons, 1)} | {str(JUNK): JUNK}
+    first = 1 if any(int(name) == DISTRACTOR for name in labelled) else 0
+    return {name: int(name) + first for name in persons} | {str(JUNK): JUNK}
 
 
 def _camera(file: Path, person: Path, cameras: tuple[str, ...]) -> int | None:

@@ -44,7 +44,12 @@ def _recognised(folder: Path) -> str:
         return fitting[0]
     if fitting:
         told = " and of ".join(f"{name} ({LAYOUTS[name].needed})" for name in fitting)
-        raise InputError(f"{folder}: has the layout of {told}: which is meant? Give --format")
+        beside = ""
+        if _LAST in fitting and (stray := persons.images_beside_people(folder)):
+            beside = f"; {stray[0]} lies beside folders of people ({len(stray)} such images)"
+        raise InputError(
+            f"{folder}: has the layout of {told}: which is meant? Give --format{beside}"
+        )
     inside = _recognised_inside(folder)
     if not inside and folder.is_dir() and LAYOUTS[_LAST].fits(folder):
         return _LAST

@@ -75,12 +75,21 @@ def test_a_folder_called_minus_1_is_junk_beside_names_too(tmp_path):
     assert labels(tmp_path) == [(1, 1), (2, 1)] and read_split(tmp_path, "train").junk == 1
 
 
-def test_a_number_beyond_all_limits(tmp_path):
-    make(tmp_path, f"{10**19}/c1_1.jpg", "7/c1_1.jpg")
-    with pytest.raises(
-        InputError, match=r": folder 10{19}: person 10{19}, .*: not from -1 to 999,999,999$"
-    ):
-        read_split(tmp_path, "train")
+def test_digits_that_are_no_number_are_names(tmp_path):
+    """A stamp of time or a telephone number, as the people's folders of some programs have."""
+    long = str(10**19)
+    make(tmp_path / "a", f"{long}/c1_1.jpg", "7/c1_1.jpg", "123456789/c1_1.jpg", "-1/c1_1.jpg")
+    assert labels(tmp_path / "a") == [(1, 1), (2, 1), (3, 1)]  # 10..., 123456789, 7
+    make(tmp_path / "b", "7/c1_1.jpg", "123456789/c1_1.jpg")
+    assert labels(tmp_path / "b") == [(123456789, 1), (7, 1)]
+    make(tmp_path / "c" / "train", "7/c1_1.jpg")
+    make(tmp_path / "c" / "query", "8/c1_1.jpg")
+    make(tmp_path / "c" / "gallery", "8/c2_1.jpg", f"{long}/c2_1.jpg")  # another split has one
+    both = [read_split(tmp_path / "c", split).persons.tolist() for split in ("query", "gallery")]
+    assert both == [[3], [1, 3]] and labels(tmp_path / "c") == [(2, 1)]
+    make(tmp_path / "d", f"{long}/c1_1.jpg", f"0{long}/c1_1.jpg")
+    with pytest.raises(InputError, match=r"are one identity; rename one"):
+        read_split(tmp_path / "d", "train")
 
 
 def test_two_folders_of_one_number(tmp_path):

@@ -26,6 +26,14 @@ def test_two_layouts_in_one_folder(tmp_path):
     assert len(read_split(DataSet(tmp_path, "msmt17"), "query").records) == 2
 
 
+def test_a_stray_image_beside_folders_of_people_is_named(tmp_path):
+    people = [f"{split}/bob/c{n}_1.jpg" for n, split in enumerate(("train", "query", "gallery"))]
+    make(tmp_path, *people, "query/0002_c1s1_000451_03.jpg", "query/b.jpg", "query/notes.txt")
+    stray = r"query/0002_c1s1_000451_03\.jpg lies beside folders of people \(2 such images\)$"
+    with pytest.raises(InputError, match=rf"Give --format; .*{stray}"):
+        read_split(tmp_path, "query")
+
+
 @pytest.mark.parametrize(
     ("other", "name"),
     [
