@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mgn.config import TrainConfig, parsing
-from mgn.config.dataset import add_dataset_options, data_set
+from mgn.config.dataset import OPTIONS, add_dataset_options, data_set
 from mgn.system import cli
 from mgn.system.errors import InputError
 from mgn.system.files import atomic_folder, refuse_names, write_json
@@ -16,7 +16,6 @@ if TYPE_CHECKING:  # they take numpy, and TensorFlow
     from mgn.data.findings import Report
     from mgn.evaluation.verdicts import Familiarity
 
-LAYOUT_FLAGS = ("format", "distractors", "cameras", "split")
 OUTPUTS = ("doctor.html", "doctor.json")
 
 
@@ -72,7 +71,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         if needless:
             parser.error(f"{needless[0]}: only with --model")
     if flags.unlabelled:
-        labelled = [name for name in LAYOUT_FLAGS if getattr(flags, name)]
+        labelled = [name for name in OPTIONS if getattr(flags, name)]
         if labelled:
             parser.error(f"--{labelled[0]}: not with --unlabelled, which reads no labels")
     return flags
