@@ -217,6 +217,17 @@ def small_checkpoint(request):
 
 
 @pytest.fixture(scope="session")
+def familiar_checkpoint(tmp_path_factory):
+    """Prefix of one of the shallow network whose batch norms know images of `familiar`."""
+    from familiar import image, write_familiar
+
+    prefix = tmp_path_factory.mktemp("familiar") / "small"
+    with shallow.patched():
+        write_familiar(prefix, [image(seed) for seed in range(60)])
+    return prefix
+
+
+@pytest.fixture(scope="session")
 def graph_folder(tmp_path_factory):
     return tmp_path_factory.mktemp("graphs")
 

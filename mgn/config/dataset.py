@@ -15,7 +15,7 @@ FORMATS = (  # see doc/datasets.md
     *("market1501", "dukemtmc", "cuhk03-np", "occluded-duke", "veri776", "msmt17", "vehicleid"),
     *("viper", "prid", "grid", "folders", "csv"),
 )
-_OPTIONS = ("format", "distractors", "cameras", "split")
+OPTIONS = ("format", "distractors", "cameras", "split")  # how a folder is read, as flags
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def data_sets(
     Raises:
         InputError: a flag without a data set, or given neither once nor once for each.
     """
-    for name in _OPTIONS:
+    for name in OPTIONS:
         given = flags[name]
         if given and not folders:
             raise InputError(f"--{name}: goes with --dataset")
@@ -77,7 +77,7 @@ def data_sets(
     found = []
     for i, folder in enumerate(folders):
         dataset = of_folder(folder, known) or DataSet(folder)
-        given = {name: flags[name][i % len(flags[name])] for name in _OPTIONS if flags[name]}
+        given = {name: flags[name][i % len(flags[name])] for name in OPTIONS if flags[name]}
         changed = {name: value for name, value in given.items() if value != AUTO}
         if changed.get("format", dataset.format) != dataset.format:  # may not take the others
             dataset = DataSet(folder, distractors=dataset.distractors)
@@ -99,7 +99,7 @@ def of_folder(folder: Path, known: Sequence[DataSet]) -> DataSet | None:
 
 def moved(datasets: Sequence[DataSet], folders: Sequence[Path], flags: Mapping) -> tuple:
     """What a resumed run reads: its data sets, where `folders` and flags say that they lie."""
-    if not folders and not any(flags[name] for name in _OPTIONS):
+    if not folders and not any(flags[name] for name in OPTIONS):
         return tuple(datasets)
     if len(folders) == len(datasets):
         pairs = zip(datasets, folders, strict=True)

@@ -63,7 +63,8 @@ class Report:
         findings = [str(finding) for finding in self.findings]
         summary = f"{self.count(PROBLEM)} problems, {self.count(WARNING)} warnings"
         size = f"height x width: {shown or 'no image can be read'}"
-        return "\n".join([self.dataset, "", *self._table(), "", size, "", *findings, "", summary])
+        table = [*self._table(), ""] if self.figures else []
+        return "\n".join([self.dataset, "", *table, size, "", *findings, "", summary])
 
     def _table(self) -> list[str]:
         """A column for each split, and beside it what is expected."""

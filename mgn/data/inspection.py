@@ -58,6 +58,30 @@ def examine(dataset: DataSet | Path, batch_images: int) -> Report:
     return Report(str(dataset), figures, expected, like, sizes(looks), tuple(findings), suspects)
 
 
+def examine_unlabelled(folder: Path) -> Report:
+    """Look at every image under a folder, whoever is on it.
+
+    Raises:
+        InputError: there is none.
+    """
+    images = records.image_files(folder)
+    opened = open_all(images.paths)
+    unreadable = [image.fault for image in opened.values() if image.fault]
+    findings = (look_for(WARNING, "unreadable images", unreadable, "left out"),)
+    looks = {path: image.appearance for path, image in opened.items() if image.appearance}
+    return Report(str(folder), {}, {}, "", sizes(looks), findings, odd_images(looks))
+
+
+def all_images(dataset: DataSet | Path) -> Split:
+    """The images of all splits that can be used.
+
+    Raises:
+        InputError: there is none.
+    """
+    splits, _ = read_splits(*table.recognise(dataset))
+    return records.joined(list(splits.values()))
+
+
 def read_splits(dataset: DataSet, layout: Layout) -> tuple[dict[str, Split], list[Finding]]:
     """The splits that can be used, and what is wrong with the others and with names."""
     splits, findings, misnamed = {}, [], []
