@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 LIKE, UNLIKE = "like training", "unlike: expect a loss"
-LIMIT = 0.5  # of a shift, from which on images are unlike; measured in doc/results.md
-# From where on something is named as what differs; doc/results.md has the measurements.
+LIMIT = 0.5  # of a shift, from which on images are unlike; measured in doc/results-decisions.md
+# From where on something is named as what differs; doc/results-decisions.md has the measurements.
 _DARKER, _LIGHTER = 0.75, 1.33  # of the training images' grey level
 _CAST = 0.05  # of a channel's share of red, green and blue
 _SMALL = 0.5  # of the height that the network looks at
@@ -19,7 +19,7 @@ _THIRDS = ("top", "middle", "bottom")
 _NOTHING = "not size, light, colour or sharpness: clothes, pose, cropping, place or compression"
 MEANING = (
     "how far a feature's mean moved, in its own spread."
-    f" From {LIMIT} on expect a loss; less is no promise (doc/results.md)"
+    f" From {LIMIT} on expect a loss; less is no promise (doc/results-decisions.md)"
 )
 Colour = tuple[float, float, float]  # mean RGB, 0 to 255
 
