@@ -15,7 +15,8 @@ from mgn.system.files import atomic_folder, output_folder, refuse_existing, refu
 
 CURVES = ("cmc.png", "distances.png", "roc.png")
 PICTURES = (*CURVES, "worst-*.png", "sample-*.png", "heads.png", "report.html")
-OUTPUTS = (*PICTURES, "sizes.png", "sizes.json", "reduction.npz", "threshold.json", "metrics.json")
+FURTHER = ("sizes.png", "sizes.json", "reduction.npz", "threshold.json", "model_card.md")
+OUTPUTS = (*PICTURES, *FURTHER, "metrics.json")
 
 
 def main(arguments: list[str]) -> int:
@@ -39,14 +40,13 @@ def evaluate(flags: argparse.Namespace, output_dir: Path, last: ExitStack) -> No
 
     from mgn.data.decoding import read_image
     from mgn.data.formats.table import is_pooled
-    from mgn.evaluation import claims, page, report, scoring, sizes
+    from mgn.evaluation import card, claims, page, report, scoring, sizes
     from mgn.inference.embedder import checkpoint_at, load_embedder, model_hash, resolve
 
     claims.check_enough(flags.promise, *splits)
     options = parsing.network_options(flags)
     model = resolve(flags.model) if flags.model else None  # a run in progress soon has another
-    recorded = flags.promise or flags.features or flags.sizes
-    made_by = model_hash(model, **options) if model and recorded else None
+    made_by = model_hash(model, **options) if model else None
     checkpoint = checkpoint_at(model, **options) if model else None
     load = partial(load_embedder, model, **options)
     how = not flags.no_flip, flags.skip_unreadable
@@ -66,6 +66,8 @@ def evaluate(flags: argparse.Namespace, output_dir: Path, last: ExitStack) -> No
         print(claims.write(flags.promise, examined, output_dir / "threshold.json"))
     if flags.sizes:
         print(sizes.write(embedded, dataset, output_dir))
+    if flags.card:
+        print(card.write(examined, checkpoint, output_dir, flags.overwrite))
     drawings.check(scores)
 
 
@@ -79,8 +81,6 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     add("--query", type=cli.existing_path, help=f"{listed}, as query")
     add("--gallery", type=cli.existing_path, help=f"{listed}, as gallery")
     add("--model", type=cli.model_path, help="train_dir, checkpoint, .pb, or SavedModel folder")
-    kept = "file of the embeddings (.npz): read if it exists, else written with --model"
-    add("--features", type=Path, help=kept)
     add("--output_dir", type=Path, help="for results; omitted: the next free runs/evaluation-N")
     add("--overwrite", action="store_true", help="replace results in --output_dir")
     add_scoring_options(parser)

@@ -1,6 +1,7 @@
 """Options of an evaluation: how images are scored, and what a threshold is to promise."""
 
 import argparse
+from pathlib import Path
 
 from mgn.config.threshold import Promise, share
 from mgn.system.cli import positive_int
@@ -10,6 +11,8 @@ from mgn.system.errors import InputError
 def add_scoring_options(parser: argparse.ArgumentParser) -> None:
     """Flags of how images are embedded, and what is computed of their features."""
     add = parser.add_argument
+    kept = "file of the embeddings (.npz): read if it exists, else written with --model"
+    add("--features", type=Path, help=kept)
     add("--no_flip", action="store_true", help="embed the image alone, not its mirror image")
     add("--skip_unreadable", action="store_true", help="leave damaged images out, and count them")
     add("--rerank", action="store_true", help="score re-ranking too (arXiv:1701.08398)")
@@ -20,6 +23,8 @@ def add_scoring_options(parser: argparse.ArgumentParser) -> None:
     add("--normalise", choices=("whole", "parts"), default="whole", help=text)
     text = "score smaller vectors too, by bytes: sizes.json and .png; reduction.npz to export them"
     add("--sizes", action="store_true", help=text)
+    text = "write model_card.md: data, options, scores, thresholds and limits of the model"
+    add("--card", action="store_true", help=text)
     group = parser.add_argument_group("threshold with a guarantee, in threshold.json")
     most = {"type": share, "metavar": "SHARE"}
     text = "share of strangers that the threshold may accept, such as 0.01"
