@@ -2,6 +2,7 @@
 
     python tests/benchmarks/benchmark_training.py step      # TensorFlow and PyTorch, alternating
     python tests/benchmarks/benchmark_training.py rewriter  # bfloat16 by casts or rewriting
+    python tests/benchmarks/benchmark_training.py average   # what a moving average of weights costs
     python tests/benchmarks/benchmark_training.py profile   # where a step's time goes
     python tests/benchmarks/benchmark_training.py input     # JPEG files to batches
     python tests/benchmarks/benchmark_training.py memory --identities 16  # peak of a few steps
@@ -48,7 +49,7 @@ CLASSES = 751
 FORWARD_GFLOP = 23.8  # an image of 384x128, `python -m mgn.export`; backward is twice that
 
 
-def tensorflow_step(flags, precision, rewriter=False, winograd=False, xla=False):
+def tensorflow_step(flags, precision, rewriter=False, winograd=False, xla=False, decay=0.0):
     """A function that takes one step of the recipe `seathiefwang`; its images are on the device."""
     options = one_device(xla).config
     if rewriter:
@@ -60,7 +61,7 @@ def tensorflow_step(flags, precision, rewriter=False, winograd=False, xla=False)
         held = tf.placeholder(tf.float32, images.shape)
         kept = tf.get_variable("images", initializer=held, trainable=False, use_resource=True)
         kind = {"batch_ids": flags.identities, "batch_images": flags.images}
-        kind |= {"precision": precision, "winograd": winograd}
+        kind |= {"precision": precision, "winograd": winograd, "average_decay": decay}
         config = dataclasses.replace(RECIPES["seathiefwang"], **kind)
         ops = build_train_graph(config, kept.read_value(), tf.constant(labels), CLASSES)
         starts = [v.initializer for v in tf.global_variables()]
@@ -172,6 +173,15 @@ def rewriter(flags):
         "graph rewriter": tensorflow_step(flags, "float32", rewriter=True),
     }
     alternate(sides, flags.rounds, flags.identities * flags.images)
+
+
+def average(flags):
+    for precision in flags.precision.split(","):
+        sides = {
+            f"{precision}": tensorflow_step(flags, precision),
+            "the same, averaged": tensorflow_step(flags, precision, decay=0.999),
+        }
+        alternate(sides, flags.rounds, flags.identities * flags.images)
 
 
 def profile(flags):
@@ -297,6 +307,7 @@ def main():
     modes = {
         "step": steps,
         "rewriter": rewriter,
+        "average": average,
         "profile": profile,
         "input": inputs,
         "memory": memory,
