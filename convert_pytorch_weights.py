@@ -22,7 +22,7 @@ def main(arguments: list[str]) -> int:
 
 def parse(arguments: list[str]) -> argparse.Namespace:
     """Parse, and check the flags themselves."""
-    parser = cli.Parser(__doc__)
+    parser = cli.Parser(__doc__, "--pt_model_path model.pt --checkpoint converted/mgn")
     add = parser.add_argument
     file = "PyTorch file (.pt, .pth, .safetensors) or MGN-ReId's TensorFlow checkpoint"
     add("--pt_model_path", type=Path, required=True, help=file)

@@ -73,7 +73,7 @@ def evaluate(flags: argparse.Namespace, output_dir: Path, last: ExitStack) -> No
 
 def parse(arguments: list[str]) -> argparse.Namespace:
     """Flags, checked as far as they can be without TensorFlow."""
-    parser = cli.Parser("Score a model on the query and gallery of a data set.")
+    parser = cli.Parser("Score a model on query and gallery.", "--model runs/demo --rerank")
     add = parser.add_argument
     folder = "as --dataset of train.py; omitted: that of the model's run, else the demo set"
     add("--dataset", type=cli.existing_path, help=folder)

@@ -10,7 +10,8 @@ def main(arguments: list[str]) -> int:
     """Parse, check, export, print what was made."""
     parser = cli.Parser(
         "Freeze a checkpoint: image_tensor float32 [N, height, width, 3], normalised RGB,"
-        " to person_embedding [N, 2048], or to smaller vectors of length 1."
+        " to person_embedding [N, 2048], or to smaller vectors of length 1.",
+        "--checkpoint runs/demo --pb_path mgn.pb",
     )
     exporting.add_export_options(parser)
     flags = exporting.parse_export(parser, arguments)

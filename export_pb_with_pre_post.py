@@ -12,7 +12,8 @@ def main(arguments: list[str]) -> int:
     parser = cli.Parser(
         "Freeze a checkpoint with pre- and postprocessing: image_tensor [N, H, W, 3], RGB 0 to 255,"
         " any size, or [N] whole JPEG or PNG files of any sizes,"
-        " to result_embedding [N, 2048] of length 1, or smaller."
+        " to result_embedding [N, 2048] of length 1, or smaller.",
+        "--checkpoint runs/demo --pb_path mgn.pb --input uint8",
     )
     exporting.add_export_options(parser)
     parser.add_argument(

@@ -52,6 +52,7 @@ def parse(arguments: list[str]) -> dict:
     parser = cli.Parser(
         "Train MGN (arXiv:1804.01438) on Market-1501, or on the demo set drawn on the spot."
         " Options in groups come from the recipe unless given.",
+        "--dataset Market-1501-v15.09.15 --init_checkpoint pretrained/resnet50",
         epilog=f"recipes, and the Market-1501 result each aims at, without re-ranking:\n{recipes}",
     )
     run = parser.add_argument_group("the run")

@@ -130,7 +130,7 @@ def _check_some(done: int, asked: int) -> None:
 def parse(arguments: list[str]) -> argparse.Namespace:
     """Flags, checked as far as they can be without the server."""
     what = "Embed images by a model server (TensorFlow Serving), or compare two: the same person?"
-    parser = cli.Parser(what, prog="python -m mgn.client")
+    parser = cli.Parser(what, "--server localhost:8500 image.jpg", prog="python -m mgn.client")
     add = parser.add_argument
     images = "image files, and folders of them; a line of JSON for each, or see --output"
     add("images", nargs="*", type=cli.existing_path, help=images)

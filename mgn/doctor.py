@@ -49,7 +49,7 @@ def main(arguments: list[str]) -> int:
 def parse(arguments: list[str]) -> argparse.Namespace:
     """Flags, checked as far as they can be without TensorFlow."""
     about = "Examine a data set before training or evaluating."
-    parser = cli.Parser(about, prog="python -m mgn.doctor")
+    parser = cli.Parser(about, "runs/demo_set --output_dir examined", prog="python -m mgn.doctor")
     add = parser.add_argument
     add("dataset", metavar="DIR", type=cli.existing_path, help="as --dataset of train.py")
     text = "K: images of each person in a training batch; omitted: %(default)s"

@@ -32,7 +32,9 @@ def main(arguments: list[str]) -> int:
 def parse(arguments: list[str]) -> argparse.Namespace:
     """Flags; either those of a new map, or those of mapping a file."""
     what = "Map the vectors of an old model into the space of a new one, without the images."
-    parser = cli.Parser(what, prog="python -m mgn.migrate")
+    parser = cli.Parser(
+        what, "--old old.npz --new new.npz --output map.npz", prog="python -m mgn.migrate"
+    )
     made = parser.add_argument_group("make a map from images that both models embedded")
     file = "features of evaluate.py --features, by the"
     made.add_argument("--old", type=cli.existing_path, metavar="FILE", help=f"{file} old model")

@@ -16,6 +16,7 @@ from mgn.system import cli
 from mgn.system.files import atomic_folder, output_folder, refuse_names
 
 OUTPUTS = ("search-*.png", "results.json")
+_EXAMPLE = "--model runs/demo --gallery images/ --query person.jpg"
 _OWN = re.compile(r"search-[0-9]+\.png")  # drawn by this program
 
 
@@ -111,7 +112,7 @@ def _listed(flag: str, path: Path, own_sheets: bool = True) -> object:
 def parse(arguments: list[str]) -> argparse.Namespace:
     """Flags."""
     what = "Find the images of a folder or store that show the person of each of some query images."
-    parser = cli.Parser(what, prog="python -m mgn.search")
+    parser = cli.Parser(what, _EXAMPLE, prog="python -m mgn.search")
     add = parser.add_argument
     formats = "train_dir, checkpoint, .pb, or SavedModel folder; not needed to forget"
     add("--model", type=cli.model_path, help=formats)

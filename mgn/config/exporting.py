@@ -145,7 +145,7 @@ def parsed_int8(
 
 def parse_serving(description: str, arguments: list[str]) -> argparse.Namespace:
     """Flags of both scripts that wrap a `.pb` for TensorFlow Serving."""
-    parser = Parser(description)
+    parser = Parser(description, "--pb_path mgn.pb --export_path served/mgn")
     parser.add_argument(
         "--pb_path", type=existing_path, required=True, help="frozen graph to serve"
     )

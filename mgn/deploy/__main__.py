@@ -59,7 +59,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     purpose = (
         "Write a plain export, of export_pb.py, as another program loads it, and prove it there."
     )
-    parser = cli.Parser(purpose, prog="python -m mgn.deploy")
+    parser = cli.Parser(
+        purpose, "onnx --pb_path mgn.pb --output mgn.onnx", prog="python -m mgn.deploy"
+    )
     add = parser.add_argument
     add("target", nargs="?", choices=TARGETS, help="the program")
     add("--list", action="store_true", help="say what each target writes")

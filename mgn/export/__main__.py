@@ -9,7 +9,7 @@ from mgn.system import cli
 def main(arguments: list[str]) -> int:
     """Parse, describe, print."""
     purpose = "Describe a frozen graph (.pb) or a SavedModel from the file alone."
-    parser = cli.Parser(purpose, prog="python -m mgn.export")
+    parser = cli.Parser(purpose, "mgn.pb", prog="python -m mgn.export")
     files = ".pb, SavedModel folder, or folder of versions"
     parser.add_argument("file", type=cli.existing_path, help=files)
     parser.add_argument("--json", action="store_true", help="print one JSON object")

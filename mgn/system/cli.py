@@ -37,8 +37,12 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
 class Parser(argparse.ArgumentParser):
     """argparse whose errors are one line that begins with `error:`, as all others here are."""
 
-    def __init__(self, text: str, **kwargs):
+    def __init__(self, text: str, example: str, **kwargs):
+        """Take the description, and the arguments of one call to show."""
         super().__init__(description=text, formatter_class=_Formatter, allow_abbrev=False, **kwargs)
+        python = "python " if self.prog.endswith(".py") else ""
+        shown = f"example:\n  {python}{self.prog} {example}"
+        self.epilog = f"{self.epilog}\n\n{shown}" if self.epilog else shown
 
     def error(self, message: str):
         """Print one line and exit with status 2."""

@@ -68,9 +68,7 @@ def export(small_checkpoint, small_reduction, tmp_path_factory):
 
 FORMS = [
     (export_pb, []),
-    (export_pb, ["--winograd"]),
     (export_pb_with_pre_post, []),
-    (export_pb_with_pre_post, ["--input", "uint8", "--input_size", "128x64"]),
     (export_pb_with_pre_post, ["--input", "jpeg"]),
 ]
 
