@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,30 +13,24 @@ from mgn.system.errors import CheckError, first_line
 DATA, EMBEDDING = "data", "reid_embedding"  # the zoo's names, as of person-reidentification-retail
 
 
-def convert(
-    pb_path: Path,
-    paths: Sequence[Path],
-    size: tuple[int, int],
-    pixels: tuple[Sequence[float], Sequence[float]],
-    description: tuple[str, str],
-    rgb: bool,
-    half: bool,
-) -> None:
-    """Make an IR of a graph from normalised images to embeddings.
+class Form(NamedTuple):
+    """What an IR takes, and what it says of itself."""
 
-    Args:
-        pb_path: frozen, with one input [N, H, W, 3] and one output.
-        paths: `.xml` and `.bin` to write.
-        size: height and width of the images.
-        pixels: mean and deviation, three numbers of 0 to 255 each, that go inside.
-        description: the name and the text of what the IR says of itself.
-        rgb: it takes RGB, not BGR.
-        half: its weights are float16.
+    size: tuple[int, int]  # height and width of images
+    mean: Sequence[float]  # of R, G and B, 0 to 255: goes inside
+    std: Sequence[float]  # likewise
+    description: tuple[str, str]  # name and text
+    rgb: bool = False  # it takes RGB, not BGR
+    half: bool = False  # its weights are float16
+
+
+def convert(pb_path: Path, paths: Sequence[Path], form: Form) -> None:
+    """Make an IR, `.xml` and `.bin`, of a frozen graph from normalised images to embeddings.
 
     Raises:
         CheckError: OpenVINO cannot.
     """
-    _apart(_convert, pb_path, paths, size, pixels, description, rgb, half)
+    _apart(_convert, pb_path, paths, form)
 
 
 def infer(paths: Sequence[Path], images: np.ndarray) -> np.ndarray:
@@ -59,15 +54,7 @@ def _apart(function: Callable, *arguments: object) -> object:
         raise CheckError(f"OpenVINO: {first_line(error)}") from None
 
 
-def _convert(
-    pb_path: Path,
-    paths: Sequence[Path],
-    size: tuple[int, int],
-    pixels: tuple[Sequence[float], Sequence[float]],
-    description: tuple[str, str],
-    rgb: bool,
-    half: bool,
-) -> None:
+def _convert(pb_path: Path, paths: Sequence[Path], form: Form) -> None:
     os.environ["CI"] = "true"
 
     import openvino
@@ -79,20 +66,19 @@ def _convert(
     given.tensor().set_element_type(openvino.Type.u8).set_layout(openvino.Layout("NCHW"))
     given.model().set_layout(openvino.Layout("NHWC"))
     steps = given.preprocess().convert_element_type(openvino.Type.f32)
-    if not rgb:
+    if not form.rgb:
         given.tensor().set_color_format(ColorFormat.BGR)
         steps.convert_color(ColorFormat.RGB)
-    mean, std = pixels
-    steps.mean(list(mean)).scale(list(std))
+    steps.mean(list(form.mean)).scale(list(form.std))
     model = processor.build()
-    model.reshape([1, 3, *size])
+    model.reshape([1, 3, *form.size])
     for port, name in ((model.input(), DATA), (model.output(), EMBEDDING)):
         port.get_node().set_friendly_name(name)
         port.get_tensor().set_names({name})
-    name, text = description
+    name, text = form.description
     model.set_rt_info(text, name)
     _shrink_kernels(model)
-    openvino.save_model(model, str(paths[0]), compress_to_fp16=half)
+    openvino.save_model(model, str(paths[0]), compress_to_fp16=form.half)
     paths[0].with_suffix(".bin").replace(paths[1])  # a pair has one name and two folders here
 
 

@@ -35,9 +35,11 @@ def _write_int8(
 
 
 def _convert_graph(pb_path: Path, source: Source, paths: Sequence[Path], choices: Choices) -> None:
-    pixels = source.options.mean, source.options.std
+    options = source.options
     description = METADATA, described(source, choices)
-    ir.convert(pb_path, paths, source.size, pixels, description, choices.rgb, choices.half)
+    of_pixels = options.mean, options.std
+    form = ir.Form(source.size, *of_pixels, description, choices.rgb, choices.half)
+    ir.convert(pb_path, paths, form)
 
 
 def _describe(paths: Sequence[Path], description: str) -> None:

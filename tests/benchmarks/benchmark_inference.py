@@ -152,7 +152,8 @@ def deployed_side(core, folder):
     graph_def, _ = fake_quantised(source.read(folder / "float32.pb"), calibration_images())
     (folder / "rounded.pb").write_bytes(graph_def.SerializeToString())
     paths = [folder / "x.xml", folder / "x.bin"]
-    ir.convert(folder / "rounded.pb", paths, (384, 128), (MEAN, STD), ("x", ""), True, False)
+    form = ir.Form((384, 128), MEAN, STD, ("x", ""), rgb=True)
+    ir.convert(folder / "rounded.pb", paths, form)
     rounded = core.read_model(str(paths[0]))
     rounded.reshape([-1, 3, 384, 128])
     compiled = core.compile_model(rounded, "CPU")

@@ -23,6 +23,6 @@ def test_a_damaged_file_is_one_line(tmp_path):
     with pytest.raises(CheckError, match=r"^OpenVINO: .+") as caught:
         ir.infer(paths, np.zeros([1, 3, 96, 32], np.uint8))
     assert "\n" not in str(caught.value)
-    pixels = (0, 0, 0), (1, 1, 1)
+    form = ir.Form((96, 32), (0, 0, 0), (1, 1, 1), ("about", "{}"))
     with pytest.raises(CheckError, match=r"^OpenVINO: .+"):
-        ir.convert(tmp_path / "x.pb", paths, (96, 32), pixels, ("about", "{}"), True, False)
+        ir.convert(tmp_path / "x.pb", paths, form)
