@@ -59,7 +59,7 @@ def untrained(variant: str, pb_path: Path) -> Path:
 
 def demo_images() -> Path:
     """The demo set's training images."""
-    return checked_dataset(None).path / "bounding_box_train"
+    return checked_dataset(None).folder / "bounding_box_train"
 
 
 def deploy_row(row: dict, pb_path: Path, folder: Path) -> str:
