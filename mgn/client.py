@@ -39,7 +39,7 @@ def main(arguments: list[str]) -> int:
 def compare(flags: argparse.Namespace, place: object, paths: list[Path]) -> None:
     """Print whether two images show the same person."""
     if len(paths) != 2:
-        raise InputError(f"--threshold compares two images; {len(paths)} are named")
+        raise InputError(f"--threshold: compares two images, not {len(paths)}; name two")
     threshold = read_threshold(flags.threshold, PAIR)
 
     import numpy as np
@@ -83,12 +83,12 @@ def keep(flags: argparse.Namespace, place: object, paths: list[Path]) -> None:
             if there is None:
                 raise
             what = f"{part_of(flags.output)}: has embeddings by version {there}"
-            raise InputError(f"{what}: {error}; --overwrite begins anew") from None
+            raise InputError(f"{what}: {error}; --overwrite starts over") from None
         with closing(embed):
             results.start(place.model, embed.version, embed.size)
             missing = results.missing(paths)
             if len(results):
-                sys.stderr.write(f"{len(results)} embeddings are there, {len(missing)} missing\n")
+                sys.stderr.write(f"{len(results)} embeddings are done, {len(missing)} missing\n")
             progress = Progress(len(missing), "embedding", "images")
             with progress:
                 for path, row in _embedded(embed, missing, flags.skip_unreadable, progress.advance):
@@ -124,7 +124,7 @@ def _embedded(
 
 def _check_some(done: int, asked: int) -> None:
     if not done:
-        raise InputError(f"none of the {asked} images can be read")
+        raise InputError(f"--skip_unreadable: none of the {asked} images can be read; name others")
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -149,11 +149,11 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     if not flags.images and not flags.list:
         parser.error("name images, or a --list of them")
     if flags.version is not None and flags.label is not None:
-        parser.error("--version and --label both choose the version: give one")
+        parser.error("--version and --label: both choose the version; give one")
     if flags.threshold is not None and (flags.output or flags.skip_unreadable):
-        parser.error("--threshold compares two images, and makes no --output and skips nothing")
+        parser.error("--threshold: not with --output or --skip_unreadable; leave these out")
     if flags.resume and not flags.output:
-        parser.error("--resume goes on with an --output")
+        parser.error("--resume: only with --output")
     if flags.output:
         refuse_existing(flags.output, flags.overwrite)
         if flags.output.suffix != ".npz":
@@ -190,11 +190,13 @@ def _check_certificates(flags: argparse.Namespace) -> None:
     import ssl
 
     if not flags.tls:
-        raise InputError(f"--ca_file {flags.ca_file}: only with --tls")
+        raise InputError(f"--ca_file {flags.ca_file}: only with --tls; add it")
     try:
         ssl.create_default_context(cafile=flags.ca_file)
     except OSError:
-        raise InputError(f"--ca_file {flags.ca_file}: no certificates in PEM format") from None
+        raise InputError(
+            f"--ca_file {flags.ca_file}: no certificates in it; name a PEM file"
+        ) from None
 
 
 def _address(text: str) -> str:
@@ -206,7 +208,7 @@ def _address(text: str) -> str:
 
 def _name(text: str) -> str:
     if not text:  # of a script's variable without value; gRPC would take it for none
-        raise argparse.ArgumentTypeError("an empty name")
+        raise argparse.ArgumentTypeError("the name is empty; give one")
     return text
 
 
@@ -219,7 +221,7 @@ def _version(text: str) -> int:
 def _header(text: str) -> tuple[str, str]:
     found = _HEADER.fullmatch(text)
     if not found or _NOT_SENT.fullmatch(found[1]):
-        problem = "not NAME:VALUE in visible ASCII, or a name that gRPC keeps for itself"
+        problem = "must be NAME:VALUE in visible ASCII, with a name that gRPC does not reserve"
         raise argparse.ArgumentTypeError(problem)  # without the text, which may be secret
     return found[1], found[2]
 

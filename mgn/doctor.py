@@ -91,7 +91,7 @@ def _compare(flags: argparse.Namespace, dataset: object) -> "Familiarity":
         raise InputError(f"{error}{advice}") from None
     checkpoint = checkpoint_at(flags.model, **parsing.network_options(flags))
     if checkpoint is None:
-        problem = "an export, whose batch norms are folded into its convolutions"
+        problem = "is an export, whose batch norms are folded into its convolutions"
         advice = "name the train_dir or checkpoint that it was made from"
         raise InputError(f"--model {flags.model}: {problem}; {advice}")
     return examine(checkpoint, images.records, flags.dataset)

@@ -105,7 +105,10 @@ def test_compares_by_a_threshold_of_the_served_model(models, files, protocol, tm
         said = capsys.readouterr().out
         assert said.startswith("same: ")
         assert said.endswith(" (at most 0.01 of strangers, confidence 0.95)\n")
-        for row, problem in ((a, "made for another model ("), (None, "cannot be seen")):
+        for row, problem in (
+            (a, "made for another model ("),
+            (None, "cannot tell whether it was made"),
+        ):
             told = {"hash": "x", "probe": probe.as_text(row)}
             path.write_text(json.dumps(values | {"model": told}))
             assert problem in refused(capsys, client, *compare)
@@ -141,10 +144,7 @@ def test_a_image_that_the_client_itself_must_decode_is_named(models, files, tmp_
 def test_a_plain_model_that_gives_zeros(models, files, protocol, arguments, capsys):
     (serve, flags), images, model = protocol, files[:2], models["plain"][1]
     try:
-        for factor, problem in (
-            (0, "has length 0"),
-            (np.nan, "has numbers that are NaN or infinite"),
-        ):
+        for factor, problem in ((0, "has length 0"), (np.nan, "is NaN or infinite")):
             model.factor = factor
             with serve(model) as address:
                 line = failed(capsys, "--server", address, *flags, *arguments, *images)
@@ -216,7 +216,7 @@ def test_wrong_flags(files, tmp_path, capsys):
         ([files[0]], "--server"),
         (["--server", "http://localhost:1", files[0]], "is not HOST:PORT"),
         ([*address, tmp_path / "none.jpg"], "no such file"),
-        ([*address, "--threshold", "1", files[0]], "compares two images; 1 are named"),
+        ([*address, "--threshold", "1", files[0]], "compares two images, not 1"),
         ([*address, "--threshold", "nan", *files[:2]], "is not a number from 0"),
         ([*address, "--threshold", "1_0", *files[:2]], "is not a number from 0"),
         ([*address, "--timeout", "\u0663", files[0]], "is not a number above 0"),
@@ -226,15 +226,18 @@ def test_wrong_flags(files, tmp_path, capsys):
         ([*address, "--output", tmp_path / "x.txt", files[0]], "must end in .npz"),
         (address, "name images, or a --list of them"),
         ([*address, "--list", tmp_path / "none", files[0]], "none: cannot be read"),
-        ([*address, "--threshold", "1", "--skip_unreadable", *files[:2]], "skips nothing"),
+        (
+            [*address, "--threshold", "1", "--skip_unreadable", *files[:2]],
+            "--skip_unreadable; leave",
+        ),
         ([*address, "--threshold", "1", tmp_path, files[0], files[1]], "no image in it"),
-        ([*address, "--threshold", "1", files[0].parent], "compares two images; 3 are named"),
-        ([*address, "--resume", files[0]], "--resume goes on with an --output"),
+        ([*address, "--threshold", "1", files[0].parent], "compares two images, not 3"),
+        ([*address, "--resume", files[0]], "--resume: only with --output"),
         ([*address, "--version", "3", "--label", "x", files[0]], "give one"),
-        ([*address, "--label", "", files[0]], "an empty name"),
-        ([*address, "--model_name", "", files[0]], "an empty name"),
-        ([*address, "--model_name", "\udcff", files[0]], "is no valid UTF-8"),
-        ([*address, "--rest", "--model_name", "\udcff", files[0]], "is no valid UTF-8"),
+        ([*address, "--label", "", files[0]], "the name is empty"),
+        ([*address, "--model_name", "", files[0]], "the name is empty"),
+        ([*address, "--model_name", "\udcff", files[0]], "is not valid UTF-8"),
+        ([*address, "--rest", "--model_name", "\udcff", files[0]], "is not valid UTF-8"),
         ([*address, "--version", "-1", files[0]], "is not a version"),
         ([*address, "--version", "9223372036854775808", files[0]], "is not a version"),
         (["--server", "localhost:65536", files[0]], "is not HOST:PORT"),
@@ -245,7 +248,7 @@ def test_wrong_flags(files, tmp_path, capsys):
         assert problem in refused(capsys, client, *arguments)
     for header in ("secret", "a b: secret", "x: secret\n", "x:", ":secret", "grpc-x: secret"):
         line = refused(capsys, client, *address, "--header", header, files[0])
-        assert "not NAME:VALUE" in line
+        assert "must be NAME:VALUE" in line
         assert "secret" not in line
 
 

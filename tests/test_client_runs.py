@@ -115,7 +115,7 @@ def test_a_busy_server_is_asked_again(models, model, files, protocol, tmp_path, 
         model.faults.extend([UNAVAILABLE] * 50)
         asked = ["--server", address, *flags, "--timeout", 0.4, files[0]]
         line = failed(capsys, *asked)
-    assert "no answer within 0.4 seconds; the last was" in line and "queue is full" in line
+    assert "no answer within 0.4 seconds (the last was" in line and "queue is full" in line
     assert relative(np.load(output)["features"], expected_of(models["jpeg"][0], files)) <= 1e-5
 
 
@@ -210,7 +210,7 @@ def test_a_killed_run_goes_on_where_it_stopped(
         time.sleep(0.3)  # the requests under way end
         model.delay, model.requests = 0, 0
         assert run(client, *asked, "--resume") == 0
-        assert f"{there} embeddings are there, {20 - there} missing" in capsys.readouterr().err
+        assert f"{there} embeddings are done, {20 - there} missing" in capsys.readouterr().err
         assert model.requests == 20 - there
     assert not part.parent.exists()
     stored = np.load(output)

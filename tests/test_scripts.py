@@ -102,7 +102,7 @@ def test_lists_of_images_and_kept_features(
             ["--query", dataset / "query", "--gallery", dataset / "query", "--features", features],
             "other gallery",
         ),
-        (["--dataset", dataset, "--features", lists / "query.csv"], "not a whole feature file"),
+        (["--dataset", dataset, "--features", lists / "query.csv"], "not a complete feature file"),
         (["--dataset", dataset, "--features", tmp_path / "none"], "required: --model"),
         (["--dataset", dataset, "--features", features, "--no_flip"], "made with the mirror image"),
         (["--query", dataset / "query", *model], "--query and --gallery go together"),
@@ -190,7 +190,7 @@ def test_a_runs_own_data_set_is_scored(dataset, features, tmp_path, capsys, monk
     ):
         assert run(evaluate, *arguments) == 3
         assert asked.pop() == expected
-        told = f"data set: {dataset}, that of the run; --dataset names another\n"
+        told = f"data set: {dataset}, the run's own; --dataset names another\n"
         assert capsys.readouterr().err == (told if expected[0] == own else "")
 
 
@@ -218,7 +218,7 @@ def test_damaged_images_and_the_mirror_image_are_left_out_only_when_asked(
     damaged = root / "query" / "0010_c1s1_000000_00.jpg"
     damaged.write_bytes(b"")
     arguments = ["--dataset", root, "--model", shallow_checkpoint, "--output_dir", tmp_path / "out"]
-    assert "0010_c1s1_000000_00.jpg: empty; mend or remove it" in refused(
+    assert "0010_c1s1_000000_00.jpg: empty file; repair or remove it" in refused(
         capsys, evaluate, *arguments
     )
     assert not (tmp_path / "out").exists()
@@ -283,13 +283,13 @@ def test_training_starts_from_converted_weights(converted, dataset, tmp_path, ca
         assert others <= {f"fc_id_2048_{i}" for i in range(3)} | {
             f"fc_id_256_{i}" for i in ("1_0", "1_1", "2_0", "2_1", "2_2")
         }
-    assert "the classifiers start anew: 10 classes there, 8 identities here" in caplog.text
+    assert "the classifiers start from scratch: 10 classes there, 8 identities here" in caplog.text
 
 
 def test_starting_points_that_do_not_fit(converted, dataset, tmp_path, capsys):
     arguments = ["--dataset", dataset, *QUICK, "--init_checkpoint", converted / "seathiefwang"]
     line = refused(capsys, train, *arguments, "--train_dir", tmp_path / "a", "--pool", "max")
-    assert "has pool avg: add --pool avg" in line
+    assert "has pool avg; add --pool avg" in line
     line = refused(
         capsys, train, "--dataset", dataset, *QUICK, "--init_checkpoint", tmp_path / "none"
     )

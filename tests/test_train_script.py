@@ -129,11 +129,8 @@ def test_a_loss_that_is_not_finite_ends_the_run(dataset, tmp_path, capsys):
         r"^error: step (\d+): \w+ is (nan|inf), in the batch of .*.*jpg, .* and others", line
     )
     step, folder = int(found[1]), tmp_path / "run"
-    assert (
-        f"--learning_rate, if need be from {folder}/model.ckpt-{step - 1}, which is from before"
-        in line
-    )
-    assert f"; model.ckpt-{step} has the weights that gave this" in line
+    assert f"--learning_rate, if needed from {folder}/model.ckpt-{step - 1}, which is older" in line
+    assert f"; model.ckpt-{step} has the weights that led to it" in line
     assert len((tmp_path / "run" / "bad_batch.txt").read_text().split()) == 8
     assert checkpoints.steps_in(folder) == [step - 1, step]
 
@@ -147,10 +144,10 @@ def test_killed_before_its_first_checkpoint_a_run_starts_anew(trained, dataset, 
     (folder / ".model.ckpt-0.abc").mkdir()
     with locked(folder):
         line = refused(capsys, train, "--train_dir", folder, "--resume", "--max_steps", 1)
-    assert "another process is at work in this folder" in line
+    assert "another process is using this folder" in line
     (folder / "metrics.jsonl").write_text("{}")  # of a run whose checkpoints somebody removed
     line = refused(capsys, train, "--train_dir", folder, "--resume", "--max_steps", 1)
-    assert "has no complete checkpoint to resume from" in line
+    assert "no complete checkpoint to resume from" in line
     (folder / "metrics.jsonl").unlink()
     assert run(train, "--train_dir", folder, "--resume", "--max_steps", 1) == 0
     assert not list(folder.glob(".model.ckpt-*"))
@@ -253,21 +250,21 @@ def test_wrong_flags_to_train(tmp_path, dataset, trained, capsys, monkeypatch):
         (["--height", "100"], "--height 100: must be a multiple of 96"),
         (["--width", "20"], "--width 20: must be a multiple of 32"),
         (["--batch_id", "4"], "unrecognized arguments: --batch_id"),
-        (["--train_dir", trained], "is not empty: add --resume"),
-        (["--resume"], "name the run with --train_dir"),
+        (["--train_dir", trained], "the folder is not empty; add --resume"),
+        (["--resume"], "only with --train_dir"),
         (["--resume", "--train_dir", "empty"], "config.json: no such file"),
         (["--precision", "float64"], "argument --precision"),
         (["--milestones", "4,x"], "argument --milestones: '4,x' is not a list"),
-        (["--fresh_classifier"], "goes with --init_checkpoint"),
+        (["--fresh_classifier"], "only with --init_checkpoint"),
         (["--config", trained / "config.json", "--recipe", "demo"], "--recipe: not with --config"),
         (["--config", trained / "metrics.jsonl"], "metrics.jsonl: not a readable JSON file"),
         (
             ["--resume", "--train_dir", trained, "--config", trained / "config.json"],
-            "--config: a run that is",
+            "--config: not with --resume",
         ),
-        (["--freeze_layers", "p1,layer4"], "--freeze_layers layer4: choose of backbone"),
+        (["--freeze_layers", "p1,layer4"], "--freeze_layers layer4: choose from backbone"),
         (["--dataset", dataset, "--dataset", dataset / "."], "given twice"),
-        (["--early_stop", "3"], "--early_stop 3: goes with --eval_every"),
+        (["--early_stop", "3"], "--early_stop 3: only with --eval_every"),
         (
             ["--schedule", "cosine", "--cosine_start", "500"],
             "--cosine_start 500: must be less than --epochs",
@@ -292,5 +289,5 @@ def test_an_unreadable_image_is_named_before_training(dataset, tmp_path, capsys,
     broken = sorted((root / folder).glob("*.jpg"))[-1]
     broken.write_bytes(b"\xff\xd8 cut off")
     arguments = ["--dataset", root, "--train_dir", tmp_path / "run", *QUICK]
-    assert f"{broken.name}: not an image of a kind" in refused(capsys, train, *arguments)
+    assert f"{broken.name}: not an image in a format" in refused(capsys, train, *arguments)
     assert not (tmp_path / "run").exists()

@@ -70,7 +70,7 @@ def data_sets(
     for name in OPTIONS:
         given = flags[name]
         if given and not folders:
-            raise InputError(f"--{name}: goes with --dataset")
+            raise InputError(f"--{name}: only with --dataset; add it")
         if given and len(given) not in (1, len(folders)):
             times = f"given {len(given)} times for {len(folders)} data sets"
             raise InputError(f"--{name}: {times}; give it once, or once for each --dataset in turn")
@@ -130,13 +130,15 @@ def from_json(values: dict) -> tuple[DataSet, ...]:
         folders = [folders]
     whole = isinstance(folders, list) and folders and all(isinstance(f, str) for f in folders)
     if not whole:
-        raise InputError("does not say which data set the run is trained on")
+        raise InputError('the key "dataset" is missing or not a folder; correct it')
     options = values.pop("dataset_options", [{}] * len(folders))
     try:
         pairs = zip(folders, options, strict=True)
         return tuple(_from_json(folder, found) for folder, found in pairs)
     except (AttributeError, TypeError, ValueError):
-        raise InputError(f"dataset_options {options!r}: not as train.py writes them") from None
+        raise InputError(
+            f"dataset_options {options!r}: not one object a data set; correct it"
+        ) from None
 
 
 def _from_json(folder: str, options: dict) -> DataSet:
@@ -153,7 +155,7 @@ def _from_json(folder: str, options: dict) -> DataSet:
         if value is None:
             continue
         if not is_right(value):
-            raise InputError(f"dataset_options: {name} {value!r} is not {what}")
+            raise InputError(f"dataset_options: {name} {value!r} is not {what}; correct it")
         found[name] = value
     if "distractors" in found:
         found["distractors"] = Path(found["distractors"])
@@ -168,7 +170,9 @@ def _or_auto(kind: Callable) -> Callable:
 def _names(text: str) -> tuple[str, ...]:
     names = [name.strip() for name in text.split(",")]
     if not _are_names(names):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a list of different names: front,back")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a list of different names such as front,back"
+        )
     return tuple(names)
 
 

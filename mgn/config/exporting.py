@@ -105,7 +105,7 @@ def parse_export(parser: argparse.ArgumentParser, arguments: list[str]) -> argpa
         raise InputError(f"--pb_path {flags.pb_path}: must end in .pb, as other tools expect")
     flags.int8 = parsed_int8(parser, flags, flags.precision == INT8, "--precision int8")
     if flags.winograd and flags.precision == INT8:
-        parser.error("--winograd: not with --precision int8, whose convolutions are of integers")
+        parser.error("--winograd: not with --precision int8; choose one of them")
     flags.reduce = _reduction_asked(parser, flags)
     return flags
 
@@ -119,15 +119,15 @@ def export_options(flags: argparse.Namespace) -> dict:
 def _reduction_asked(parser: argparse.ArgumentParser, flags: argparse.Namespace) -> Reduce | None:
     named = [name for name in ("embedding_size", "reduce_to") if getattr(flags, name) is not None]
     if len(named) > 1:
-        parser.error("--embedding_size and --reduce_to both choose the reduction: give one")
+        parser.error("--embedding_size and --reduce_to: both choose the reduction; give one")
     if flags.reduce_with and not named:
         which = "--embedding_size N, or --reduce_to and a row of the table of evaluate.py --sizes"
-        parser.error(f"--reduce_with {flags.reduce_with}: say which of its reductions: {which}")
+        parser.error(f"--reduce_with {flags.reduce_with}: choose a reduction; add {which}")
     if not named:
         return None
     if not flags.reduce_with:
         file = "--reduce_with FILE, the reduction.npz of evaluate.py --sizes"
-        parser.error(f"--{named[0]}: goes with {file}")
+        parser.error(f"--{named[0]}: only with {file}")
     size = flags.embedding_size
     return Reduce(flags.reduce_with, flags.reduce_to if size is None else f"PCA {size}")
 
@@ -177,7 +177,9 @@ def image_size(text: str) -> tuple[int, int]:
         raise argparse.ArgumentTypeError(f"{text!r} is not a size such as 128x64")
     height, width = (positive_int(part) for part in parts)
     if height * width > EXPORT_MAX_PIXELS:
-        raise argparse.ArgumentTypeError(f"{text!r} has more than {EXPORT_MAX_PIXELS} pixels")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} has more than {EXPORT_MAX_PIXELS} pixels; give a smaller one"
+        )
     return height, width
 
 

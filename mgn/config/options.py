@@ -206,14 +206,14 @@ class TrainConfig:
             object.__setattr__(self, name, tuple(getattr(self, name)))
         for name in self.freeze_layers:
             if name not in BODIES:
-                raise InputError(f"--freeze_layers {name}: choose of {', '.join(BODIES)}")
+                raise InputError(f"--freeze_layers {name}: choose from {', '.join(BODIES)}")
         if any(milestone < 1 for milestone in self.milestones):
-            raise InputError(f"--milestones {self.milestones}: epochs are counted from 1")
+            raise InputError(f"--milestones {self.milestones}: epochs count from 1; use 1 or more")
         if self.schedule == "cosine" and self.cosine_start >= self.epochs:
             problem = f"--cosine_start {self.cosine_start}"
             raise InputError(f"{problem}: must be less than --epochs {self.epochs}")
         if self.early_stop and not self.eval_every:
-            raise InputError(f"--early_stop {self.early_stop}: goes with --eval_every")
+            raise InputError(f"--early_stop {self.early_stop}: only with --eval_every; add it")
 
     def network_options(self, num_classes: int) -> NetworkOptions:
         """The part of this that a checkpoint's weights depend on."""
@@ -225,11 +225,13 @@ class TrainConfig:
         """Build from `config.json`; a name that is not a field is an error, never ignored."""
         unknown = sorted(set(values) - {field.name for field in dataclasses.fields(cls)})
         if unknown:
-            raise InputError(f"unknown configuration field: {', '.join(unknown)}")
+            raise InputError(f"unknown configuration field: {', '.join(unknown)}; remove it")
         try:
             return cls(**values)
         except TypeError as error:
-            raise InputError(f"a configuration field has the wrong type: {error}") from None
+            raise InputError(
+                f"a configuration field has the wrong type ({error}); correct it"
+            ) from None
 
 
 def _check_value(name: str, value: object, allowed: tuple) -> None:

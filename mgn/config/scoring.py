@@ -46,5 +46,5 @@ def promise_of(flags: argparse.Namespace) -> Promise | None:
         return Promise(flags.max_false_matches, confidence, flags.gallery_identities)
     for name in ("confidence", "gallery_identities"):
         if getattr(flags, name) is not None:
-            raise InputError(f"--{name}: only with --max_false_matches")
+            raise InputError(f"--{name}: only with --max_false_matches; add it")
     return None

@@ -77,7 +77,9 @@ def read_config(path: Path) -> RunSettings:
         InputError: no such file, or not one of ours.
     """
     if not path.is_file():
-        raise InputError(f"{path}: no such file: there is no run to resume or to repeat")
+        raise InputError(
+            f"{path}: no such file: there is no run to resume or repeat; check the name"
+        )
     values = read_json(path)
     start = values.pop("init_checkpoint", None)
     fresh = bool(values.pop("fresh_classifier", False))
@@ -109,10 +111,10 @@ def dataset_to_score(model: str | None, folder: Path | None, flags: Mapping) -> 
     of_run = datasets_of_run(model)
     if dataset := data_set(folder, flags, of_run):
         if own := of_folder(dataset.folder, of_run):
-            how = "that of the run, read as there"
+            how = "the run's own, read in the same way"
             if (dataset.split or 0) != (own.split or 0):
-                how = f"split {dataset.split or 0}, not the run's, which is {own.split or 0}:"
-                how += " people trained on may be scored"
+                how = f"split {dataset.split or 0}; the run used split {own.split or 0}:"
+                how += " identities of its training may be scored"
             sys.stderr.write(f"data set: {dataset}, {how}\n")
         return dataset
     if not of_run:
@@ -122,11 +124,11 @@ def dataset_to_score(model: str | None, folder: Path | None, flags: Mapping) -> 
         raise InputError(f"--model {model}: its run has several data sets; choose one: {named}")
     (dataset,) = of_run
     if dataset.folder.exists():
-        sys.stderr.write(f"data set: {dataset}, that of the run; --dataset names another\n")
+        sys.stderr.write(f"data set: {dataset}, the run's own; --dataset names another\n")
         return dataset
     if dataset.folder == DEMO_SET.resolve():
         return None
-    problem = f"its run's data set {dataset} is not there"
+    problem = f"its run's data set {dataset} no longer exists"
     raise InputError(f"--model {model}: {problem}; name the data set with --dataset")
 
 
@@ -160,7 +162,7 @@ def new_run(flags: dict) -> tuple[RunSettings, Path]:
     # Options: those of a recipe or of another run, changed by flags.
     if flags["config"]:
         if "recipe" in flags:
-            raise InputError("--recipe: not with --config, which has all options")
+            raise InputError("--recipe: not with --config, which has all options; leave one out")
         settings = read_config(flags["config"])
     else:
         name = flags.get("recipe") or ("seathiefwang" if flags["dataset"] else "demo")
@@ -173,15 +175,15 @@ def new_run(flags: dict) -> tuple[RunSettings, Path]:
     settings = settings._replace(config=config, datasets=datasets, **given)
     for name, other, has_effect in _WITHOUT_EFFECT:
         if name in flags and not has_effect(config):
-            sys.stderr.write(f"note: --{name} has an effect with {other} only\n")
+            sys.stderr.write(f"note: --{name} has no effect without {other}\n")
     if settings.fresh_classifier and not settings.init_checkpoint:
-        raise InputError("--fresh_classifier: goes with --init_checkpoint")
+        raise InputError("--fresh_classifier: only with --init_checkpoint; add it")
     train_dir = flags["train_dir"] or next_free(Path("runs"), config.recipe)
     check_can_be_made(train_dir / CONFIG)
     check_is_text(train_dir)
     if not is_unused(train_dir):
-        advice = "add --resume to go on, or name another folder"
-        raise InputError(f"--train_dir {train_dir} is not empty: {advice}")
+        advice = "add --resume to continue its run, or name another folder"
+        raise InputError(f"--train_dir {train_dir}: the folder is not empty; {advice}")
     return settings, train_dir
 
 
@@ -194,10 +196,10 @@ def resumed_run(flags: dict) -> tuple[RunSettings, Path]:
         InputError: there is no run, or a flag that would make it another one.
     """
     if flags["train_dir"] is None:
-        raise InputError("--resume: name the run with --train_dir")
+        raise InputError("--resume: only with --train_dir; add it to name the run")
     for name in ("init_checkpoint", "fresh_classifier", "config"):
         if flags[name]:
-            raise InputError(f"--{name}: a run that is resumed has its weights and options")
+            raise InputError(f"--{name}: not with --resume, which keeps the run's; leave it out")
     settings = read_config(flags["train_dir"] / CONFIG)
     config = settings.config
     # A cosine ends with the epochs: more of them are another schedule.

@@ -31,7 +31,7 @@ def is_server(place: str) -> bool:
 def store_place(text: str) -> str:
     """Flag type: a folder whose name ends in .db, or the address of a server."""
     if not is_server(text) and not (text.endswith(".db") and "://" not in text):
-        wanted = "a name that ends in .db, such as gallery.db, or http://HOST:19530"
+        wanted = "a name that ends in .db, such as gallery.db, nor http://HOST:19530"
         raise argparse.ArgumentTypeError(f"{text!r} is neither {wanted}")
     return text
 
@@ -108,14 +108,14 @@ def check_store_options(parser: argparse.ArgumentParser, flags: argparse.Namespa
     if not flags.store:
         for name in _OF_STORES:
             if getattr(flags, name) is not None:
-                parser.error(f"--{name}: goes with --store")
+                parser.error(f"--{name}: only with --store")
     if flags.store and flags.cache:
-        parser.error("--cache: a store keeps the embeddings itself; leave out --cache")
+        parser.error("--cache: not with --store, which keeps the embeddings itself")
     asked = {"gallery": flags.gallery, "query": flags.query}
     given = [name for name, value in asked.items() if value]
     if is_forgetting(flags):
         if given or flags.index:
-            parser.error(f"--{(given or ['index'])[0]}: forget in a command of its own")
+            parser.error(f"--{(given or ['index'])[0]}: not in the same command as --forget")
         return
     needed = [] if flags.model or (not given and flags.index) else ["--model"]
     if not flags.store:
@@ -130,4 +130,4 @@ def check_store_options(parser: argparse.ArgumentParser, flags: argparse.Namespa
     if not flags.query:
         for name in ("cameras", "since", "until"):
             if getattr(flags, name) is not None:
-                parser.error(f"--{name}: goes with --query")
+                parser.error(f"--{name}: only with --query")

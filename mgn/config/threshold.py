@@ -98,10 +98,12 @@ def read_threshold(given: float | Path, question: str) -> Threshold:
             None
         )
     if reason:
-        problem = f"has no threshold for {QUESTIONS[question]!r}: {reason}"
-        raise InputError(f"--threshold {given}: {problem}")
+        problem = f"has no threshold for {QUESTIONS[question]!r} ({reason})"
+        raise InputError(f"--threshold {given}: {problem}; make one with more people")
     if not 0 <= threshold.distance < math.inf:
-        raise InputError(f"--threshold {given}: {threshold.distance} is no distance")
+        raise InputError(
+            f"--threshold {given}: {threshold.distance} is not a distance; make another"
+        )
     if ways:
         problem = f"made with --{', --'.join(ways).replace('_parts', ' parts')}"
         raise InputError(

@@ -85,11 +85,9 @@ def check_network(options: Any) -> None:
     """Raise `InputError` unless a network can be built with `NetworkOptions` or `TrainConfig`."""
     height, width = options.height, options.width
     if height < 96 or height % 96:
-        raise InputError(
-            f"--height {height}: must be a multiple of 96 (three stripes, height / 16)"
-        )
+        raise InputError(f"--height {height}: must be a multiple of 96; use 96, 192, 288 or 384")
     if width < 32 or width % 32:
-        raise InputError(f"--width {width}: must be a multiple of 32 (the network's total stride)")
+        raise InputError(f"--width {width}: must be a multiple of 32; use 32, 64, 96 or 128")
     allowed = {
         "pool": POOLS,
         "reduction": REDUCTIONS,
@@ -113,13 +111,13 @@ def check_pixels(label: str, values: tuple[float, ...], divides: bool = False) -
     """
     problem = f"{label} {shown_value(values)}"
     if len(values) != 3 or not all(0 <= value <= 255 for value in values):
-        raise InputError(f"{problem}: takes three numbers, of 0 to 255, for R, G and B")
+        raise InputError(f"{problem}: must be three numbers from 0 to 255, for R, G and B")
     if divides and min(values) == 0:
-        raise InputError(f"{problem}: images are divided by it, so it must be above 0")
+        raise InputError(f"{problem}: must be above 0, as images are divided by it")
     of_less = min(values) < 1 if divides else 0 < max(values) < 1
     if of_less:
         scaled = shown_value(tuple(round(value * 255, 3) for value in values))
-        raise InputError(f"{problem}: is of images in 0 to 1; of 0 to 255 it is {scaled}")
+        raise InputError(f"{problem}: is for images in 0 to 1; for 0 to 255 give {scaled}")
 
 
 def with_variant(given: Mapping[str, Any]) -> dict[str, Any]:

@@ -85,7 +85,8 @@ def compare(
     worst = max(found, key=lambda name: np.nan_to_num(found[name], nan=np.inf))
     if not found[worst] <= _TOLERANCE:
         problem = _what_is_wrong(found[worst])
-        raise CheckError(f"{worst} {problem}; not kept", differences=record(differences))
+        told = f"{worst}: {problem}; nothing was written"
+        raise CheckError(told, differences=record(differences))
     return differences
 
 
@@ -96,9 +97,9 @@ def _relative_difference(own: np.ndarray, other: np.ndarray) -> float:
 
 def _what_is_wrong(difference: float) -> str:
     if np.isfinite(difference):
-        return f"differs from PyTorch's by {difference:.1e} of its largest value"
-    reason = "values overflow on the way (a negative running_var, or far too large weights)"
-    return f"is NaN or infinite for an image, though no weight is: {reason}"
+        return f"differs from PyTorch's by {difference:.1e} of its largest value (report this)"
+    reason = "a negative running_var or far too large weights"
+    return f"NaN or infinite, though no weight is ({reason}); convert another checkpoint"
 
 
 def _torch_network(state_dict: Mapping[str, np.ndarray], options: NetworkOptions) -> TorchMGN:

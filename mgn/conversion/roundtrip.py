@@ -53,7 +53,7 @@ def check(
         differing = [str(error)]
     if differing:
         problem = f"a file of {family.name} cannot hold this network: {'; '.join(differing)}"
-        raise InputError(f"{problem}. Its exports can: export_pb.py")
+        raise InputError(f"{problem}; use an export, by export_pb.py")
     return flags
 
 

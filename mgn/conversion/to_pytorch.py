@@ -54,7 +54,7 @@ def convert(path: Path, pt_path: Path, overwrite: bool = False, **options: objec
     found = checkpoints.find(path, **options)
     found.check_whole()
     if checkpoints.prefix_of(pt_path).resolve() == found.prefix.resolve():
-        raise InputError(f"{pt_path}: is a file of the checkpoint itself; name another to make")
+        raise InputError(f"{pt_path}: is a file of the checkpoint itself; name another file")
     graph, variables = parity.build_graph(found.options)
     with (
         new_session(graph, rewrite=False) as session,
@@ -84,7 +84,8 @@ def convert(path: Path, pt_path: Path, overwrite: bool = False, **options: objec
                 changed.append(key)
         if changed:
             named = ", ".join(changed[:5])
-            raise CheckError(f"{len(changed)} weights read back otherwise: {named}; not kept")
+            problem = f"{len(changed)} weights differ when read back: {named}"
+            raise CheckError(f"{pt_path}: {problem}; nothing was written; check the disk")
         shapes = {v.op.name: tuple(v.shape.as_list()) for v in variables if v.op.name in kept}
         flags = roundtrip.check(back, kept, shapes, found.options, family)
         given = {mgn_pytorch_key(name): back[key] for name, key in kept.items()}

@@ -1,7 +1,8 @@
 """A checkpoint of another program to one of this toolkit's, proven by images through both."""
 
+import contextlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,7 +15,7 @@ from mgn.config.options import BODIES
 from mgn.conversion import headorder, parity, torchfiles
 from mgn.data.decoding import read_image
 from mgn.data.records import image_files
-from mgn.system.errors import CheckError, InputError
+from mgn.system.errors import CheckError, InputError, MgnError
 from mgn.system.session import new_session
 from mgn.weights import checkpoints, saving
 from mgn.weights.coverage import Coverage, cover
@@ -77,7 +78,8 @@ def read(
         InputError: not such a file, no order in it, or options that it contradicts.
     """
     state_dict = torchfiles.read(path, key)
-    family = recognise(state_dict)
+    with _naming(path):
+        family = recognise(state_dict)
     if order and not family.order:
         raise InputError(f"--reduction_order: {_without_order(path, family)}")
     options = options_in(state_dict, family, given)
@@ -87,12 +89,21 @@ def read(
     return Source(Path(path), key, state_dict, options, graph, variables, coverage, allowed)
 
 
+@contextlib.contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Begin errors about weights with the name of their file."""
+    try:
+        yield
+    except MgnError as error:
+        raise type(error)(f"{path}: {error}", **error.details) from None
+
+
 def _shapes(variables: Sequence[tf.Variable]) -> dict[str, tuple[int, ...]]:
     return {v.op.name: tuple(v.shape.as_list()) for v in variables}
 
 
 def _without_order(path: Path, family: Family) -> str:
-    return f"{path} is of {family.name}, which has no reductions to order"
+    return f"{path} is of {family.name}, which has no reductions to order; leave the flag out"
 
 
 def convert(
@@ -121,8 +132,9 @@ def convert(
     if prefix is not None:
         saving.refuse_existing_checkpoint(prefix, overwrite)
         if torchfiles.checkpoint_at(source.path) == Path(prefix):
-            raise InputError(f"{prefix}: is the checkpoint to convert; name another to make")
-    source.coverage.check()
+            raise InputError(f"{prefix}: is the checkpoint to convert; name another prefix")
+    with _naming(source.path):
+        source.coverage.check()
     with new_session(source.graph, rewrite=False) as session:
         _assign(session, source)
         evidence = _judge(session, source, verify) if verify else None
@@ -130,7 +142,7 @@ def convert(
             if given_order:
                 given = f"--reduction_order {source.coverage.order} does not fit {source.path}"
                 nearer = f"{evidence.order} is {evidence.margin:.1f} times nearer"
-                problem = f"{given}, judged by {evidence.basis}: {nearer}; not kept"
+                problem = f"{given}, judged by {evidence.basis}: {nearer}; nothing was written"
                 raise CheckError(problem, evidence=evidence.record())
             source = source.in_order(evidence.order)
             _assign(session, source)
@@ -167,7 +179,7 @@ def _judge(session: tf.Session, source: Source, verify: Path) -> headorder.Evide
     if not family.order:
         raise InputError(f"--verify: {_without_order(source.path, family)}")
     if source.coverage.initial:
-        raise InputError("--verify: some of the weights are missing; judge a whole file")
+        raise InputError("--verify: some of the weights are missing; leave the flag out")
     images = _normalised(session, image_files(verify).paths)
     inputs = headorder.inputs_from_images(session, images)
     basis = f"{len(images)} images" if len(images) > 1 else "1 image"

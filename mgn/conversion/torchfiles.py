@@ -49,7 +49,7 @@ def read(path: Path, key: str | None = None) -> dict[str, np.ndarray]:
         bare = unwrap(path, _load(Path(path)), key)
         return {name: _to_numpy(f"{path}: {name}", value) for name, value in bare.items()}
     if key:
-        raise InputError(f"--key {key}: {prefix} is a TensorFlow checkpoint, of one network")
+        raise InputError(f"--key {key}: {prefix} is a checkpoint of one network; leave it out")
     return _read_checkpoint(prefix)
 
 
@@ -58,7 +58,9 @@ def _load(path: Path) -> object:
         with path.open("rb") as stream:
             start = stream.read(9)
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
+        raise InputError(
+            f"{path}: cannot be read ({error.strerror or error}); check the name"
+        ) from None
     pickled = start.startswith((b"PK", b"\x80"))  # of torch.save: a zip of pickles, or a pickle
     safe = start[8:] == b"{" and not pickled  # a safetensors header, after its length
     unreadable = f"{path}: not a readable PyTorch checkpoint"
@@ -77,8 +79,9 @@ def _load(path: Path) -> object:
             advice = "at its origin, save it again with torch.save(model.state_dict(), ...)"
             raise InputError(f"{path}: {problem}; {advice}") from None
         damaged = pickled or safe
-        why = ": truncated or damaged" if damaged else ", nor anything else that is known"
-        raise InputError(f"{unreadable}{why} ({type(error).__name__})") from None
+        why = "truncated or damaged" if damaged else "of no known format"
+        advice = "get the file again, or name another"
+        raise InputError(f"{unreadable}: {why} ({type(error).__name__}); {advice}") from None
 
 
 def _to_numpy(where: str, value: torch.Tensor) -> np.ndarray:
@@ -89,8 +92,8 @@ def _to_numpy(where: str, value: torch.Tensor) -> np.ndarray:
         return value.float().numpy() if value.is_floating_point() else value.numpy()
     except (RuntimeError, TypeError, NotImplementedError, AttributeError):
         kind = f"{value.dtype}, {value.layout}, on {value.device}"
-        problem = f"a tensor that is no plain array of real numbers ({kind})"
-        raise InputError(f"{where}: {problem}") from None
+        problem = f"not a dense tensor of real numbers ({kind})"
+        raise InputError(f"{where}: {problem}; save it as one") from None
 
 
 def checkpoint_at(path: Path) -> Path | None:
@@ -130,9 +133,10 @@ def _in_folder(folder: Path) -> Path:
         advice = f"it looks like {kind.name}; {kind.to_convert}"
     else:
         names = [prefix.name for prefix in there] or [file.name for file in folder.iterdir()]
-        advice = f"name one of what it holds: {', '.join(sorted(names)[:_SHOWN]) or 'nothing'}"
-    which = "that is its latest" if there else "in it"
-    problem = f"{folder}: a folder without a TensorFlow checkpoint {which}"
+        advice = f"name one of its files: {', '.join(sorted(names)[:_SHOWN]) or 'nothing'}"
+    problem = f"{folder}: no TensorFlow checkpoint in this folder"
+    if there:
+        problem = f"{folder}: which of its checkpoints is the latest is not recorded"
     raise InputError(f"{problem}; {advice}", looks_like=kind and kind.name)
 
 

@@ -53,8 +53,8 @@ def unwrap(path: Path, loaded: object, key: str | None = None) -> Tensors:
     mappings = _mappings(loaded)
     if not mappings:
         there = ", ".join(map(str, [*loaded][:5])) if isinstance(loaded, Mapping) else ""
-        held = f"it has {there or 'nothing'}"
-        raise InputError(f"{path}: no weights in it; {held}")
+        held = f"it holds {there or 'nothing'}"
+        raise InputError(f"{path}: no weights in it ({held}); name a file with a state_dict")
     networks = []
     for name, tensors in mappings.items():
         networks += [Network(name, root) for root in families.roots(tensors)]
@@ -75,7 +75,7 @@ def unwrap(path: Path, loaded: object, key: str | None = None) -> Tensors:
     twice = sorted(bare.keys() & beside.keys())
     if twice:
         problem = f"{path}: has {twice[0]} both under {chosen.root.rstrip('.')} and beside it"
-        raise InputError(f"{problem}; --key {chosen.name} takes the first alone")
+        raise InputError(f"{problem}; --key {chosen.name} takes only the first")
     return bare | beside
 
 

@@ -43,7 +43,7 @@ def decode(contents: bytes) -> np.ndarray:
         InputError: why there is no such image, in words to follow the file's name.
     """
     if not contents:
-        raise InputError("empty")
+        raise InputError("empty file")
     try:
         with Image.open(io.BytesIO(contents), formats=_FORMATS) as image:
             mode = image.mode  # before it is loaded: Pillow clips 16-bit grey, whatever its range
@@ -52,14 +52,14 @@ def decode(contents: bytes) -> np.ndarray:
             image.info.pop("transparency", None)  # else Pillow warns that it is dropped
             rgb = image.convert("RGB") if mode in _MODES else None
     except UnidentifiedImageError:
-        raise InputError(f"not an image of a kind that is read ({_READ})") from None
+        raise InputError(f"not an image in a format that can be read ({_READ})") from None
     except Image.DecompressionBombError:
-        raise InputError(f"more than {2 * Image.MAX_IMAGE_PIXELS:,} pixels") from None
+        raise InputError(f"has more than {2 * Image.MAX_IMAGE_PIXELS:,} pixels") from None
     except Exception as error:  # a decoder's own, of many types
         raise InputError(f"cut off or damaged ({error})") from None
     if rgb is None:
-        problem = f"has more than 8 bits a pixel and one channel (Pillow's mode {mode})"
-        raise InputError(f"{problem}: which part of its range counts is not known; save 8 bits")
+        problem = f"has more than 8 bits a channel (Pillow's mode {mode})"
+        raise InputError(f"{problem}, of an unknown range; save it with 8 bits")
     return np.array(rgb if turn is None else rgb.transpose(turn))
 
 
@@ -83,8 +83,10 @@ def read_file(path: str | Path) -> tuple[bytes, np.ndarray]:
     try:
         contents = Path(path).read_bytes()
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+        raise InputError(
+            f"{path}: cannot be read ({error.strerror}); check its name and permissions"
+        ) from None
     try:
         return contents, decode(contents)
     except InputError as error:
-        raise InputError(f"{path}: {error}; mend or remove it") from None
+        raise InputError(f"{path}: {error}; repair or remove it") from None

@@ -62,7 +62,7 @@ def make(directory: Path, seed: int = 0, train_identities: int = TRAIN_IDENTITIE
         marked = (directory / MARKER).is_file() and (directory / MARKER).read_bytes() == marker
         if marked and all((directory / name).is_file() for name in plan):
             return directory
-        problem = f"not a finished demo set of seed {seed}; remove it or name another"
+        problem = f"not a finished demo set of seed {seed}; remove the folder, or name another"
         raise InputError(f"{directory}: {problem}")
     with atomic_write(directory) as folder:
         for name, (person, camera, view, cut_off) in plan.items():
@@ -71,7 +71,7 @@ def make(directory: Path, seed: int = 0, train_identities: int = TRAIN_IDENTITIE
             image = draw_image(seed, person, camera, view, cut_off)
             pixels = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
             if not cv2.imwrite(str(path), pixels, [cv2.IMWRITE_JPEG_QUALITY, 95]):
-                raise OSError(f"{path}: could not be written")
+                raise OSError(f"{path}: could not be written; check the free disk space")
         (folder / MARKER).write_bytes(marker)
     return directory
 

@@ -38,7 +38,7 @@ def examine(dataset: DataSet | Path, batch_images: int) -> Report:
         raise InputError(_told(error)) from None
     images = open_all([path for split in splits.values() for path in split.paths])
     unreadable = [image.fault for image in images.values() if image.fault]
-    advice = "training stops; mend or remove them"
+    advice = "training stops; repair or remove them"
     findings.append(look_for(PROBLEM, "unreadable images", unreadable, advice))
     if "train" in splits:
         findings += check_training(splits["train"], batch_images)
@@ -93,13 +93,13 @@ def read_splits(dataset: DataSet, layout: Layout) -> tuple[dict[str, Split], lis
         except (InputError, OSError) as error:  # no reason not to look at the other splits
             findings.append(Finding(PROBLEM, _told(error)))
     if not splits:
-        raise InputError(findings[0].what if findings else f"{dataset}: no {layout.needed}")
+        raise InputError(findings[0].what if findings else f"{dataset}: must have {layout.needed}")
     readable = " that can be read" if findings else ""
     trainable = "train" in splits
     scorable = "query" in splits and "gallery" in splits
     if not trainable and not scorable:
         missing = f"no training split, and not both query and gallery{readable}"
-        findings.append(Finding(PROBLEM, f"{missing}: of no use for either"))
+        findings.append(Finding(PROBLEM, f"{missing}: can be neither trained on nor evaluated"))
     elif not trainable:
         missing = f"no training split{readable}: can be evaluated, not trained on"
         findings.append(Finding(WARNING, missing))

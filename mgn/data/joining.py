@@ -22,7 +22,7 @@ def names_of(datasets: Sequence[Path]) -> list[str]:
     short = [path.name for path in whole]
     for dataset, path in zip(datasets, whole, strict=True):
         if whole.count(path) > 1:
-            raise InputError(f"--dataset {dataset}: given twice")
+            raise InputError(f"--dataset {dataset}: given twice; name it once")
     return [
         name if short.count(name) == 1 else str(path)
         for name, path in zip(short, whole, strict=True)
@@ -68,12 +68,12 @@ def check_apart(
         for dataset, path, contents in _files(training, progress):
             other, same = seen.setdefault(contents, (dataset, path))
             if other != dataset:
-                problem = "the data sets overlap, and it would be two identities"
+                problem = "the data sets overlap; remove one copy"
                 raise InputError(f"{path} is the same training image as {same}: {problem}")
         for dataset, path, contents in _files(scored_on, progress):
             other, same = seen.get(contents, (dataset, path))
             if other != dataset:
-                problem = "it would be scored on what it was trained on"
+                problem = "training and test overlap; remove one copy"
                 raise InputError(f"{path} is the same image as {same}: {problem}")
 
 

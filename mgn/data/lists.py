@@ -16,7 +16,7 @@ def check_labels(where: object, person: int, camera: int = 0) -> None:
     """Raise `InputError` for an identity or camera beyond what any list or name may have."""
     if not (_LEAST <= person < _MOST and _LEAST <= camera < _MOST):
         told = f"person {person}, camera {camera}"
-        raise InputError(f"{where}: {told}: not from {_LEAST} to {_MOST - 1:,}")
+        raise InputError(f"{where}: {told}: must be from {_LEAST} to {_MOST - 1:,}")
 
 
 def read_list(path: Path) -> Iterator[tuple[str, tuple[int, int]]]:
@@ -30,7 +30,7 @@ def read_list(path: Path) -> Iterator[tuple[str, tuple[int, int]]]:
             rows = csv.DictReader(stream)
             if missing := [name for name in _COLUMNS if name not in (rows.fieldnames or ())]:
                 problem = f"no column {' and no '.join(missing)}"
-                raise InputError(f"{path}: {problem}; the first line reads {HEADER}")
+                raise InputError(f"{path}: {problem}; the first line must be {HEADER}")
             for row in rows:
                 yield _read_row(row, path.parent, f"{path}, line {rows.line_num}")
     except (UnicodeDecodeError, csv.Error) as error:
@@ -43,10 +43,10 @@ def _read_row(row: dict, folder: Path, where: str) -> tuple[str, tuple[int, int]
         camera = whole_number((row["camera"] or "").strip())
     except ValueError:
         given = f"person {row['person']!r}, camera {row['camera']!r}"
-        raise InputError(f"{where}: {given}: must be whole numbers, of digits alone") from None
+        raise InputError(f"{where}: {given}: must be whole numbers") from None
     check_labels(where, person, camera)
     name = (row["path"] or "").strip().replace("\\", "/")  # lists made on Windows too
     file = folder / name
     if not name or not file.is_file():
-        raise InputError(f"{where}: {file}: no such image")
+        raise InputError(f"{where}: {file}: no such image; correct the path")
     return str(file), (person, camera)

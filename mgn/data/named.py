@@ -36,7 +36,7 @@ def files_named(paths: Sequence[Path], lists: Sequence[str] = ()) -> list[Path]:
     for name in lists:
         found += _listed(name)
     if not found:
-        raise InputError(f"list {', '.join(lists)}: names no file")
+        raise InputError(f"list {', '.join(lists)}: names no file; write a path a line")
     return found
 
 
@@ -50,8 +50,10 @@ def _listed(name: str) -> list[Path]:
         else:
             folder, text = path.parent, path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise InputError(f"list {name}: not text in UTF-8 ({error.reason})") from None
+        raise InputError(f"list {name}: not text in UTF-8 ({error.reason}); save it so") from None
     except OSError as error:
-        raise InputError(f"list {name}: cannot be read ({error.strerror})") from None
+        raise InputError(
+            f"list {name}: cannot be read ({error.strerror}); check the name"
+        ) from None
     lines = [line.strip("\r") for line in text.split("\n")]
     return [folder / line for line in lines if line.strip()]

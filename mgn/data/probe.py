@@ -33,7 +33,7 @@ def image() -> np.ndarray:
 def write(path: Path) -> None:
     """Make a PNG of it, for a model that takes files."""
     if not cv2.imwrite(str(path), cv2.cvtColor(image(), cv2.COLOR_RGB2BGR)):
-        raise OSError(f"{path}: could not be written")
+        raise OSError(f"{path}: could not be written; check the free disk space")
 
 
 def embedded_by(embed: Callable[[Sequence[np.ndarray]], np.ndarray]) -> np.ndarray | None:
@@ -68,7 +68,7 @@ def check_same(
     if model and model == known_hash:
         return
     if not known.size or (own := embed()) is None:
-        raise OtherModelError("whether it was made for this model cannot be seen", seen=False)
+        raise OtherModelError("cannot tell whether it was made for this model", seen=False)
     if known.shape != own.shape:
         sizes = f"{known.size} numbers an embedding, and this one has {own.size}"
         raise OtherModelError(f"made for another model ({sizes})", seen=True)

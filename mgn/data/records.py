@@ -125,7 +125,7 @@ def _split(listing: Listing, junk: set[int], needed: str) -> Split:
     found = Split(used, len(left), kinds.total(), kinds, zeros, others)
     if not used:
         if listing.place.is_file():
-            raise InputError(f"{listing.place}: no usable line ({found.left_out})")
+            raise InputError(f"{listing.place}: no usable line ({found.left_out}); add some")
         wanted = f"image named like {EXAMPLE}" if needed == WAYS else "usable image"
         raise InputError(f"{listing.place}: no {wanted} ({found.left_out}); {needed}")
     return found
@@ -151,7 +151,9 @@ def image_files(path: Path) -> Split:
     kinds = Counter(map(folders.kind_of, others))
     if not images:
         left_out = f"; left out: {folders.kinds_text(kinds)}" if kinds else ""
-        raise InputError(f"{path}: no image in it ({', '.join(EXTENSIONS)}){left_out}")
+        raise InputError(
+            f"{path}: no image in it ({', '.join(EXTENSIONS)}){left_out}; name another"
+        )
     records = [Record(str(file), *(parse_name(file.name) or (UNNAMED, UNNAMED))) for file in images]
     return Split(tuple(records), 0, kinds.total(), kinds)
 
@@ -189,6 +191,6 @@ def check_matches(query: Split, gallery: Split) -> None:
     else:
         problem = "no query person is in the gallery"
     raise InputError(
-        f"{problem}: nothing could be evaluated, as only an image by another camera is a match;"
-        " check the identities and cameras in the file names or the CSV list"
+        f"query and gallery: {problem}, and only an image by another camera is a match; check the"
+        " identities and cameras in the file names or the CSV list"
     )

@@ -77,7 +77,7 @@ def check_divides(config: TrainConfig, num_classes: int, replicas: int) -> None:
     if fewest < replicas:
         raise InputError(
             f"--batch_ids {config.batch_ids}: an epoch's last batch has {fewest} identities, too"
-            f" few for {replicas} replicas; choose another number of identities or of replicas"
+            f" few for {replicas} replicas; change --batch_ids or --replicas"
         )
 
 

@@ -84,7 +84,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     if flags.list or flags.describe:
         others = flags.target or flags.pb_path or flags.output or (flags.list and flags.describe)
         if others:
-            parser.error("--list and --describe: each alone")
+            parser.error("--list and --describe: take no other flags")
         return flags
     for name in ("target", "pb_path", "output"):
         if getattr(flags, name) is None:

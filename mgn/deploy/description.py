@@ -22,7 +22,7 @@ def as_text(path: Path) -> str:
     try:
         lines = network_lines(description)
     except (KeyError, TypeError, InputError) as error:
-        raise InputError(f"{file}: its description is damaged ({error})") from None
+        raise InputError(f"{file}: its description is damaged ({error}); make it again") from None
     weights = [file.with_suffix(".bin")] if file.suffix == ".xml" else []
     size = sum(part.stat().st_size for part in (file, *weights) if part.exists())
     return "\n".join([f"{file}: {size / 1e6:.1f} MB", *lines])
@@ -36,16 +36,18 @@ def description_of(file: Path) -> Mapping:
     """
     read = _READERS.get(file.suffix)
     if read is None:
-        raise InputError(f"{file}: ends in none of {', '.join(_READERS)}")
+        raise InputError(f"{file}: must end in one of {', '.join(_READERS)}")
     try:
         found = read(file)
         description = json.loads(found) if found else {}
     except InputError:
         raise
     except Exception as error:  # each format's reader has its own kinds
-        raise InputError(f"{file}: no readable {file.suffix} ({first_line(error)})") from None
+        raise InputError(
+            f"{file}: not a readable {file.suffix} ({first_line(error)}); make it again"
+        ) from None
     if not description:
-        raise InputError(f"{file}: does not describe itself; not made by python -m mgn.deploy")
+        raise InputError(f"{file}: has no description; name one made by python -m mgn.deploy")
     return description
 
 

@@ -51,7 +51,7 @@ def _apart(function: Callable, *arguments: object) -> object:
     try:
         return apart(function, *arguments)
     except (RuntimeError, OSError) as error:
-        raise CheckError(f"OpenVINO: {first_line(error)}") from None
+        raise CheckError(f"OpenVINO: {first_line(error)}; nothing was written") from None
 
 
 def _convert(pb_path: Path, paths: Sequence[Path], form: Form) -> None:

@@ -16,8 +16,8 @@ from mgn.system.errors import InputError
 
 def _write(source: Source, paths: Sequence[Path], _: Choices) -> None:
     if (source.options.mean, source.options.std) != (MEAN, STD):
-        problem = "OpenCV's sample normalises by ImageNet's mean and deviation"
-        raise InputError(f"{source.path}: {problem}, and this network has its own; take onnx")
+        problem = "has a mean and deviation of its own, and OpenCV's sample takes ImageNet's"
+        raise InputError(f"{source.path}: {problem}; use the target onnx")
     shutil.copyfile(source.path, paths[0])
 
 

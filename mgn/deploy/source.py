@@ -50,15 +50,15 @@ def read(pb_path: Path) -> Source:
     description = metadata_of(graph_def.node)
     names = {node.name for node in graph_def.node}
     if not description or not {IMAGE_TENSOR, OUTPUTS[PLAIN], OUTPUTS[PRE_POST]} & names:
-        raise InputError(f"{pb_path}: is no export that describes itself; make it by export_pb.py")
+        raise InputError(f"{pb_path}: has no description; export it again with export_pb.py")
     form, precision = description.get("form"), description.get("precision")
-    wanted = "the targets start from a plain float32 graph, as export_pb.py makes it"
+    wanted = "the targets take a plain float32 graph: export it with export_pb.py"
     if form != PLAIN:
         raise InputError(f"{pb_path}: has pre- and postprocessing; {wanted}")
     if precision != "float32":
         raise InputError(f"{pb_path}: is {precision}; {wanted}")
     if description.get("winograd"):
-        raise InputError(f"{pb_path}: has Winograd convolutions; {wanted} without --winograd")
+        raise InputError(f"{pb_path}: has Winograd convolutions; {wanted}, without --winograd")
     options = checkpoints.options_from(description, pb_path)
     return Source(Path(pb_path), graph_def, options, description)
 

@@ -80,10 +80,10 @@ def _check_replaceable(path: Path, target: Target) -> None:
     if not path.is_dir():
         return
     if not target.holds:
-        raise InputError(f"{path}: is a folder; name a file to make")
+        raise InputError(f"{path}: is a folder; name a file to write")
     for file in sorted(path.rglob("*")):
         if not file.is_dir() and str(file.relative_to(path)) not in target.holds:
-            raise InputError(f"{path}: holds {file.name}, which is not of this target's")
+            raise InputError(f"{path}: holds {file.name}, of another program; name another folder")
 
 
 def _drawn(size: tuple[int, int]) -> np.ndarray:
@@ -99,7 +99,8 @@ def _difference(made: np.ndarray, expected: np.ndarray, what: str, exact: bool) 
     right = difference <= _LARGEST if exact else cosine >= _COSINE
     if not right:
         problem = f"differs by {difference:.1e} of the largest value (cosine {cosine:.4f})"
-        raise CheckError(f"{what}: {problem}; not kept")
+        todo = "report this" if exact else "leave out --half and --dynamic_range"
+        raise CheckError(f"{what}: {problem}; nothing was written; {todo}")
     return difference
 
 

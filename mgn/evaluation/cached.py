@@ -43,7 +43,7 @@ def read_cache(cache: Path, model: str) -> tuple[dict[str, np.ndarray], str | No
             known = dict(zip(keys, stored["features"], strict=True))
             return known, featurefile.mapped_from(stored)
     except BAD_FILE:
-        problem = "is no cache of this program; name another file"
+        problem = "not a cache of mgn.search; name another file"
         raise InputError(f"--cache {cache}: {problem}") from None
 
 
@@ -95,7 +95,9 @@ def embed_what_is_new(
     present = [key in known for key in keys]
     kept = [key for key in keys if key in known]
     if not kept:
-        raise InputError(f"--gallery {folder}: none of its {len(keys)} images can be read")
+        raise InputError(
+            f"--gallery {folder}: none of its {len(keys)} images can be read; name another"
+        )
     features = np.stack([known[key] for key in kept])
 
     def keep() -> None:

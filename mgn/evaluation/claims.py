@@ -70,7 +70,8 @@ def write(promise: Promise, examined: Report, path: Path) -> str:
     values["model"]["path"] = examined.model
     if all(values[question]["distance"] is None for question in QUESTIONS):
         told = "; ".join(f"{question}: {values[question]['why']}" for question in QUESTIONS)
-        raise CheckError(f"{path}: no threshold can be claimed ({told})")
+        problem = f"no threshold can be claimed ({told})"
+        raise CheckError(f"{path}: {problem}; label more people, or raise --max_false_matches")
     write_json(path, values)
     return f"{as_text(values)}\nwritten: {path}"
 
@@ -79,7 +80,7 @@ def make(promise: Promise, embedded: Embedded) -> dict:
     """What `threshold.json` holds."""
     if embedded.mapped_from:  # a query will be the model's own, and these were mapped too
         problem = "the features are mapped from another model's, and a query's will not be"
-        raise InputError(f"{promise}: {problem}; take features that the model made itself")
+        raise InputError(f"{promise}: {problem}; use features that the model made itself")
     check_enough(promise, embedded.query, embedded.gallery)
     images = _Images(embedded.query_features, embedded.gallery_features, *embedded.labels)
     rows, columns, own = thresholds.match_distances(*images)

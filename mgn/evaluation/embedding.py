@@ -99,7 +99,8 @@ def embed_query_and_gallery(
     skipped = (*query_skipped, *gallery_skipped)
     for name, split in (("query", query), ("gallery", gallery)):
         if not split.records:
-            raise InputError(f"no image of the {name} can be read, such as {skipped[0]}")
+            problem = f"none of its images can be read, such as {skipped[0]}"
+            raise InputError(f"{name}: {problem}; repair them, or name another data set")
     return Embedded(query, gallery, query_features, gallery_features, skipped)
 
 
@@ -173,5 +174,5 @@ def check_finite(features: np.ndarray, split: Split) -> None:
     bad = np.flatnonzero(~np.isfinite(features).all(axis=1))
     if len(bad):
         names = ", ".join(split.records[i].path for i in bad[:3])
-        problem = f"NaN or infinite ({len(bad)} of {len(features)} images)"
-        raise InputError(f"{names}: the model's embedding is {problem}; its weights may be damaged")
+        problem = f"embedding NaN or infinite ({len(bad)} of {len(features)} images)"
+        raise InputError(f"{names}: {problem}; the weights may be damaged: use another checkpoint")

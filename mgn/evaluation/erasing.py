@@ -36,5 +36,5 @@ def _write_anew(
     stats = collection.ask("get_partition_stats", collection.name, new)
     if int(stats["row_count"]) != len(keys):
         problem = f"{stats['row_count']} of {len(keys)} images of a part were written"
-        raise CheckError(f"--store {collection.place}: {problem}; nothing was forgotten in it")
+        raise CheckError(f"--store {collection.place}: {problem}; nothing was forgotten; repeat it")
     collection.adopt(bucket, new)

@@ -81,12 +81,12 @@ def load_features(
         flipped = bool(values["flip"])
     except BAD_FILE as error:
         raise InputError(
-            f"{where}: not a whole feature file ({error}); name another file"
+            f"{where}: not a complete feature file ({error}); name another file"
         ) from None
     # The file must be of the same images, in the same way, by the same model.
     for name, split, known in (("query", query, query_hash), ("gallery", gallery, gallery_hash)):
         if not split.has_fingerprint(known):
-            raise InputError(f"{where}: made of other {name} images; name another file")
+            raise InputError(f"{where}: made from other {name} images; name another file")
     if flip != flipped:
         made = "with" if flipped else "without"
         raise InputError(f"{where}: made {made} the mirror image; name another file")

@@ -67,7 +67,7 @@ class Log:
                 rule = Rule(values["kind"], values["value"])
                 self._states[rule] = values["state"], values["at"]
             except (ValueError, KeyError, TypeError):
-                problem = f"line {number} is none of a store; name another file, or repair it"
+                problem = f"line {number} is not one of a store; name another file, or repair it"
                 raise InputError(f"{self.path}: {problem}") from None
 
     def covers(self, record: Record, changed: int) -> bool:

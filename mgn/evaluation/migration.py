@@ -17,8 +17,8 @@ from mgn.system.errors import CheckError, InputError
 
 FORMAT = "mgn map 1"
 _NOT_OURS = {
-    featurefile.FORMAT: "not a whole feature file of evaluate.py",
-    FORMAT: "not a whole map of mgn.migrate",
+    featurefile.FORMAT: "not a complete feature file of evaluate.py",
+    FORMAT: "not a complete map of mgn.migrate",
 }
 
 
@@ -52,13 +52,17 @@ def make(old_path: Path, new_path: Path, max_loss: float) -> Migration:
     old = read_labelled("--old", old_path)
     new = read_labelled("--new", new_path)
     if old.model == new.model:
-        raise InputError(f"{old.where} and {new.where}: made by one model; nothing to map")
+        raise InputError(
+            f"{old.where} and {new.where}: made by the same model; name features of two"
+        )
     fitted = migration.fit(matched(old, new))
     loss = fitted.measured.loss
     if loss > max_loss:
         scores = ", ".join(f"{name} {scored.mAP:.4f}" for name, scored in _rows(fitted.measured))
         problem = f"{loss:.1%} of mAP is lost ({scores}; {fitted.measured.people} people held back)"
-        advice = f"more than --max_loss {max_loss:g}; embed more people by both, or keep the images"
+        advice = (
+            f"more than --max_loss {max_loss:g}; embed more people with both, or keep the images"
+        )
         raise CheckError(f"{old.where} to {new.where}: {problem}, {advice}")
     measured = {"loss": loss, "apart": fitted.measured.apart}
     measured |= {"images": fitted.measured.images, "people": fitted.measured.people}
@@ -111,9 +115,9 @@ def read_labelled(flag: str, path: Path) -> Labelled:
     where = f"{flag} {path}"
     values = _read(where, path, featurefile.FORMAT)
     if featurefile.mapped_from(values):
-        raise InputError(f"{where}: mapped from another model's; take features a model made itself")
+        raise InputError(f"{where}: mapped from another model; use features a model made itself")
     if "paths" not in values:
-        problem = "of an older version, which did not record whose images they are"
+        problem = "written by an older version, which did not record identities"
         raise InputError(f"{where}: {problem}; make it again with evaluate.py --features")
     try:
         both = [_features(where, values, name) for name in ("query", "gallery")]
@@ -151,7 +155,7 @@ def matched(old: Labelled, new: Labelled) -> Pairs:
             columns.append(column)
     if not rows:
         problem = "no image is in both, by the name of its file, its identity and split"
-        raise InputError(f"{old.where} and {new.where}: {problem}; embed the same images by both")
+        raise InputError(f"{old.where} and {new.where}: {problem}; embed the same images with both")
     ids = np.array([old.keys[row][2] for row in rows])
     asked = np.array([old.keys[row][0] for row in rows])
     return Pairs(old.features[rows], new.features[columns], ids, new.cameras[columns], asked)
@@ -214,7 +218,8 @@ def apply(map_path: Path, features_path: Path, output: Path, overwrite: bool) ->
         raise InputError(f"{where}: {problem}; make a map for it with --old and --new")
     if flip != old["flip"]:
         how = ("without", "with")[flip]
-        raise InputError(f"{where}: made {how} the mirror image, unlike --apply {map_path}")
+        problem = f"made {how} the mirror image, unlike --apply {map_path}"
+        raise InputError(f"{where}: {problem}; embed again {how} --no_flip")
     if len(names) == 1 and not new["flip"]:
         problem = "mgn.search embeds with the mirror image, and the map's new model did not"
         raise InputError(f"{where}: {problem}; make the map without --no_flip")

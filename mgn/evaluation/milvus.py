@@ -81,12 +81,12 @@ def _in_folder(pymilvus: ModuleType, folder: Path, heard: Heard, create: bool) -
     needed("milvus_lite", REQUIREMENTS)
     where = f"--store {folder}"
     if folder.exists() and not folder.is_dir():
-        raise InputError(f"{where}: is a file and no store; name another, such as gallery.db")
+        raise InputError(f"{where}: is a file, not a store; name another, such as gallery.db")
     there = folder.is_dir() and (folder / "collections").is_dir()
     if not there and not is_unused(folder):
-        raise InputError(f"{where}: is a folder of other files and no store; name another")
+        raise InputError(f"{where}: is a folder of other files, not a store; name another")
     if not there and not create:
-        raise InputError(f"{where}: there is no store; make it with --gallery")
+        raise InputError(f"{where}: no such store; make it with --gallery")
     check_can_be_made(folder / "collections")
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder):
@@ -108,5 +108,5 @@ def _in_folder(pymilvus: ModuleType, folder: Path, heard: Heard, create: bool) -
 
 def _why_closed(error: BaseException) -> str:
     if type(error).__name__ == "DataDirLockedError":
-        return "another process has it open; wait for its end, or serve it to both (doc/store.md)"
-    return f"cannot be opened ({advice(error) or what_failed(error)})"
+        return "another process has it open; wait until it ends, or use a server (doc/store.md)"
+    return f"cannot be opened ({advice(error) or what_failed(error)}); name another store"

@@ -47,7 +47,7 @@ def examine(scores: Scores, embedded: Embedded, model: str, dataset: str) -> Rep
     try:
         verified = verification.verify(*features, *embedded.labels)
     except InputError as error:  # one person only, for example: no reason to lose the scores
-        log.warning(f"no threshold between same and different identities: {error}")
+        log.warning(f"warning: no threshold between same and different identities: {error}")
         verified = None
     pairs = scoring.score_camera_pairs(embedded)
     worst = scoring.worst_queries(scores, WORST)

@@ -70,8 +70,8 @@ def normalised(embedded: Embedded, how: str) -> Embedded:
         return embedded
     query, gallery = embedded.query_features, embedded.gallery_features
     if query.shape[1] != EMBEDDING_SIZE:
-        numbers = f"{query.shape[1]} numbers a feature"
-        raise InputError(f"--normalise {how}: {numbers}, which are not those of {len(HEADS)} heads")
+        problem = f"features of {query.shape[1]} numbers are not those of {len(HEADS)} heads"
+        raise InputError(f"--normalise {how}: {problem}; leave it out")
     return dataclasses.replace(
         embedded,
         query_features=normalise_parts(query, len(HEADS)),

@@ -29,7 +29,7 @@ def check_cameras(query: Split, is_left: Callable[[int], bool], unknown: object)
     for record in {record.camera: record for record in reversed(query.records)}.values():
         if not is_left(record.camera):
             problem = f"every gallery image is by camera {record.camera}, that of {record.path}"
-            raise InputError(f"--other_cameras: {problem}: nothing is left to search")
+            raise InputError(f"--other_cameras: {problem}; leave out the flag")
     if unknown:
         what = f"{unknown} gallery images, whose names tell no camera, stay"
         sys.stderr.write(f"note: --other_cameras: {what}\n")

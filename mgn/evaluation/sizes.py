@@ -40,7 +40,7 @@ def measure(embedded: Embedded) -> tuple[list[Size], Axes]:
     query, gallery = embedded.query_features, embedded.gallery_features
     if query.shape[1] != EMBEDDING_SIZE:
         problem = f"{query.shape[1]} numbers a feature, not the {EMBEDDING_SIZE} of MGN's heads"
-        raise InputError(f"--sizes: {problem}; take the features of a checkpoint")
+        raise InputError(f"--sizes: {problem}; use the features of a checkpoint")
     exact, _ = nearest(query, gallery, 10)
     found = []
     fitted = smaller.principal_axes(gallery)

@@ -144,7 +144,9 @@ class Store:
         """Raise `InputError` if the store has nothing of what a rule names, and never had it."""
         known = self.log.when(rule) or rule in self.log.unfinished()
         if not known and not list(self._collection.rows(expression_of(rule), ("key",), limit=1)):
-            raise InputError(f"--store {self.place}: has no {rule}: nothing was forgotten")
+            raise InputError(
+                f"--store {self.place}: has no {rule}; nothing was forgotten; correct it"
+            )
 
     def forget(self, rule: Rule) -> int:
         """Erase what a rule names, and note in the log that it began; returns how many images."""

@@ -63,7 +63,7 @@ class InStore(contextlib.AbstractContextManager):
             if at := log.when(Rule(IDENTITY, record.person)):
                 problem = f"identity {record.person:04} was forgotten on {at} ({log.path})"
                 where = f"--query {record.path}"
-                raise InputError(f"{where}: {problem}; the store has nothing of it to find")
+                raise InputError(f"{where}: {problem}; leave this query out")
 
     def check_cameras(self, query: Split, gallery: Split | None) -> None:
         """See `search.check_cameras`; `gallery` is to be added."""
@@ -121,7 +121,7 @@ class InStore(contextlib.AbstractContextManager):
         sys.stderr.write(f"{told} {self.store.place}{counts}\n")
         if not added + there and not self.store.count:
             problem = f"none of its {len(records)} images can be stored"
-            raise InputError(f"--gallery {folder}: {problem}")
+            raise InputError(f"--gallery {folder}: {problem}; name another folder")
 
     def use_index(self, kind: str) -> None:
         """Search so from now on; how much an approximate search finds is printed."""

@@ -55,15 +55,14 @@ def read(given: Path | None, checkpoint: Path, count: int) -> CalibrationImages:
                 progress.advance()
     where = f"--calibration {given or told}"
     if len(images) < 2:
-        raise InputError(
-            f"{where}: {len(images)} usable images; give some {Int8.calibration_images} of people"
-        )
+        problem = f"{len(images)} usable images are too few"
+        raise InputError(f"{where}: {problem}; give about {Int8.calibration_images} of people")
     if len(images) < _FEW:
         few = f"only {len(images)} usable images"
         if len(images) == wanted:  # there may be more
             where, few = f"--calibration_images {count}", "few"
-        better = f"better {Int8.calibration_images} or more"
-        sys.stderr.write(f"warning: {where}: {few}, {better}: ranges may be too small\n")
+        better = f"give {Int8.calibration_images} or more"
+        sys.stderr.write(f"warning: {where}: {few}, so ranges may be too small; {better}\n")
     choosing = min(count, max(1, len(images) * 2 // 3))  # a third judges, where there are few
     return CalibrationImages(images[:choosing], images[choosing:], told)
 
@@ -80,12 +79,12 @@ def _of_run(checkpoint: Path) -> tuple[list[str], str]:
     try:
         for dataset in datasets_of_run(str(checkpoint)):
             files += read_split(checked_dataset(dataset), "train").paths
-        problem = "no run's folder that says what it was trained on"
+        problem = "no run beside it says what it was trained on"
     except InputError as error:
         problem = str(error)
     if files:
         return sorted(files), "training images of the run"
-    todo = "ranges are taken from the demo set; name images like those to come by --calibration"
+    todo = "ranges come from the demo set; name images like yours with --calibration"
     sys.stderr.write(f"warning: {checkpoint}: {problem}: {todo}\n")
     return sorted(read_split(checked_dataset(None), "train").paths), "demo set"
 

@@ -58,11 +58,13 @@ def compare(
     # NumPy's extremes, as Python's would pass over a NaN.
     found = Comparison(float(np.max(differences)), float(np.min(cosines)), float(np.max(changes)))
     if exact and not found.difference <= _LARGEST:
+        todo = "nothing was written; report this"
         differs = f"differs by {found.difference:.1e} of the largest value"
-        raise CheckError(f"{what}: {differs}, more than {_LARGEST:.0e}; not kept")
+        raise CheckError(f"{what}: {differs}, more than {_LARGEST:.0e}; {todo}")
     if not exact and not found.cosine >= _COSINE:
         differs = f"an image's embeddings have cosine {found.cosine:.4f}"
-        raise CheckError(f"{what}: {differs}, less than {_COSINE}; not kept")
+        todo = "nothing was written; use --precision float32"
+        raise CheckError(f"{what}: {differs}, less than {_COSINE}; {todo}")
     return found
 
 

@@ -55,7 +55,7 @@ def export_pb(
     """
     if precision == "int8":
         if winograd:
-            raise InputError("winograd is of convolutions in floating point: not with int8")
+            raise InputError("winograd: not with int8, which has integer convolutions; choose one")
         how = int8, overwrite, input_size, reduce
         return export_int8(path, pb_path, form, input_type, *how, **options)
     refuse_existing(pb_path, overwrite)

@@ -91,5 +91,7 @@ def export_int8(
 
 def _check_some_left(keep_float: int, convolutions: int) -> None:
     if keep_float >= convolutions:
-        problem = f"this network has {convolutions} that could be of integers, and none is left"
-        raise InputError(f"--keep_float {keep_float}: {problem}; that is --precision float32")
+        problem = f"this network has {convolutions} convolutions, so none would be int8"
+        raise InputError(
+            f"--keep_float {keep_float}: {problem}; use a smaller one, or --precision float32"
+        )

@@ -73,7 +73,7 @@ def check(found: Price, least: float, what: str) -> None:
     if not found.cosine >= least:
         differs = f"an image's embeddings have cosine {found.cosine:.4f}, less than {least:g}"
         todo = "more --calibration images, --keep_float, or a smaller --int8_bound"
-        raise CheckError(f"{what}: {differs}; not kept: try {todo}")
+        raise CheckError(f"{what}: {differs}; nothing was written; try {todo}")
 
 
 def _nearest_kept(before: np.ndarray, after: np.ndarray) -> float | None:

@@ -138,7 +138,7 @@ class _Maps:
         lows = [np.min(values, axis=0) for values in list(zip(*found, strict=True))[: len(names)]]
         highs = [np.max(values, axis=0) for values in list(zip(*found, strict=True))[len(names) :]]
         if not np.isfinite(np.concatenate([*lows, *highs])).all():
-            raise CheckError("the network makes numbers of these images that are not finite")
+            raise CheckError("makes NaN or infinity of the images; use another checkpoint")
         return dict(zip(names, lows, strict=True)), dict(zip(names, highs, strict=True))
 
     def taken(self, name: str) -> np.ndarray:

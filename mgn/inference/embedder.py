@@ -67,7 +67,7 @@ class Embedder:
         if missing:
             session.close()
             lacking = " and no ".join(missing)
-            raise InputError(f"{where}: has no tensor {lacking}; not an export of MGN")
+            raise InputError(f"{where}: has no tensor {lacking}; name an export of MGN")
         self.session = session
         given, result = served or (f"{IMAGE_TENSOR}:0", f"{OUTPUTS[self.form]}:0")
         self.input = graph.get_tensor_by_name(given)
@@ -159,13 +159,13 @@ def _check_size(images: Sequence[np.ndarray], shape: tf.TensorShape) -> None:
     for position, image in enumerate(images):
         if not shape[1:].is_compatible_with(image.shape):
             size = "x".join(map(str, image.shape[:2]))
-            wanted = f"{shape[1]}x{shape[2]}, for which it was exported (--input_size)"
-            raise ImageError(position, f"is {size}; this model takes {wanted}")
+            wanted = f"{shape[1]}x{shape[2]}, its --input_size; resize it"
+            raise ImageError(position, f"is {size}, and this model takes {wanted}")
 
 
 def _as_png(image: np.ndarray, position: int) -> bytes:
     if image.shape[0] * image.shape[1] > EXPORT_MAX_PIXELS:
-        raise ImageError(position, f"larger than this model takes ({EXPORT_MAX_PIXELS} pixels)")
+        raise ImageError(position, f"larger than {EXPORT_MAX_PIXELS} pixels; make it smaller")
     quick = [cv2.IMWRITE_PNG_COMPRESSION, 1]
     return cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), quick)[1].tobytes()
 

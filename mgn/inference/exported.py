@@ -26,7 +26,9 @@ def read_graph_def(path: Path) -> tf.GraphDef:
             f"{path}: is a folder; name a .pb file, as export_pb.py makes it"
         ) from None
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+        raise InputError(
+            f"{path}: cannot be read ({error.strerror}); check its permissions"
+        ) from None
     except Exception as error:  # protobuf's DecodeError differs between its implementations
         raise _no_graph(path, f"or truncated ({type(error).__name__})") from None
     if not graph_def.node:
@@ -46,7 +48,9 @@ def session_of(graph_def: tf.GraphDef, where: object, rewrite: bool = True) -> t
         try:
             tf.import_graph_def(graph_def, name="")
         except ValueError as error:
-            raise InputError(f"{where}: not a usable graph ({first_line(error)})") from None
+            raise InputError(
+                f"{where}: not a usable graph ({first_line(error)}); export it again"
+            ) from None
     check_integers(graph, where)
     return new_session(graph, rewrite)
 
@@ -76,7 +80,8 @@ def load_saved_model(folder: Path, rewrite: bool) -> tuple[tf.Session, Path, tup
             loaded = tf.saved_model.loader.load(session, tags, str(folder))
     except Exception as error:  # whatever its parser raises on damaged files
         session.close()
-        raise InputError(f"{folder}: not a readable SavedModel ({first_line(error)})") from None
+        problem = f"not a readable SavedModel ({first_line(error)})"
+        raise InputError(f"{folder}: {problem}; export it again") from None
     check_integers(session.graph, folder)
     try:  # through dict(), as protobuf's maps make an entry of what is missing
         signature = dict(loaded.signature_def)[SERVING_SIGNATURE]
@@ -85,5 +90,5 @@ def load_saved_model(folder: Path, rewrite: bool) -> tuple[tf.Session, Path, tup
     except KeyError:
         session.close()
         wanted = f"{SERVING_SIGNATURE} from {INPUT_IMAGE} to {REID_EMBEDDING}"
-        raise InputError(f"{folder}: has no signature {wanted}") from None
+        raise InputError(f"{folder}: has no signature {wanted}; export it again") from None
     return session, folder, (given.name, result.name)

@@ -32,7 +32,7 @@ def check_kernels(where: object) -> None:
     """Raise `InputError` where there are no kernels; print a line once where they cut off."""
     kernels = integer_kernels()
     if kernels == MISSING:
-        problem = "int8, and this TensorFlow has no convolutions of integers, which are oneDNN's"
+        problem = "int8 needs oneDNN's integer convolutions, which this TensorFlow does not have"
         todo = "run without TF_ENABLE_ONEDNN_OPTS=0, or export another --precision"
         raise InputError(f"{where}: {problem}; {todo}")
     if kernels == SATURATING:
@@ -41,9 +41,9 @@ def check_kernels(where: object) -> None:
 
 @functools.cache
 def _warn_once() -> None:
-    problem = "int8 models: this processor has no AVX-512 VNNI, AVX-VNNI or AMX"
-    effect = "they are not faster here, and embeddings differ from those of processors with it"
-    sys.stderr.write(f"warning: {problem}: {effect}\n")
+    problem = "int8: this processor has no AVX-512 VNNI, AVX-VNNI or AMX"
+    effect = "it is no faster than float32 here, and embeddings differ from other processors'"
+    sys.stderr.write(f"warning: {problem}, so {effect}\n")
 
 
 @functools.cache

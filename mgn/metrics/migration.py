@@ -110,14 +110,14 @@ def fit(pairs: Pairs) -> Fitted:
     part, people = _parts(pairs.ids)
     if people < MIN_PEOPLE:
         images = f"{people} people on the {len(pairs.ids)} images that both models embedded"
-        raise InputError(f"{images}; a map takes {MIN_PEOPLE} or more: embed more people by both")
+        raise InputError(f"{images}; a map takes {MIN_PEOPLE} or more; embed more people with both")
     held, others = pairs.only(part == 0), pairs.only(part != 0)
     chosen = choose(others)
     try:
         measured = measure(make(others, *chosen), held)
     except InputError as error:
         problem = f"of the people held back to measure, {error}"
-        raise InputError(f"{problem}: embed more people by both models") from None
+        raise InputError(f"{problem}; embed more people with both models") from None
     return Fitted(make(pairs, *chosen), measured, len(pairs.ids), people)
 
 
@@ -141,7 +141,7 @@ def choose(pairs: Pairs) -> tuple[str, float | None]:
             score += precision, between(mapped, images.new).mean()
     if not found:
         problem = "too few of the people that both models embedded are under two cameras"
-        raise InputError(f"{problem}: embed more people by both models")
+        raise InputError(f"{problem}; embed more people with both models")
     enough = _BY_CHANCE * max(precision for precision, _ in found.values())
     good = [way for way, (precision, _) in found.items() if precision >= enough]
     return min(good, key=lambda way: found[way][1])

@@ -86,7 +86,9 @@ def choose(reductions: Reductions, name: str, where: str) -> Reduction:
         problem = f"{name!r} is how vectors are stored, and a graph gives {FLOAT}"
         raise InputError(f"{where}: {problem}; name the row of {FLOAT}, and round what it gives")
     names = ", ".join(repr(known) for known in reductions.heads)
-    raise InputError(f"{where}: has no {name!r}; it has {names}, and '{PCA} 1' to '{PCA} {most}'")
+    raise InputError(
+        f"{where}: has no {name!r}; choose from {names}, and '{PCA} 1' to '{PCA} {most}'"
+    )
 
 
 def write_reductions(path: Path, reductions: Reductions) -> None:
@@ -123,7 +125,7 @@ def read_reductions(path: Path, where: str) -> Reductions:
         told = str(about["dataset"]), int(about["images"])
         origin = Origin(str(about["model"]), values["probe"], bool(about["flip"]), *told)
     except BAD_FILE as error:
-        problem = f"not a whole reduction.npz of evaluate.py --sizes ({error})"
+        problem = f"not a complete reduction.npz of evaluate.py --sizes ({error})"
         raise InputError(f"{where}: {problem}; make it again") from None
     return Reductions(origin, fitted, heads, scores)
 

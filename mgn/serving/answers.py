@@ -22,6 +22,7 @@ from mgn.system.errors import CheckError, InputError
 FILES, PIXELS, NORMALISED = "DT_STRING", "DT_UINT8", "DT_FLOAT"  # TensorFlow's names of types
 _SHORTEST = 1e-12  # as in the networks' own normalisation
 # Lines of TensorFlow's that say nothing.
+_TODO = "check which model it serves"
 _FRAME = re.compile(r"^(Graph execution error|Detected at|Node:|\[\[)")
 
 
@@ -92,7 +93,9 @@ def served(
         given, made = ours.inputs[INPUT_IMAGE], ours.outputs[REID_EMBEDDING]
     except KeyError:
         what = f"no signature {SERVING_SIGNATURE} from {INPUT_IMAGE} to {REID_EMBEDDING}"
-        raise InputError(f"{place.where}: model {place.model} has {what}") from None
+        raise InputError(
+            f"{place.where}: model {place.model} has {what}; serve an export of MGN"
+        ) from None
     told = f"{place.where}: model {place.model}: {INPUT_IMAGE} is {given.dtype} {given.shape or ''}"
     rank = None if given.shape is None else len(given.shape)
     fits = rank in (None, 1) if given.dtype == FILES else rank in (None, 4)
@@ -104,9 +107,9 @@ def served(
             fits = fits and given.dtype == NORMALISED and min(size) > 0
     if given.dtype not in (FILES, PIXELS, NORMALISED) or not fits:
         wanted = f"{FILES} [-1], or {PIXELS} or {NORMALISED} [-1, H, W, 3]"
-        raise InputError(f"{told.strip()}, and this client sends {wanted}")
+        raise InputError(f"{told.strip()}, not {wanted}; serve an export of MGN")
     if made.dtype != NORMALISED:
-        what = f"{REID_EMBEDDING} is {made.dtype}, not {NORMALISED}"
+        what = f"{REID_EMBEDDING} is {made.dtype}, not {NORMALISED}; serve an export of MGN"
         raise InputError(f"{place.where}: model {place.model}: {what}")
     version = asked if answered is None else answered
     if version is None:
@@ -124,7 +127,7 @@ def check_version(place: Place, answered: int | None, asked: int) -> None:
     """Raise `CheckError` unless an answer is of the version that was asked for."""
     if answered != asked:
         other = "a version that it does not tell" if answered is None else f"version {answered}"
-        raise CheckError(f"{place.where}: {other} answers, not version {asked}")
+        raise CheckError(f"{place.where}: {other} answers, not version {asked}; start again")
 
 
 def embedding_of(rows: np.ndarray, plain: bool, numbers: int = EMBEDDING_SIZE) -> np.ndarray:
@@ -140,16 +143,16 @@ def embedding_of(rows: np.ndarray, plain: bool, numbers: int = EMBEDDING_SIZE) -
         CheckError: another shape, NaN, infinite, of length 0; the message follows a file's name.
     """
     if rows.shape != (1 + plain, numbers):
-        raise CheckError(f"the server answers {list(rows.shape)}, which is no embedding")
+        raise CheckError(f"the server's answer {list(rows.shape)} is not an embedding; {_TODO}")
     if not np.isfinite(rows).all():
-        raise CheckError("the server's embedding has numbers that are NaN or infinite")
+        raise CheckError(f"the server's embedding is NaN or infinite; {_TODO}")
     total = rows.sum(axis=0, dtype=np.float64)  # in which no length overflows
     length = np.linalg.norm(total)
     lengths = [*np.linalg.norm(rows.astype(np.float64), axis=1), length]
     if min(lengths) <= _SHORTEST:
-        raise CheckError("the server's embedding has length 0")
+        raise CheckError(f"the server's embedding has length 0; {_TODO}")
     if not plain and abs(length - 1) >= 1e-2:
-        raise CheckError(f"the server's embedding has length {length:.3g}, not 1")
+        raise CheckError(f"the server's embedding has length {length:.3g}, not 1; {_TODO}")
     return (total / length).astype(np.float32)
 
 
@@ -157,7 +160,9 @@ def mean_and_std_of(place: Place, rows: np.ndarray) -> tuple[np.ndarray, np.ndar
     """The mean and deviation in a model's answer, of 0 to 255; `CheckError` if it has none."""
     if rows.shape != (1, 6) or not np.isfinite(rows).all() or rows[0, 3:].min() <= 0:
         what = f"answers {rows.tolist() if rows.size < 10 else list(rows.shape)}"
-        raise CheckError(f"{place.where}: {PIXELS_SIGNATURE} {what}, no mean and deviation")
+        raise CheckError(
+            f"{place.where}: {PIXELS_SIGNATURE} {what}, not mean and deviation; {_TODO}"
+        )
     return rows[0, :3], rows[0, 3:]
 
 

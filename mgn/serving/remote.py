@@ -95,14 +95,18 @@ class RemoteEmbedder:
         try:
             return self._patience(lambda left: self._server.predict(version, batch, left, asked))
         except NotFoundError as error:
-            raise CheckError(f"version {version} is no longer served: {error}") from None
+            raise CheckError(
+                f"version {version} is no longer served ({error}); start again"
+            ) from None
 
     def _prepare(self, path: str | Path) -> np.ndarray:
         if self._model.dtype == FILES:
             try:
                 return np.array([Path(path).read_bytes()], object)
             except OSError as error:
-                raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+                raise InputError(
+                    f"{path}: cannot be read ({error.strerror}); check the name"
+                ) from None
         image = read_image(path)
         if self._plain:
             return self._plain(image)

@@ -55,10 +55,10 @@ class Results:
         elif (model, version) != (self.model, self.version):
             there = f"{len(self)} embeddings by version {self.version} of model {self.model}"
             problem = f"has {there}, and version {version} of model {model} answers"
-            raise InputError(f"{part_of(self._output)}: {problem}; --overwrite begins anew")
+            raise InputError(f"{part_of(self._output)}: {problem}; --overwrite starts over")
         if self._size not in (None, size):
             problem = f"has embeddings of {self._size} numbers, and this model's have {size}"
-            raise InputError(f"{part_of(self._output)}: {problem}; --overwrite begins anew")
+            raise InputError(f"{part_of(self._output)}: {problem}; --overwrite starts over")
         self.model, self.version, self._size = model, version, size
 
     def add(self, path: Path, row: np.ndarray) -> None:
@@ -97,9 +97,9 @@ class Results:
             try:
                 self._take(json.loads(line), first=not number)
             except _BROKEN:
-                problem = f"line {number + 1} is no result of this program"
+                problem = f"line {number + 1} is not a result of mgn.client"
                 there = part_of(self._output)
-                raise InputError(f"{there}: {problem}; --overwrite begins anew") from None
+                raise InputError(f"{there}: {problem}; --overwrite starts over") from None
             end += len(line)
         self._stream.truncate(end)
         self._stream.seek(end)
@@ -135,8 +135,8 @@ def opened_results(output: Path, resume: bool, overwrite: bool) -> Iterator[Resu
     lines = folder / "results.jsonl"
     check_can_be_made(folder)
     if lines.exists() and not (resume or overwrite):
-        what = "a run that was stopped left embeddings there"
-        raise InputError(f"{folder}: {what}; --resume uses them, --overwrite begins anew")
+        what = "a stopped run left embeddings there"
+        raise InputError(f"{folder}: {what}; --resume uses them, --overwrite starts over")
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder):
         with lines.open("a+b") as stream:

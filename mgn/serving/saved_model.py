@@ -75,11 +75,11 @@ def export_saved_model(
     with closing(Embedder(session_of(graph_def, pb_path, rewrite=False), pb_path)) as source:
         if source.form != form:
             script = SERVING_SCRIPTS[source.form]
-            raise InputError(f"{pb_path}: a {source.form} graph; use {script}")
+            raise InputError(f"{pb_path}: is a {source.form} graph; use {script}")
         if form == PRE_POST and source.input.shape.rank == 4 and source.input.shape[1]:
             _, height, width, _ = source.input.shape
-            problem = f"{pb_path}: takes images of {height}x{width} alone"
-            raise InputError(f"{problem}; a server takes any: export without --input_size")
+            problem = f"{pb_path}: takes only images of {height}x{width}"
+            raise InputError(f"{problem}; to serve it, export it without --input_size")
         with atomic_write(folder, overwrite) as temporary:
             _write_saved_model(graph_def, temporary, form)
             _write_extras(graph_def, source, warmup, temporary / "assets.extra")

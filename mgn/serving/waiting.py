@@ -64,12 +64,15 @@ class Patience:
             except TimeoutError:
                 break
             except TryLaterError as error:
-                reason = f"; the last was: {error}"
+                reason = f" (the last was: {error})"
                 if not self._told:
                     self._told = True
-                    log.warning(f"{error}; trying again for up to {self._seconds:g} seconds")
+                    log.warning(
+                        f"warning: {error}; trying again for up to {self._seconds:g} seconds"
+                    )
             # Of many clients that were refused at once, not all are to come back at once.
             time.sleep(max(0.0, min(pause * random.uniform(0.5, 1), end - time.monotonic())))
             pause = min(pause * _GROWTH, _LONGEST_PAUSE)
         told = f"{self._where}: no answer within {self._seconds:g} seconds"
-        raise CheckError(f"{told}{reason.replace(f'{self._where}: ', '')}")
+        reason = reason.replace(f"{self._where}: ", "")
+        raise CheckError(f"{told}{reason}; check the address, and that the server runs")

@@ -116,7 +116,7 @@ def run(main: Callable[[list[str]], int | None], arguments: list[str] | None = N
     except UnicodeEncodeError as error:
         if "\n" in error.object:
             raise  # not the name of a file, given to what takes text only
-        return _fail(f"{error.object!r}: is no valid UTF-8; rename it", BAD_INPUT)
+        return _fail(f"{error.object!r}: is not valid UTF-8; rename it", BAD_INPUT)
     except ImportError as error:
         if not (told := import_advice(error)):
             raise

@@ -9,19 +9,19 @@ import re
 BAD_NAME = {
     errno.EACCES: "permission denied; name another file or folder, or change its permissions",
     errno.EPERM: "not permitted; name another file or folder",
-    errno.EROFS: "this file system can only be read; name a folder elsewhere",
+    errno.EROFS: "this file system is read-only; name a folder elsewhere",
     errno.ENAMETOOLONG: "the name is too long; choose a shorter one",
     errno.ENOENT: "no such file or folder; was it moved or removed meanwhile?",
     errno.ENOTDIR: "a part of this path is a file, not a folder; name another",
     errno.EISDIR: "is a folder, not a file; name another file",
-    errno.EEXIST: "is there already; name another file or folder",
+    errno.EEXIST: "already exists; name another file or folder",
     errno.ENOTEMPTY: "is a folder that is not empty; name another",
     errno.ELOOP: "a link that leads to itself; name another file or folder",
 }
 MACHINE = {
     errno.ENOSPC: "the disk is full; free some space",
     errno.EDQUOT: "your quota on this disk is used up; free some space",
-    errno.EFBIG: "no file may be so large here; see ulimit -f, or name a folder elsewhere",
+    errno.EFBIG: "files may not be so large here; see ulimit -f, or name a folder elsewhere",
     errno.EMFILE: "too many open files; raise the limit with ulimit -n",
     errno.ENFILE: "too many open files on this machine; end other programs",
     errno.ENOMEM: "out of memory; use a smaller batch or a smaller image",

@@ -46,7 +46,7 @@ def check_can_be_made(path: Path) -> None:
     except OSError as error:
         raise InputError(f"{path}: {advice(error) or error.strerror}") from None
     if not os.access(there, os.W_OK | os.X_OK):
-        problem = f"nothing may be written in {there.absolute()}"
+        problem = f"the folder {there.absolute()} is not writable"
         raise InputError(f"{path}: {problem}; name a folder elsewhere")
 
 
@@ -55,7 +55,7 @@ def check_is_text(path: Path) -> None:
     try:
         str(Path(path).resolve()).encode()
     except UnicodeEncodeError:
-        raise InputError(f"{path}: is no valid UTF-8; name another folder") from None
+        raise InputError(f"{path}: is not valid UTF-8; name another folder") from None
 
 
 def refuse_prefix(prefix: object, overwrite: bool) -> None:
@@ -109,7 +109,7 @@ def locked(folder: Path) -> Iterator[None]:
 
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            problem = "another process is at work in this folder; name another"
+            problem = "another process is using this folder; wait for it, or name another"
             raise InputError(f"{folder}: {problem}") from None
         except (OSError, ImportError):  # a file system, or Windows, without: go on without a lock
             pass
@@ -131,7 +131,7 @@ def atomic_write(path: Path, overwrite: bool = False) -> Iterator[Path]:
     """
     path = Path(path)
     if path.name in ("", ".."):
-        raise InputError(f"{path}: is this folder or one above it; name what to make")
+        raise InputError(f"{path}: is this folder or one above it; name a file to write")
     refuse_existing(path, overwrite)
     path.parent.mkdir(parents=True, exist_ok=True)
     workspace = Path(tempfile.mkdtemp(prefix=_MAKING, dir=path.parent))
@@ -140,7 +140,9 @@ def atomic_write(path: Path, overwrite: bool = False) -> Iterator[Path]:
         yield temporary
         refuse_existing(path, overwrite)
         if os.path.lexists(path) and path.is_dir() != temporary.is_dir():
-            raise InputError(f"{path}: no file replaces a folder, nor a folder a file; remove it")
+            raise InputError(
+                f"{path}: a file cannot replace a folder, nor a folder a file; remove it"
+            )
         _put_in_place(temporary, path, workspace / "replaced")
     except OSError as error:
         if error.errno and not error.filename:  # a failed write does not say where
@@ -217,9 +219,9 @@ def read_json(path: Path) -> dict:
     try:
         values = json.loads(Path(path).read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
-        raise InputError(f"{path}: not a readable JSON file ({error})") from None
+        raise InputError(f"{path}: not a readable JSON file ({error}); correct it") from None
     if not isinstance(values, dict):
-        raise InputError(f"{path}: expected a JSON object")
+        raise InputError(f"{path}: must be a JSON object; correct it")
     return values
 
 

@@ -20,7 +20,7 @@ class StopRequest:
         if self.signal_number is not None:
             raise Stopped("stopped without saving; --resume starts at the last checkpoint", number)
         self.signal_number = number
-        log.info("finishing this step and saving; once more stops without saving")
+        log.info("finishing this step and saving; a second signal stops without saving")
 
 
 def stop_request() -> contextlib.AbstractContextManager[StopRequest]:

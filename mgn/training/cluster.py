@@ -77,7 +77,7 @@ def _tasks(cluster: object) -> dict[str, list[str]]:
         raise _refusal("it has more than one chief")
     every = [address for addresses in tasks.values() for address in addresses]
     if len(set(every)) < len(every):
-        raise _refusal("an address stands in it twice")
+        raise _refusal("it has an address twice")
     return tasks
 
 
@@ -96,9 +96,9 @@ def _checked(tasks: dict[str, list[str]], task: object) -> Cluster | None:
     known = isinstance(kind, str) and kind in tasks
     if not known or not whole or not 0 <= index < len(tasks[kind]):
         given = f"{task.get('type')} {task.get('index')}"
-        raise _refusal(f'its "task", {given}, is none of the cluster\'s workers')
+        raise _refusal(f'its "task", {given}, is not one of the cluster\'s workers')
     return Cluster(tasks, kind, index) if several else None
 
 
 def _refusal(problem: str) -> InputError:
-    return InputError(f"{VARIABLE}: cannot be used: {problem}; it looks like {_EXAMPLE}")
+    return InputError(f"{VARIABLE}: {problem}; it must look like {_EXAMPLE}")

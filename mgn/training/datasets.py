@@ -59,7 +59,7 @@ def read(settings: RunSettings) -> RunData:
     every = settings.config.eval_every
     if every and not test_sets:
         told = " and ".join(str(dataset) for dataset in settings.datasets)
-        raise InputError(f"--eval_every {every}: {told} has no query and gallery to score on")
+        raise InputError(f"--eval_every {every}: {told} has no query and gallery; leave it out")
     training = join(list(sources.values()))
     check_readable([*training.paths, *itertools.chain(*scored_on.values())])
     if len(sources) > 1:
@@ -76,6 +76,5 @@ def _check_matches(dataset: DataSet, query: Split, gallery: Split) -> None:
     try:
         check_matches(query, gallery)
     except InputError as error:
-        way = "to train all the same, move its query and gallery elsewhere"
-        unscored = "a data set without them is trained on and not scored"
-        raise InputError(f"{dataset}: {error}; {way}: {unscored}") from None
+        way = "or move both elsewhere, to train without scores"
+        raise InputError(f"{dataset}: {error}, {way}") from None

@@ -51,11 +51,11 @@ def place(replicas: int | None = None, xla: bool = False) -> Placement:
     cluster = from_environment()
     if cluster:
         if replicas:
-            raise InputError("--replicas: not with TF_CONFIG, where each worker uses all its GPUs")
+            raise InputError("--replicas: not with TF_CONFIG, which uses all GPUs; leave it out")
         return _worker(cluster, config)
     gpus = len(tf.config.list_physical_devices("GPU"))
     if gpus and replicas and replicas > gpus:
-        raise InputError(f"--replicas {replicas}: this machine has {gpus} GPU")
+        raise InputError(f"--replicas {replicas}: this machine has {gpus} GPU; use no more")
     count = replicas or max(gpus, 1)
     if count == 1:
         return one_device(xla)
@@ -72,10 +72,10 @@ def notes(settings: RunSettings, placement: Placement) -> list[str]:
     found = []
     total = placement.share.total
     if placement.is_chief and settings.replicas not in (None, total):
-        began = f"the run was on {settings.replicas} replicas and is on {total} now"
-        found.append(f"{began}: near the same figures, not the same bits")
+        began = f"the run began with {settings.replicas} replicas and now has {total}"
+        found.append(f"{began}: figures stay close, but not bit-identical")
     if settings.config.sync_batch_norm and total == 1:
-        found.append("--sync_batch_norm has an effect with several replicas only")
+        found.append("--sync_batch_norm has no effect with one replica")
     if settings.config.freeze_steps and not settings.init_checkpoint:
         found.append("--freeze_steps without --init_checkpoint freezes random weights")
     if settings.config.winograd and has_gpu():
@@ -96,7 +96,7 @@ def _config(xla: bool) -> tf.ConfigProto:
 def _worker(cluster: Cluster, config: tf.ConfigProto) -> Placement:
     addresses = cluster.addresses
     mine = addresses[cluster.worker]
-    log.info(f"worker {mine} of {', '.join(addresses)}: waiting until all are there")
+    log.info(f"worker {mine} of {', '.join(addresses)}: waiting for the others")
     spec = tf.train.ClusterSpec(cluster.tasks)
     resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
         spec, task_type=cluster.kind, task_id=cluster.index, rpc_layer="grpc"

@@ -50,7 +50,7 @@ def find_start(settings: RunSettings) -> checkpoints.Checkpoint:
         named = found.options.variant
         whole = found.kind == "mgn" and named not in ("mgn-pytorch", config.variant)
         advice = f"--variant {named}" if whole else flags
-        raise InputError(f"--init_checkpoint {found.prefix} has {has}: add {advice}")
+        raise InputError(f"--init_checkpoint {found.prefix}: has {has}; add {advice}")
     return found
 
 
@@ -62,8 +62,8 @@ def newest_of(train_dir: Path) -> checkpoints.Checkpoint:
     """
     prefix = checkpoints.newest(train_dir)
     if prefix is None:
-        problem = f"{train_dir} has no complete checkpoint to resume from"
-        raise InputError(f"{problem}: name another folder, start anew")
+        problem = f"{train_dir}: no complete checkpoint to resume from"
+        raise InputError(f"{problem}; start a new run in another folder")
     return checkpoints.find(prefix)
 
 
@@ -112,7 +112,7 @@ def variables_taken(
         why = f"{theirs or 'none'} classes there, {num_classes} identities here"
         if theirs and of_another_kind:
             why = f"{found.options.classifier} there, not here (--classifier)"
-        log.info(f"the classifiers start anew: {why}")
+        log.info(f"the classifiers start from scratch: {why}")
     return taken
 
 
@@ -124,7 +124,7 @@ def has_begun(train_dir: Path) -> bool:
 def refuse_begun(train_dir: Path) -> None:
     """Raise `InputError` if a run has begun in the folder."""
     if has_begun(train_dir):
-        raise InputError(f"{train_dir} holds a run: resume it, or name another folder")
+        raise InputError(f"{train_dir}: holds a run; add --resume, or name another folder")
 
 
 @contextlib.contextmanager
@@ -148,7 +148,7 @@ def command_to_go_on(train_dir: Path) -> str:
 
 def with_resume_hint(error: CheckError, train_dir: Path) -> CheckError:
     """The same error, and how to go on when its cause is mended."""
-    return CheckError(f"{error}; go on with: {command_to_go_on(train_dir)}")
+    return CheckError(f"{error}; continue with: {command_to_go_on(train_dir)}")
 
 
 @contextlib.contextmanager

@@ -56,7 +56,7 @@ class Trainer:
         labels = labels_of(split.persons)
         num_classes = int(labels.max()) + 1
         if num_classes < 2:
-            raise InputError("the training split has one person only: a triplet needs a negative")
+            raise InputError("training set: has one person, and a triplet needs two; add others")
         self.step = step
         self.num_classes = num_classes
         self.total_steps = planned_steps(config, num_classes)
@@ -184,7 +184,7 @@ class Trainer:
                     watch.after_step(self.step, taken, last)
             self._workers.part()
             if stopped or asked.signal_number:  # the latter while the last checkpoint was scored
-                hint = f"go on with: {start.command_to_go_on(self._train_dir)}"
+                hint = f"continue with: {start.command_to_go_on(self._train_dir)}"
                 message = f"stopped at step {self.step} after saving; {hint}"
                 raise Stopped(message, asked.signal_number or signal.SIGTERM)
         return self._saver.prefix(self.step)
@@ -225,7 +225,7 @@ class Trainer:
         try:
             taken = self._stepper.take(asked.signal_number is not None, over, with_images)
         except tf.errors.ResourceExhaustedError:
-            advice = "lower --batch_ids or the image size"
+            advice = "lower --batch_ids, or --height and --width"
             raise CheckError(f"step {self.step}: out of memory; {advice}") from None
         except tf.errors.OpError as error:
             self._workers.check()

@@ -73,9 +73,9 @@ class Health:
         before = [saved for saved in steps if saved < step]
         if before:
             last = self._train_dir / f"{checkpoints.NAME}-{max(before)}"
-            advice += f", if need be from {last}, which is from before"
+            advice += f", if needed from {last}, which is older"
         if step in steps:
-            advice += f"; {checkpoints.NAME}-{step} has the weights that gave this"
+            advice += f"; {checkpoints.NAME}-{step} has the weights that led to it"
         return advice
 
 

@@ -38,7 +38,9 @@ class Checkpoint(NamedTuple):
     def check_whole(self) -> None:
         """Raise `InputError` if it is a backbone."""
         if self.kind != "mgn":
-            raise InputError(f"{self.prefix}: holds a {self.kind} only, a start for train.py")
+            raise InputError(
+                f"{self.prefix}: holds only a {self.kind}; use it with train.py --init_checkpoint"
+            )
 
 
 def describe(options: NetworkOptions, kind: str = "mgn") -> dict:
@@ -60,9 +62,9 @@ def options_from(description: Mapping, where: object) -> NetworkOptions:
     try:
         return options_in(description)
     except KeyError as error:
-        raise InputError(f"{where}: lacks {error}; it was not written by this toolkit") from None
+        raise InputError(f"{where}: has no {error}; name a file of this toolkit") from None
     except (TypeError, InputError) as error:
-        raise InputError(f"{where}: damaged ({error})") from None
+        raise InputError(f"{where}: damaged ({error}); use another copy") from None
 
 
 def find(path: Path, **given: object) -> Checkpoint:
@@ -80,7 +82,7 @@ def find(path: Path, **given: object) -> Checkpoint:
     prefix = prefix_at(path)
     if not file_of(prefix, ".index").is_file():
         kind = file_kind(path) if Path(path).is_file() else None
-        missing = f"no {prefix.name}.index there"
+        missing = f"no {prefix.name}.index there; name a train_dir or prefix"
         why = f"it looks like {kind.name}; {kind.to_run}" if kind else missing
         raise InputError(f"{path}: not a checkpoint ({why})")
     described = file_of(prefix, ".json")
@@ -112,7 +114,7 @@ def _in_folder(folder: Path) -> Path:
         raise InputError(f"{folder}: not a checkpoint (it looks like {kind.name}; {kind.to_run})")
     if len(there) != 1:
         names = ", ".join(prefix.name for prefix in there)
-        others = f"; name one of {names}" if names else ", nor any other checkpoint"
+        others = f"; name one of {names}" if names else "; name another"
         raise InputError(f"{folder}: no complete checkpoint {NAME}-STEP in this folder{others}")
     return there[0]
 
@@ -155,7 +157,8 @@ def restore(session: tf.Session, checkpoint: Checkpoint, variables: Sequence[tf.
     missing = [name for name in stored if name not in shapes]
     if missing:
         named = ", ".join(missing[:5])
-        raise InputError(f"{prefix}: {len(missing)} variables missing, such as {named}")
+        problem = f"{len(missing)} variables missing, such as {named}"
+        raise InputError(f"{prefix}: {problem}; use a checkpoint of this network")
     wrong = []
     for name, variable in stored.items():
         wanted = variable.shape.as_list()
@@ -163,7 +166,8 @@ def restore(session: tf.Session, checkpoint: Checkpoint, variables: Sequence[tf.
             wrong.append(f"{name} {shapes[name]} instead of {wanted}")
     if wrong:
         named = ", ".join(wrong[:3])
-        raise InputError(f"{prefix}: {len(wrong)} variables of another shape: {named}")
+        problem = f"{len(wrong)} variables of another shape: {named}"
+        raise InputError(f"{prefix}: {problem}; use a checkpoint of this network")
     try:
         with session.graph.as_default():
             if not checkpoint.averaged:
@@ -173,7 +177,9 @@ def restore(session: tf.Session, checkpoint: Checkpoint, variables: Sequence[tf.
             else:  # variables of several replicas have one name only for a Saver: their own
                 _assign(session, stored, read(prefix, list(stored)))
     except TENSORFLOW_ERRORS as error:
-        raise InputError(f"{prefix}: damaged checkpoint ({first_line(error)})") from None
+        raise InputError(
+            f"{prefix}: damaged checkpoint ({first_line(error)}); use another"
+        ) from None
 
 
 def _assign(session: tf.Session, variables: Mapping[str, tf.Variable], values: Mapping) -> None:
@@ -212,7 +218,7 @@ def stored_shapes(prefix: Path) -> dict[str, list[int]]:
         return tf.train.load_checkpoint(str(prefix)).get_variable_to_shape_map()
     except TENSORFLOW_ERRORS as error:
         problem = f"{prefix}: not a readable TensorFlow checkpoint ({first_line(error)})"
-        raise InputError(problem) from None
+        raise InputError(f"{problem}; use another copy") from None
 
 
 def read(prefix: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
@@ -221,7 +227,9 @@ def read(prefix: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
     try:
         return {name: reader.get_tensor(name) for name in names}
     except TENSORFLOW_ERRORS as error:
-        raise InputError(f"{prefix}: damaged checkpoint ({first_line(error)})") from None
+        raise InputError(
+            f"{prefix}: damaged checkpoint ({first_line(error)}); use another"
+        ) from None
 
 
 def _options_without_json(prefix: Path, given: Mapping) -> NetworkOptions:
@@ -236,6 +244,6 @@ def _options_without_json(prefix: Path, given: Mapping) -> NetworkOptions:
 def _told_by_weights(prefix: Path) -> dict[str, tuple]:
     shapes = stored_shapes(prefix)
     if f"{HEADS[0].reduction}/0/weight" not in shapes:
-        others = "convert_pytorch_weights.py --pt_model_path takes MGN-ReId's"
-        raise InputError(f"{prefix}: a TensorFlow checkpoint, but not of this network ({others})")
+        others = "convert MGN-ReId's with convert_pytorch_weights.py"
+        raise InputError(f"{prefix}: a TensorFlow checkpoint of another network; {others}")
     return possible(shapes.get)

@@ -51,11 +51,11 @@ class Coverage(NamedTuple):
             problems.append(f"{len(self.extra)} left over ({', '.join(self.extra)})")
             flags.append("--allow_extra PATTERN")
         if problems:
-            problem = f"not a whole {self.family.name} checkpoint: {'; '.join(problems)}"
-            raise CheckError(f"{problem}; to convert it all the same, {' and '.join(flags)}")
+            problem = f"not a complete {self.family.name} checkpoint: {'; '.join(problems)}"
+            raise CheckError(f"{problem}; to convert it anyway, add {' and '.join(flags)}")
         if self.wrong:
             problem = f"{len(self.wrong)} weights of another shape, type or kind than the network's"
-            raise CheckError(f"{problem}: {', '.join(self.wrong[:10])}")
+            raise CheckError(f"{problem}: {', '.join(self.wrong[:10])}; convert another file")
         check_finite(self.not_finite)
 
 
@@ -148,7 +148,7 @@ def check_finite(bad: Sequence[str]) -> None:
     if bad:
         listed = ", ".join(bad[:10]) + (", ..." if len(bad) > 10 else "")
         problem = f"{len(bad)} weights hold NaN or infinity: {listed}"
-        raise CheckError(f"{problem}; their training diverged")
+        raise CheckError(f"{problem}; the training diverged: use an earlier checkpoint")
 
 
 def _matches(key: str, patterns: Sequence[str]) -> bool:

@@ -166,19 +166,19 @@ def recognise(state_dict: Mapping[str, np.ndarray]) -> Family:
     """
     different = differences(state_dict)
     if different:
-        problem = f"another network than this MGN; {described(different)}"
+        problem = f"of another network than this MGN: {described(different)}; convert another file"
         raise InputError(problem, other_network=[found._asdict() for found in different])
     known = [family for family in FAMILIES if family.is_of(state_dict)]
     if len(known) > 1:
         mixed = " and ".join(f"{family.name} ({family.marks[0]}...)" for family in known)
-        problem = f"keys of two families mixed, {mixed}: save the one that you mean by itself"
+        problem = f"has keys of two families, {mixed}; save one of them by itself"
         raise InputError(problem, families=[family.name for family in known])
     if not known:
         kind = guess_network(state_dict)
         begin = ", ".join(sorted(state_dict)[:3])
         names = ", ".join(family.name for family in FAMILIES)
         told = f"it looks like {kind}: keys begin {begin}; known are {names}"
-        raise InputError(f"no MGN or ResNet-50 that is known here; {told}", looks_like=kind)
+        raise InputError(f"not a known MGN or ResNet-50; {told}", looks_like=kind)
     return known[0]
 
 

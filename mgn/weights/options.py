@@ -46,7 +46,7 @@ def options_in(
     values["num_classes"] = _count_classes(state_dict, family)
     there = [key for key in PIXELS if key in state_dict and family.kind == "mgn"]
     if len(there) == 1:
-        raise InputError(f"{family.name}: has {there[0]} alone, of {' and '.join(PIXELS)}")
+        raise InputError(f"{family.name}: has only {there[0]} of {' and '.join(PIXELS)}; save both")
     if there:
         for name, key in zip(("mean", "std"), PIXELS, strict=True):
             values[name] = _pixel_values(key, state_dict[key], values[name])
@@ -55,7 +55,7 @@ def options_in(
     if family.asks and family.asks not in given:
         when = "1 before 2020-11-06, 0 after it, and in v1.2, whose files are known by classifiers"
         problem = f"{family.name}: its keys do not tell how the stem is padded"
-        raise InputError(f"{problem}: add --stem_padding 0 or 1 ({when})")
+        raise InputError(f"{problem}; add --stem_padding 0 or 1 ({when})")
     free = {"height", "width", "p1_stride", family.asks}
     if not there:
         free |= {"mean", "std"}

@@ -66,10 +66,10 @@ def check_told(told: Mapping[str, tuple], given: Mapping[str, object], where: st
     variant = given.get("variant")
     if shown and not variant and not whole:
         problem = f"{where} with {shown} tell neither the stem's padding nor the mean of images"
-        raise InputError(f"{problem}: add --variant, the published network that it is or began as")
+        raise InputError(f"{problem}; add --variant, the published network that it is")
     if not shown and "pool" not in given and not variant:
         problem = f"{where} do not tell the pooling"
-        raise InputError(f"{problem}: add --pool (or --variant, if it is not MGN-pytorch's)")
+        raise InputError(f"{problem}; add --pool, or --variant if it is not MGN-pytorch's")
     if variant == ASKS_PADDING and "stem_padding" not in given:
         problem = f"{where} do not tell how its stem is padded: {ASKS_PADDING} stands for both"
         raise InputError(f"{problem}; add --stem_padding 0 or 1")
@@ -87,9 +87,8 @@ def check_possible(
         if value not in values:
             have = " or ".join(map(shown_value, values))
             problem = f"{where}: {name} {shown_value(value)}, but its weights have {have}"
-            if advise:
-                problem += f"; add --{name} {have.split()[0]}, if it was trained so"
-            raise InputError(problem)
+            todo = f"add --{name} {have.split()[0]}, if it was trained so"
+            raise InputError(f"{problem}; {todo if advise else 'correct it'}")
 
 
 def check_agrees(options: NetworkOptions, given: Mapping[str, object], why: str) -> None:
@@ -103,6 +102,6 @@ def check_agrees(options: NetworkOptions, given: Mapping[str, object], why: str)
             continue
         problem = f"{why} {name} {shown_value(stored)}"
         if name in given:
-            raise InputError(f"--{name} {shown_value(value)}: {problem}")
+            raise InputError(f"--{name} {shown_value(value)}: {problem}; leave it out")
         other = f"{problem}, not {shown_value(value)}; its variant is {options.variant}"
         raise InputError(f"--variant {given['variant']}: {other}")

@@ -36,7 +36,7 @@ def test_once_for_all_or_once_for_each(folders):
         datasets(folders, *["--format", "grid"] * 3)
     found = datasets(folders, "--split", "auto", "--split", "1", "--distractors", "auto")
     assert [(d.split, d.distractors) for d in found] == [(None, None), (1, None)]
-    with pytest.raises(InputError, match="--split: goes with --dataset"):
+    with pytest.raises(InputError, match="--split: only with --dataset"):
         datasets(folders, "--split", "1", number=0)
 
 

@@ -44,7 +44,7 @@ def test_several_data_sets_are_written_as_a_list(tmp_path):
     assert read_config(tmp_path / CONFIG) == began
     for wrong in ([], [1], None):
         (tmp_path / CONFIG).write_text(json.dumps({**stored, "dataset": wrong}))
-        with pytest.raises(InputError, match="does not say which data set"):
+        with pytest.raises(InputError, match='the key "dataset" is missing'):
             read_config(tmp_path / CONFIG)
 
 
@@ -65,9 +65,9 @@ def test_a_run_is_repeated_with_its_data_set_and_start(stored, tmp_path):
 def test_flags_that_change_nothing_are_told(tmp_path, capsys):
     new = ["--dataset", str(tmp_path), "--train_dir", str(tmp_path / "new")]
     new_run(train.parse([*new, "--gamma", "0.2", "--nesterov", "true", "--margin", "1"]))
-    assert capsys.readouterr().err == "note: --nesterov has an effect with --optimizer sgd only\n"
+    assert capsys.readouterr().err == "note: --nesterov has no effect without --optimizer sgd\n"
     new_run(train.parse([*new, "--gamma", "0.2", "--schedule", "cosine"]))
-    assert capsys.readouterr().err == "note: --gamma has an effect with --schedule step only\n"
+    assert capsys.readouterr().err == "note: --gamma has no effect without --schedule step\n"
 
 
 def test_flags_go_before_the_file(stored, tmp_path):
@@ -114,7 +114,7 @@ def test_a_run_is_scored_on_its_own_data_set(tmp_path, monkeypatch, capsys):
     for model in (None, str(run / "mgn.pb"), str(own / "mgn"), str(own)):  # of no run
         assert own_data_set(model) is None
     own.rmdir()
-    with pytest.raises(InputError, match=f"{own} is not there; name the data set with --dataset"):
+    with pytest.raises(InputError, match=f"{own} no longer exists; name the data set"):
         own_data_set("run")
     write_config(run, RunSettings(RECIPES["demo"], (DEMO_SET,)))
     assert own_data_set("run") is None  # it is drawn again
@@ -141,12 +141,15 @@ def test_the_runs_data_set_is_scored_as_it_was_trained_on(tmp_path, capsys):
         return dataset_to_score(run, flags.dataset, vars(flags))
 
     assert scored("link") == DataSet(tmp_path / "link", "viper", more, split=3)
-    assert capsys.readouterr().err == f"data set: {tmp_path}/link, that of the run, read as there\n"
+    assert (
+        capsys.readouterr().err
+        == f"data set: {tmp_path}/link, the run's own, read in the same way\n"
+    )
     assert scored("set", "--split", "1").split == 1
-    told = "set, split 1, not the run's, which is 3: people trained on may be scored\n"
+    told = "set, split 1; the run used split 3: identities of its training may be scored\n"
     assert capsys.readouterr().err.endswith(told)
     assert scored("set", "--format", "folders") == DataSet(tmp_path / "set", "folders", more)
-    assert "split 0, not the run's, which is 3" in capsys.readouterr().err
+    assert "split 0; the run used split 3" in capsys.readouterr().err
     assert scored("set", "--format", "auto") == DataSet(tmp_path / "set", "viper", more, split=3)
     assert scored("more") == DataSet(more)  # another one
     (tmp_path / CONFIG).write_text('{"dataset": "set", "dataset_options": [{"split": "x"}]}')
@@ -159,7 +162,7 @@ def test_a_folder_that_takes_no_run_is_told_at_once(tmp_path):
     for name, words in (
         ("file/run", "is a file, not a folder"),
         ("x" * 256, "name is too long"),
-        ("a\udcff", "is no valid UTF-8"),
+        ("a\udcff", "is not valid UTF-8"),
     ):
         with pytest.raises(InputError, match=words):
             new_run(train.parse(["--train_dir", str(tmp_path / name)]))

@@ -48,17 +48,20 @@ def test_which_flags_go_together(tmp_path, capsys):
     gallery, query = ["--gallery", str(tmp_path)], ["--query", str(tmp_path)]
     store = ["--store", "g.db"]
     for arguments, expected in (
-        ([*model, *gallery, *query, "--cameras", "1"], "--cameras: goes with --store"),
-        (["--forget", "12"], "--forget: goes with --store"),
+        ([*model, *gallery, *query, "--cameras", "1"], "--cameras: only with --store"),
+        (["--forget", "12"], "--forget: only with --store"),
         ([*store, *query], "required: --model"),
         ([*model, *query], "required: --gallery"),
         ([*gallery], "required: --model, --query"),
         ([*store], "required: --model"),
         ([*store, *model], "give --gallery to add, --query to search, or --forget"),
-        ([*store, *model, *query, "--cache", "c.npz"], "--cache: a store keeps"),
-        ([*store, "--forget", "1", *query], "--query: forget in a command of its own"),
-        ([*store, "--forget", "1", "--index", "exact"], "--index: forget in a command of its own"),
-        ([*store, *model, *gallery, "--since", "3d"], "--since: goes with --query"),
+        ([*store, *model, *query, "--cache", "c.npz"], "--cache: not with --store"),
+        ([*store, "--forget", "1", *query], "--query: not in the same command as --forget"),
+        (
+            [*store, "--forget", "1", "--index", "exact"],
+            "--index: not in the same command as --forget",
+        ),
+        ([*store, *model, *gallery, "--since", "3d"], "--since: only with --query"),
         (
             [*store, *model, *query, "--since", "2026-01-02", "--until", "2026-01-02"],
             "--until: must be later than --since",

@@ -84,7 +84,7 @@ def test_a_file_that_does_not_hold_the_weights_is_not_kept(
             "read",
             lambda path: {k: v + np.float32(1e-7) * v for k, v in honest(path).items()},
         )
-        expected = "read back otherwise"
+        expected = "differ when read back"
     else:  # a kernel upside down is still equal bit for bit to what was meant to be written
         monkeypatch.setattr(
             to_pytorch,

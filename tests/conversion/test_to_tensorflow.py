@@ -160,7 +160,7 @@ def test_a_failed_check_says_why_and_writes_nothing(tmp_path, fault):
         said = r"1 missing \(fc_id_2048_0\.weight\)"
     else:  # no weight is infinite, but one branch's values become so
         arrays["reduction_2.1.running_var"] = np.full(256, -1, np.float32)
-        said = "fg_p3 is NaN or infinite for an image, though no weight is"
+        said = "fg_p3: NaN or infinite, though no weight is"
     save_torch(tmp_path / "x.pt", arrays)
     with pytest.raises(CheckError, match=said) as failed:
         converted(tmp_path / "x.pt", tmp_path / "made", **SMALL)

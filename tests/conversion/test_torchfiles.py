@@ -122,7 +122,7 @@ def test_files_that_hold_no_weights(tmp_path):
             torchfiles.read(tmp_path / name)
     for name in ("text", "letter", "no bytes"):
         with pytest.raises(
-            InputError, match="not a readable PyTorch checkpoint, nor anything else that is known"
+            InputError, match="not a readable PyTorch checkpoint: of no known format"
         ):
             torchfiles.read(tmp_path / name)
     for name, there in (
@@ -130,7 +130,7 @@ def test_files_that_hold_no_weights(tmp_path):
         ("nothing", "state_dict, epoch"),
         ("list", "nothing"),
     ):
-        with pytest.raises(InputError, match=rf"no weights in it; it has {there}$"):
+        with pytest.raises(InputError, match=rf"no weights in it \(it holds {there}\)"):
             torchfiles.read(tmp_path / name)
     with pytest.raises(InputError, match="cannot be read"):
         torchfiles.read(tmp_path / "missing")
@@ -145,9 +145,7 @@ def test_tensors_that_are_no_plain_arrays_are_named(tmp_path, kind):
         "complex": lambda: torch.ones(2, dtype=torch.complex64),
     }[kind]()
     torch.save({"w": tensor}, tmp_path / "x")
-    with pytest.raises(
-        InputError, match=r"x: (w: a tensor that is no plain array|not a readable|holds more)"
-    ):
+    with pytest.raises(InputError, match=r"x: (w: not a dense tensor|not a readable|holds more)"):
         torchfiles.read(tmp_path / "x")
 
 
@@ -184,7 +182,7 @@ def test_a_network_is_chosen_by_name(tmp_path):
         assert set(got) == set(ARRAYS)
         assert np.array_equal(got["fc_id_2048_0.bias"], ARRAYS["fc_id_2048_0.bias"] + more)
     save_variables(tmp_path / "x.ckpt", a=np.ones(3, np.float32))
-    with pytest.raises(InputError, match=r"--key a: .*x\.ckpt is a TensorFlow checkpoint"):
+    with pytest.raises(InputError, match=r"--key a: .*x\.ckpt is a checkpoint of one network"):
         torchfiles.read(tmp_path / "x.ckpt", "a")
 
 
@@ -196,7 +194,7 @@ def test_a_tensorflow_folder_of_another_machine(tmp_path):
     for named in ("/home/o/runs/reid.ckpt-10", r"C:\\runs\\reid.ckpt-10", "reid.ckpt-10"):
         state.write_text(f'model_checkpoint_path: "{named}"\n')
         assert torchfiles.read(tmp_path)["a"].tolist() == [10, 10, 10], named
-    listed = r"name one of what it holds: reid\.ckpt-10, reid\.ckpt-20$"
+    listed = r"name one of its files: reid\.ckpt-10, reid\.ckpt-20$"
     for content in (b'model_checkpoint_path: "/home/o/reid.ckpt-30"', b"\xff\xfe", b"{"):
         state.write_bytes(content)
         with pytest.raises(InputError, match=listed):
@@ -208,7 +206,7 @@ def test_a_tensorflow_folder_of_another_machine(tmp_path):
     assert torchfiles.read(tmp_path)["a"].tolist() == [20, 20, 20]
     (tmp_path / "empty").mkdir()
     with pytest.raises(
-        InputError, match=r"without a TensorFlow checkpoint in it; .* holds: nothing$"
+        InputError, match=r"no TensorFlow checkpoint in this folder; .* its files: nothing$"
     ):
         torchfiles.read(tmp_path / "empty")
 

@@ -167,9 +167,9 @@ def test_an_orientation_in_the_exif_is_applied(kind):
 
 
 REFUSED = {
-    "empty": (b"", "^empty$"),
-    "text": (b"hello, this is text", "not an image of a kind that is read"),
-    "pdf": (b"%PDF-1.4", "not an image of a kind that is read"),
+    "empty": (b"", "^empty file$"),
+    "text": (b"hello, this is text", "not an image in a format"),
+    "pdf": (b"%PDF-1.4", "not an image in a format"),
     "16-bit grey png": (cv2.imencode(".png", DEEP[..., 0])[1].tobytes(), "more than 8 bits"),
     "16-bit grey tiff": (cv2.imencode(".tif", DEEP[..., 0])[1].tobytes(), "more than 8 bits"),
     "float tiff": (saved(GREY, "TIFF", "F"), "more than 8 bits"),

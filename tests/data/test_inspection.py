@@ -120,7 +120,7 @@ def test_files_that_are_no_images(copy, capsys):
         unreadable(path)
         for path in (first, second, third, copy / QUERY / NINTH, copy / GALLERY / NINTH)
     ]
-    assert findings["unreadable images"][2][1] == f"{second}: empty; mend or remove it"
+    assert findings["unreadable images"][2][1] == f"{second}: empty file; repair or remove it"
 
 
 def test_names(copy, capsys):
@@ -264,10 +264,10 @@ def test_links(copy, capsys):
     (copy / QUERY).symlink_to("nowhere")
     status, findings, report = examine(capsys, copy)
     assert status == 1 and row(report, "images") == ["48", "-", "25"]
-    assert f"problem: {copy / QUERY}: a link to nowhere, which is not there; " in report
+    assert f"problem: {copy / QUERY}: a link to nowhere, which does not exist; " in report
     assert "not both query and gallery that can be read: can be trained on" in report
     (copy / "train.csv").write_text("path,person,camera\n")
-    assert "which is meant? Give --format" in refused(capsys, copy)
+    assert "choose one with --format" in refused(capsys, copy)
     assert examine(capsys, copy, "--format", "market1501")[2] == report
 
 

@@ -68,8 +68,7 @@ def test_sets_apart_pass_and_what_one_set_repeats_is_its_own(images):
 
 
 @pytest.mark.parametrize(
-    ("kind", "problem"),
-    [("train", "would be two identities"), ("gallery", "scored on what it was trained on")],
+    ("kind", "problem"), [("train", "data sets overlap"), ("gallery", "training and test overlap")]
 )
 def test_an_image_under_another_name_in_the_other_set_is_refused(images, tmp_path, kind, problem):
     ours, theirs = images

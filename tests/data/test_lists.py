@@ -30,10 +30,10 @@ def test_spaces_around_a_number_and_zeros_before_it_are_no_part_of_it(tmp_path):
         ),
         ("path,person,camera\ny.png,1\n", "line 2: person '1', camera None"),
         ("path,person,camera\ny.png,1,1\nz.png,1,1\n", "line 3: .*z.png: no such image"),
-        ("path,person,camera\ny.png,-2,1\n", "line 2: person -2, camera 1: not from -1"),
+        ("path,person,camera\ny.png,-2,1\n", "line 2: person -2, camera 1: must be from -1"),
         (
             "path,person,camera\ny.png,12345678901234567890123,1\n",
-            "line 2: person 123456.*: not from -1 to",
+            "line 2: person 123456.*: must be from -1 to",
         ),
         # Python's int takes these: persons 1_12 and 11_2 would be one.
         ("path,person,camera\ny.png,1_12,1\n", "line 2: person '1_12', camera '1': must be whole"),

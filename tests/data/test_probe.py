@@ -29,7 +29,7 @@ def test_the_image_is_what_its_formula_says(tmp_path):
 
 def test_a_model_of_one_size_has_none():
     def one_size(_images):
-        raise ImageError(0, "is 128x64; this model takes 384x128")
+        raise ImageError(0, "is 128x64, and this model takes 384x128")
 
     assert probe.embedded_by(one_size) is None and probe.as_text(None) is None
     assert probe.embedded_by(lambda images: [image.mean() for image in images]) == pytest.approx(
@@ -53,8 +53,12 @@ def test_the_same_model_passes(tmp_path):
         ({}, -OWN, "made for another model (2.000 apart)"),
         ({}, OWN[:256], "another model (2048 numbers an embedding, and this one has 256); make"),
         ({}, OWN * np.nan, "made for another model (nan apart)"),
-        ({"embedding": None}, OWN, "cannot be seen; make it with evaluate.py --model, or give"),
-        ({}, None, "cannot be seen"),
+        (
+            {"embedding": None},
+            OWN,
+            "was made for this model; make it with evaluate.py --model, or give",
+        ),
+        ({}, None, "cannot tell whether it was made"),
     ],
 )
 def test_another_model_is_refused(threshold, seen, problem, tmp_path):

@@ -24,10 +24,10 @@ def test_all_images_are_checked_and_those_that_cannot_be_read_counted(tmp_path):
         write_image(path, 1, np.random.default_rng(0))
     reading.check_readable(paths)
     Path(paths[4]).write_bytes(b"")
-    with pytest.raises(InputError, match=r"4\.jpg: empty; mend or remove it$"):
+    with pytest.raises(InputError, match=r"4\.jpg: empty file; repair or remove it$"):
         reading.check_readable(paths)
     Path(paths[7]).unlink()
-    both = r"4\.jpg: empty; mend or remove it \(1 more: python -m mgn\.doctor"
+    both = r"4\.jpg: empty file; repair or remove it \(1 more: python -m mgn\.doctor"
     with pytest.raises(InputError, match=both):
         reading.check_readable(paths)
 

@@ -81,7 +81,7 @@ def test_a_list_beside_the_folder_is_not_ignored_silently(dataset, tmp_path):
     for name in names.FOLDERS:
         (copy / f"{name}.csv").write_text(f"path,person,camera\n{copy / 'one.jpg'},7,1\n")
         (copy / "one.jpg").touch()
-        expected = r"layout of market1501 \(bounding_box_train.* and of csv \(.*: which is meant\?"
+        expected = r"layouts of market1501 \(bounding_box_train.* and csv \(.*; choose one"
         with pytest.raises(InputError, match=expected):
             records.read_split(copy, name)
         assert records.read_split(DataSet(copy, "csv"), name).persons.tolist() == [7]
@@ -104,7 +104,7 @@ def test_a_split_that_is_a_link(dataset, tmp_path):
         assert len(records.read_split(tmp_path, name).records) > 0
         (tmp_path / folder).unlink()
         (tmp_path / folder).symlink_to("/nowhere/at/all")
-        with pytest.raises(InputError, match=f"{folder}: a link to /nowhere/at/all, which is not"):
+        with pytest.raises(InputError, match=f"{folder}: a link to /nowhere/at/all, which does"):
             records.has_split(tmp_path, name)
 
 

@@ -75,7 +75,7 @@ def test_a_file_without_is_no_file_of_ours_and_a_damaged_one_is_told(ending, tmp
     path = tmp_path / f"x{ending}"
     WRITERS[ending](path, None)
     line = refused(capsys, command, "--describe", path)
-    assert f"x{ending}: does not describe itself; not made by python -m mgn.deploy" in line
+    assert f"x{ending}: has no description; name one made by python -m mgn.deploy" in line
     path.write_bytes(path.read_bytes()[:-9] + b"\xff" * 90)
     with pytest.raises(InputError, match=rf"x\{ending}: "):
         description.description_of(path)
@@ -110,6 +110,6 @@ def test_folders_and_other_files(tmp_path, capsys):
     for given, problem in (
         (tmp_path, "has no mgn.onnx and no 1/model.onnx; name a file"),
         (tmp_path / "none.onnx", "no such file or folder"),
-        (__file__, "ends in none of .onnx, .xml, .pb, .tflite"),
+        (__file__, "must end in one of .onnx, .xml, .pb, .tflite"),
     ):
         assert problem in refused(capsys, command, "--describe", given)

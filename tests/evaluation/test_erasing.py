@@ -47,7 +47,7 @@ def test_nothing_of_it_is_in_the_files(tmp_path, index):
     # Again is no error, and what never was there is one, which leaves all as it is.
     again = ["forgotten: identity 0007: 0 images", LEFT.format(186, place)]
     assert forget(place, None, rules[:1]) == again
-    with pytest.raises(InputError, match=r"has no identity 0999: nothing was forgotten"):
+    with pytest.raises(InputError, match=r"has no identity 0999; nothing was forgotten"):
         forget(place, None, [Rule(IDENTITY, 8), Rule(IDENTITY, 999)])
     with open_store(place, MODEL) as store:
         assert store.count == 186

@@ -55,7 +55,9 @@ def test_another_file_is_refused_and_stays(tmp_path):
     path = tmp_path / "notes.txt"
     for text in ("milk\nbread\n", "milk", '{"a": 1}', '{"state": "begun"}\n', "\n"):
         path.write_text(text)
-        with pytest.raises(InputError, match=r"notes.txt: line 1 is none of a store; name another"):
+        with pytest.raises(
+            InputError, match=r"notes.txt: line 1 is not one of a store; name another"
+        ):
             Log(path)
         assert path.read_text() == text
 

@@ -70,7 +70,7 @@ def test_parts_are_scored_by_their_own_lengths(embedded):
     assert "normalise" not in scoring.score(scoring.normalised(given, "whole")).as_dict()
     for size in (12, 256):  # the second is of smaller vectors, and has no heads either
         narrow = dataclasses.replace(given, query_features=query[:, :size])
-        with pytest.raises(InputError, match=f"--normalise parts: {size} numbers a feature"):
+        with pytest.raises(InputError, match=f"--normalise parts: features of {size} numbers"):
             scoring.normalised(narrow, "parts")
 
 
@@ -128,7 +128,9 @@ def damaged(dataset, tmp_path):
 
 
 def test_an_unreadable_image_is_named_or_left_out_and_counted(damaged):
-    with pytest.raises(InputError, match=r"0010_c1s1_000000_00\.jpg: empty; mend or remove it"):
+    with pytest.raises(
+        InputError, match=r"0010_c1s1_000000_00\.jpg: empty file; repair or remove it"
+    ):
         scoring.evaluate(mean_colour, damaged)
     query, gallery = read_split(damaged, "query"), read_split(damaged, "gallery")
     embedded = embed_query_and_gallery(mean_colour, query, gallery, skip_unreadable=True)
@@ -142,7 +144,9 @@ def test_a_split_without_a_readable_image_is_refused(damaged):
     for path in (damaged / "query").glob("*.jpg"):
         path.write_bytes(b"")
     splits = read_split(damaged, "query"), read_split(damaged, "gallery")
-    with pytest.raises(InputError, match=r"no image of the query can be read, such as .*0009_c1"):
+    with pytest.raises(
+        InputError, match=r"query: none of its images can be read, such as .*0009_c1"
+    ):
         embed_query_and_gallery(mean_colour, *splits, skip_unreadable=True)
 
 
@@ -176,7 +180,7 @@ def test_features_in_a_file_score_the_same_and_only_with_their_images(damaged, t
     with pytest.raises(InputError, match="made with the mirror image"):
         embedding.load_features(path, query, gallery, "abc", flip=False)
     (damaged / "query" / "0012_c1s1_000000_00.jpg").write_bytes(b"the same name")
-    with pytest.raises(InputError, match="made of other query images"):
+    with pytest.raises(InputError, match="made from other query images"):
         embedding.load_features(path, read_split(damaged, "query"), gallery, "abc")
     with pytest.raises(InputError, match="exists"):
         embedding.save_features(path, embedded, (query, gallery), "abc")
@@ -184,7 +188,7 @@ def test_features_in_a_file_score_the_same_and_only_with_their_images(damaged, t
     np.save(array, np.zeros(3))
     for contents in (path.read_bytes()[:500], b"", b"hello", array.getvalue()):
         (tmp_path / "bad.npz").write_bytes(contents)
-        with pytest.raises(InputError, match=r"bad\.npz: not a whole feature file"):
+        with pytest.raises(InputError, match=r"bad\.npz: not a complete feature file"):
             embedding.load_features(tmp_path / "bad.npz", query, gallery, None)
 
 

@@ -176,7 +176,7 @@ def test_cameras_that_leave_nothing(capsys):
     assert "2 gallery images, whose names tell no camera, stay" in capsys.readouterr().err
     with pytest.raises(InputError, match=r"1\.jpg: its name does not tell its camera"):
         check(named(1, -2), named(1, 2))
-    with pytest.raises(InputError, match=r"by camera 3, that of 0\.jpg: nothing is left"):
+    with pytest.raises(InputError, match=r"by camera 3, that of 0\.jpg; leave out"):
         check(named(3), named(3, 3))
 
 
@@ -194,14 +194,17 @@ def test_wrong_input(small_checkpoint, dataset, tmp_path, capsys, monkeypatch):
         (["--gallery", "nowhere", "--query", dataset], "nowhere: no such file or folder"),
         (["--gallery", "empty", "--query", dataset], "empty: no image in it"),
         (["--gallery", dataset / "query", "--query", "empty"], "empty: no image in it"),
-        ([*right, "--cache", "mine.npz"], "mine.npz: is no cache of this program"),
+        ([*right, "--cache", "mine.npz"], "mine.npz: not a cache of mgn.search"),
         ([*right, "--cache", "mine.npz/a"], "a part of this path is a file"),
         ([*right, "--output_dir", tmp_path], "search-7.png exists"),
         (["--gallery", "bad", "--query", dataset / "query"], "none of its 1 images can be read"),
         ([*right, "--threshold", "near"], "'near' is not a number from 0, nor a file"),
         ([*right, "--threshold", "bad/x.jpg"], "not a readable JSON file"),
         ([*right, "bad/x.jpg", "--other_cameras"], "bad/x.jpg: its name does not tell its camera"),
-        (["--gallery", dataset / "query", "--query", "bad/x.jpg"], "x.jpg: not an image of a kind"),
+        (
+            ["--gallery", dataset / "query", "--query", "bad/x.jpg"],
+            "x.jpg: not an image in a format",
+        ),
     ):
         assert expected in refused(capsys, search, *model, *arguments)
     assert expected in refused(capsys, search, *model, *arguments)  # a cache is there now

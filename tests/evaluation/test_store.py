@@ -197,10 +197,10 @@ def test_places_that_are_no_store(tmp_path, monkeypatch):
     Path("pictures.db/a.jpg").write_text("mine")
     Path("half.db").mkdir()
     for place, create, problem in (
-        ("file.db", True, "is a file and no store; name another"),
-        ("pictures.db", True, "is a folder of other files and no store"),
-        ("nowhere.db", False, "there is no store; make it with --gallery"),
-        ("half.db", False, "there is no store"),
+        ("file.db", True, "is a file, not a store; name another"),
+        ("pictures.db", True, "is a folder of other files, not a store"),
+        ("nowhere.db", False, "no such store; make it with --gallery"),
+        ("half.db", False, "no such store"),
         ("file.db/a.db", True, "a part of this path is a file"),
         ("http://127.0.0.1:1", True, "no Milvus server answers there"),
     ):
@@ -230,7 +230,7 @@ def test_a_store_that_another_process_holds(tmp_path, capfd):
     with open_store(place, MODEL, create=True) as store:
         store.add(records, stamps, features)
         with (
-            pytest.raises(InputError, match=r"another process is at work in this folder"),
+            pytest.raises(InputError, match=r"another process is using this folder"),
             open_store(place, MODEL),
         ):
             pass
@@ -239,7 +239,7 @@ def test_a_store_that_another_process_holds(tmp_path, capfd):
         assert other.stdout.readline() == b"open\n"
         capfd.readouterr()
         with (
-            pytest.raises(InputError, match=r"another process has it open; wait for its end"),
+            pytest.raises(InputError, match=r"another process has it open; wait until it ends"),
             open_store(place, MODEL),
         ):
             pass

@@ -104,7 +104,7 @@ def test_the_search_of_a_store_is_that_of_its_folder(
     check_same(results(5), results(4))
     assert (results(5)["cameras"], results(5)["since"]) == ([2], "2023-11-14T22:13:24Z")
 
-    # All at once, in a new store, with a name that is no valid text.
+    # All at once, in a new store, with a name that is not valid text.
     shutil.copy(files[4], os.fsencode(gallery) + b"/\xff.jpg")
     all_at_once = [*model, "--store", "new.db", "--gallery", gallery, *shown]
     assert run(search, *all_at_once) == 0
@@ -145,7 +145,7 @@ def test_what_is_forgotten_stays_so(small_checkpoint, dataset, tmp_path, capsys,
         f"--query {query}: identity 0011 was forgotten on 2" in line and "forgotten.jsonl" in line
     )
     line = refused(capsys, search, "--store", "g.db", "--forget", "987")
-    assert "has no identity 0987: nothing was forgotten" in line
+    assert "has no identity 0987; nothing was forgotten" in line
     log = Path("g.db/forgotten.jsonl").read_text()
     states = [json.loads(line)["state"] for line in log.splitlines()]
     assert states == ["begun", "begun", "done", "done"]
@@ -174,8 +174,8 @@ def test_wrong_input(small_checkpoint, dataset, tmp_path, capsys, monkeypatch):
     model = ["--model", small_checkpoint]
     query, gallery = ["--query", dataset / "query"], ["--gallery", dataset / "query"]
     for arguments, expected in (
-        (["--store", "file.db", *query], "--store file.db: is a file and no store"),
-        (["--store", "none.db", *query], "there is no store; make it with --gallery"),
+        (["--store", "file.db", *query], "--store file.db: is a file, not a store"),
+        (["--store", "none.db", *query], "no such store; make it with --gallery"),
         (["--store", "none", *query], "'none' is neither a name that ends in .db"),
         (["--store", "http://127.0.0.1:1", *query], "no Milvus server answers there"),
         (["--store", "g.db", "--gallery", "empty"], "empty: no image in it"),

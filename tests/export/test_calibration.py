@@ -81,8 +81,8 @@ def test_what_shows_nothing_is_left_out_by_name(tmp_path, capsys):
     ("names", "problem"),
     [
         ((), "no image in it"),
-        (("grey",), "0 usable images; give some 64 of people"),
-        (("one",), "1 usable images; give some 64 of people"),
+        (("grey",), "0 usable images are too few; give about 64 of people"),
+        (("one",), "1 usable images are too few; give about 64 of people"),
     ],
 )
 def test_too_little_to_choose_from_is_refused(tmp_path, names, problem):
@@ -118,5 +118,5 @@ def test_else_the_demo_set_with_a_warning(tmp_path, monkeypatch, capsys, gone):
     found = calibration.read(None, run, 2)
     assert (len(found.choosing), len(found.held_back), found.told) == (2, 1, "demo set")
     told = capsys.readouterr().err
-    assert "ranges are taken from the demo set; name images like those to come" in told
+    assert "ranges come from the demo set; name images like yours" in told
     assert ("gone" in told) == gone

@@ -196,7 +196,9 @@ def test_a_smaller_type_that_is_too_far_is_not_kept(shallow_checkpoint, tmp_path
         return made
 
     monkeypatch.setattr(folding, "in_type", blunted)
-    with pytest.raises(CheckError, match=r"have cosine 0\.\d+, less than 0\.999; not kept"):
+    with pytest.raises(
+        CheckError, match=r"have cosine 0\.\d+, less than 0\.999; nothing was written"
+    ):
         freezing.export_pb(shallow_checkpoint, tmp_path / "x.pb", PLAIN, precision="bfloat16")
     assert list(tmp_path.iterdir()) == []
 

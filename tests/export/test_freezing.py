@@ -101,9 +101,11 @@ def test_a_graph_for_images_of_one_size(tmp_path, small_checkpoint, input_type, 
     with contextlib.closing(load_embedder(path)) as embed:
         assert embed.input.shape.as_list() == [None, *size, 3]
         assert relative(embed(batch), load_embedder(small_checkpoint)(batch)) <= 1e-5
-        with pytest.raises(InputError, match=rf"is 40x200; this model takes {size[0]}x{size[1]}"):
+        with pytest.raises(
+            InputError, match=rf"is 40x200, and this model takes {size[0]}x{size[1]}"
+        ):
             embed([*batch, images()[-1]])
-    with pytest.raises(InputError, match=r"takes images of \d+x\d+ alone.*without --input_size"):
+    with pytest.raises(InputError, match=r"takes only images of \d+x\d+.*without --input_size"):
         saved_model.export_saved_model(path, tmp_path / "served", PRE_POST)
     assert not (tmp_path / "served").exists()
 

@@ -67,7 +67,9 @@ def test_a_cosine_below_the_bound_is_an_error(cosine, kept):
     if kept:
         price.check(found, 0.99, "x.pb")
         return
-    with pytest.raises(CheckError, match=r"x\.pb: .*less than 0\.99; not kept: try more"):
+    with pytest.raises(
+        CheckError, match=r"x\.pb: .*less than 0\.99; nothing was written; try more"
+    ):
         price.check(found, 0.99, "x.pb")
 
 

@@ -235,7 +235,7 @@ def test_one_model_is_known_by_its_hash_or_by_what_it_embeds(
     unknown = np.zeros(0, np.float32)
     no_probe = changed(by_export, tmp_path / "b.npz", probe=unknown)
     line = refused(capsys, export_pb, *asked, tmp_path / "b.pb", "--reduce_with", no_probe)
-    assert "whether it was made for this model cannot be seen; make one with" in line
+    assert "cannot tell whether it was made for this model; make one with" in line
     old = changed(small_reduction, tmp_path / "c.npz", probe=unknown)
     assert run(export_pb, *asked, tmp_path / "c.pb", "--reduce_with", old) == 0
 
@@ -266,9 +266,9 @@ def test_a_threshold_of_whole_vectors_is_not_one_of_smaller(
 
 
 WRONG = [
-    (["--embedding_size", "8"], "--embedding_size: goes with --reduce_with FILE"),
-    (["--reduce_to", "PCA 8"], "--reduce_to: goes with --reduce_with FILE"),
-    (["--reduce_with"], "say which of its reductions: --embedding_size N, or --reduce_to"),
+    (["--embedding_size", "8"], "--embedding_size: only with --reduce_with FILE"),
+    (["--reduce_to", "PCA 8"], "--reduce_to: only with --reduce_with FILE"),
+    (["--reduce_with"], "choose a reduction; add --embedding_size N, or --reduce_to"),
     (["--embedding_size", "8", "--reduce_to", "PCA 8", "--reduce_with"], "give one"),
     (["--embedding_size", "0", "--reduce_with"], "'0' is not a whole number above 0"),
     (["--embedding_size", "2.5", "--reduce_with"], "'2.5' is not a whole number above 0"),
@@ -276,13 +276,13 @@ WRONG = [
     (["--embedding_size", "36", "--reduce_with"], "has sizes from 1 to 35 (it was fitted to 36"),
     (["--embedding_size", "2048", "--reduce_with"], "has sizes from 1 to 35"),
     (["--reduce_to", "PCA 0", "--reduce_with"], "has sizes from 1 to 35"),
-    (["--reduce_to", "branch p4", "--reduce_with"], "has no 'branch p4'; it has 'heads of whole"),
+    (["--reduce_to", "branch p4", "--reduce_with"], "has no 'branch p4'; choose from 'heads of"),
     (["--reduce_to", "", "--reduce_with"], "has no ''"),
     (["--reduce_to", "PCA", "--reduce_with"], "has no 'PCA'"),
     (["--reduce_to", "PCA 8, int8", "--reduce_with"], "is how vectors are stored"),
     (["--reduce_to", "bits", "--reduce_with"], "is how vectors are stored"),
     (["--embedding_size", "8", "--reduce_with", "none.npz"], "none.npz: no such file"),
-    (["--embedding_size", "8", "--reduce_with", "."], "not a whole reduction.npz"),
+    (["--embedding_size", "8", "--reduce_with", "."], "not a complete reduction.npz"),
 ]
 
 

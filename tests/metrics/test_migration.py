@@ -171,7 +171,7 @@ def test_too_few_people_or_cameras_are_refused():
         migration.fit(pairs)
     migration.fit(people(20))
     alone = people(30)
-    with pytest.raises(InputError, match="under two cameras: embed more"):
+    with pytest.raises(InputError, match="under two cameras; embed more"):
         migration.fit(alone._replace(cameras=np.ones_like(alone.cameras)))
     with pytest.raises(InputError, match="embed more people"):
         migration.fit(alone._replace(asked=np.zeros_like(alone.asked)))

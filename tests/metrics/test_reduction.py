@@ -71,7 +71,7 @@ def test_heads_by_the_name_of_the_row(path):
     [
         ("PCA 40", "has sizes from 1 to 39 (it was fitted to 40 gallery images)"),
         ("PCA 0", "has sizes from 1 to 39"),
-        ("PCA -1", "has no 'PCA -1'; it has 'first', 'two', and 'PCA 1' to 'PCA 39'"),
+        ("PCA -1", "has no 'PCA -1'; choose from 'first', 'two', and 'PCA 1' to 'PCA 39'"),
         ("8", "has no '8'"),
         ("three", "has no 'three'"),
         ("PCA 8, int8", "'PCA 8, int8' is how vectors are stored, and a graph gives float32"),
@@ -123,7 +123,7 @@ def test_a_file_that_is_none(path, wrong):
     broken = path.with_name("b.npz")
     with np.load(path) as stored:
         write_values(broken, WRONG[wrong]({**stored}))
-    with pytest.raises(InputError, match=r"^here: not a whole reduction\.npz of evaluate\.py"):
+    with pytest.raises(InputError, match=r"^here: not a complete reduction\.npz of evaluate\.py"):
         read_reductions(broken, "here")
 
 
@@ -132,14 +132,14 @@ def test_files_of_other_kinds_and_cut_ones(path):
     for i, wrong in enumerate((b"", b"hello", contents[:1000], contents[:-100], contents[99:])):
         broken = path.with_name(f"{i}.npz")
         broken.write_bytes(wrong)
-        with pytest.raises(InputError, match=r"^here: not a whole reduction\.npz"):
+        with pytest.raises(InputError, match=r"^here: not a complete reduction\.npz"):
             read_reductions(broken, "here")
     np.save(path.with_name("x.npy"), FEATURES)
     for other in (path.with_name("x.npy"), path.parent, path.with_name("none.npz")):
-        with pytest.raises(InputError, match=r"^here: not a whole reduction\.npz"):
+        with pytest.raises(InputError, match=r"^here: not a complete reduction\.npz"):
             read_reductions(other, "here")
     flipped = bytearray(contents)
     flipped[len(contents) // 2] ^= 0xFF
     path.with_name("flipped.npz").write_bytes(bytes(flipped))
-    with pytest.raises(InputError, match=r"^here: not a whole reduction\.npz"):
+    with pytest.raises(InputError, match=r"^here: not a complete reduction\.npz"):
         read_reductions(path.with_name("flipped.npz"), "here")

@@ -77,7 +77,7 @@ def test_a_whole_model_gives_length_one():
 
 @pytest.mark.parametrize("shape", [(2, 2048), (1, 7), (2048,), (), (0, 2048)])
 def test_shapes_that_are_no_embedding(shape):
-    with pytest.raises(CheckError, match="which is no embedding"):
+    with pytest.raises(CheckError, match="is not an embedding"):
         embedding_of(np.ones(shape, np.float32), plain=False)
 
 
@@ -117,7 +117,7 @@ def test_what_a_model_takes(signatures, expected):
     [
         ({}, "model mgn has no signature reid_mgn_serving from input_image to reid_embedding"),
         ({"reid_mgn_serving": Signature({}, {})}, "has no signature reid_mgn_serving"),
-        (described("number 99", [-1, -1, -1, 3]), "input_image is number 99 .*this client sends"),
+        (described("number 99", [-1, -1, -1, 3]), "input_image is number 99 .*serve an export"),
         (described("DT_INT64", [-1]), "input_image is DT_INT64"),
         (described("DT_STRING", [-1, 384, 128, 3]), "input_image is DT_STRING"),
         (described("DT_UINT8", [-1, 384, 128, 3]), "input_image is DT_UINT8"),
@@ -151,7 +151,7 @@ def test_mean_and_deviation():
     mean, std = mean_and_std_of(PLACE, rows)
     assert mean.tolist() == [89, 79, 80] and std.tolist() == [63, 64, 65]
     for wrong in (rows[0], rows[:, :5], np.repeat(rows, 2, 0), rows * np.nan, rows * 0):
-        with pytest.raises(CheckError, match="no mean and deviation"):
+        with pytest.raises(CheckError, match="not mean and deviation"):
             mean_and_std_of(PLACE, wrong)
 
 

@@ -90,7 +90,7 @@ def test_a_plain_model_of_smaller_vectors_is_asked_twice(path):
     assert second == ("reid_mgn_smaller", "reid_embedding", "whole_embedding")
     assert whole.shape == (1, 2048) and whole[0, :3] == pytest.approx([0.5**0.5, 0.5**0.5, 0])
     wrong = Answering(model, np.concatenate([GOOD, GOOD]), GOOD)
-    with embedding_by(wrong) as embed, pytest.raises(CheckError, match="no embedding"):
+    with embedding_by(wrong) as embed, pytest.raises(CheckError, match="not an embedding"):
         embed(path)
 
 
@@ -106,7 +106,7 @@ def test_a_mean_and_deviation_is_asked_for_once(path):
         embed(grey)
     assert server.got[0][2][:2] == ("reid_mgn_pixels", "mean_and_std") and len(server.got) == 3
     assert server.got[1][1] == pytest.approx(0.2, rel=1e-4)
-    with pytest.raises(CheckError, match=r"localhost:1: reid_mgn_pixels .* no mean and deviation"):
+    with pytest.raises(CheckError, match=r"localhost:1: reid_mgn_pixels .* not mean and deviation"):
         RemoteEmbedder(Answering(PLAIN._replace(own_pixels=True), numbers * 0), PLACE, 5)
 
 
@@ -115,10 +115,10 @@ def test_a_mean_and_deviation_is_asked_for_once(path):
     [
         (PIXELS, GOOD * np.nan, "NaN or infinite"),
         (PIXELS, GOOD * 2, "has length 2, not 1"),
-        (PIXELS, np.repeat(GOOD, 2, 0), "no embedding"),
+        (PIXELS, np.repeat(GOOD, 2, 0), "not an embedding"),
         (PLAIN, np.zeros((2, 2048), np.float32), "has length 0"),
         (PLAIN, np.full((2, 2048), np.nan, np.float32), "NaN or infinite"),
-        (PLAIN, GOOD, "no embedding"),
+        (PLAIN, GOOD, "not an embedding"),
     ],
 )
 def test_answers_that_are_no_embedding(path, model, rows, problem):
@@ -155,7 +155,7 @@ def test_what_the_server_refuses(path):
     refused, gone = RefusedError("image 0: empty"), NotFoundError("Specific(mgn, 3)")
     for answer, kind, problem in (
         (refused, RefusedError, r"a\.png: image 0: empty"),
-        (gone, CheckError, r"version 3 is no longer served: Specific\(mgn, 3\)"),
+        (gone, CheckError, r"version 3 is no longer served \(Specific\(mgn, 3\)"),
     ):
         with embedding_by(Answering(FILES, answer)) as embed, pytest.raises(kind, match=problem):
             embed(path)

@@ -18,7 +18,7 @@ class StoppedError(Exception):
 
 @pytest.fixture
 def paths(tmp_path):
-    """Four files, one with a name that is no valid UTF-8."""
+    """Four files, one with a name that is not valid UTF-8."""
     named = [tmp_path / name for name in ("a.jpg", "b c.jpg", os.fsdecode(b"\xff.jpg"), "d.jpg")]
     for path in named:
         path.write_bytes(b"x")
@@ -90,11 +90,11 @@ def test_lines_that_are_no_results(output, paths, damage):
     kept = part_of(output) / "results.jsonl"
     contents = kept.read_bytes() + damage
     kept.write_bytes(contents)
-    with pytest.raises(InputError, match="line 4 is no result of this program"):
+    with pytest.raises(InputError, match=r"line 4 is not a result of mgn\.client"):
         stop_after(output, paths, resume=True)
     assert kept.read_bytes() == contents  # nothing is lost
     kept.write_bytes(damage + contents)
-    with pytest.raises(InputError, match="line 1 is no result"):
+    with pytest.raises(InputError, match="line 1 is not a result"):
         stop_after(output, paths, resume=True)
 
 
@@ -124,7 +124,7 @@ def test_vectors_of_another_size_do_not_go_on(output, paths):
     """As of a version that was replaced by one of smaller vectors."""
     stop_after(output, paths[:2])
     opened = opened_results(output, resume=True, overwrite=False)
-    told = "has embeddings of 2048 numbers, and this model's have 64; --overwrite begins anew"
+    told = "has embeddings of 2048 numbers, and this model's have 64; --overwrite starts over"
     with pytest.raises(InputError, match=told), opened as results:
         results.start("mgn", 3, 64)
     with opened_results(output, resume=False, overwrite=True) as results:
@@ -138,7 +138,7 @@ def test_vectors_of_another_size_do_not_go_on(output, paths):
 def test_nothing_is_replaced_unasked(output, paths):
     stop_after(output, paths[:2])
     opened = opened_results(output, resume=False, overwrite=False)
-    with pytest.raises(InputError, match="--resume uses them, --overwrite begins anew"), opened:
+    with pytest.raises(InputError, match="--resume uses them, --overwrite starts over"), opened:
         pass
     kept = (part_of(output) / "results.jsonl").read_bytes()
     with contextlib.suppress(StoppedError), opened_results(output, False, True):
@@ -170,7 +170,7 @@ def test_two_runs_at_once(output, paths):
         results.add(paths[0], ROWS[0])
         for resume, overwrite in ((True, False), (False, True)):
             with (
-                pytest.raises(InputError, match="another process is at work"),
+                pytest.raises(InputError, match="another process is using this folder"),
                 opened_results(output, resume, overwrite),
             ):
                 pass

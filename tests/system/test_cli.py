@@ -89,11 +89,11 @@ def told(capsys, error):
         ("EIO", 1, "the system's log"),
         ("ESTALE", 1, "mount it again"),
         ("ENAMETOOLONG", 2, "shorter"),
-        ("EROFS", 2, "can only be read"),
+        ("EROFS", 2, "is read-only"),
         ("EACCES", 2, "permission denied"),
         ("ENOTDIR", 2, "is a file, not a folder"),
         ("EISDIR", 2, "is a folder, not a file"),
-        ("EEXIST", 2, "is there already"),
+        ("EEXIST", 2, "already exists"),
         ("ELOOP", 2, "leads to itself"),
         ("ENOENT", 2, "no such file"),
         ("EXDEV", 1, os.strerror(errno.EXDEV)),  # nothing better is known
@@ -115,7 +115,7 @@ def test_other_endings(capsys):
         (KeyboardInterrupt(), 128 + signal.SIGINT, "stopped by Ctrl-C"),
         (renamed, 2, "out/a: permission denied"),
         (OSError("cannot"), 1, "cannot"),
-        (UnicodeEncodeError("utf-8", "a\udcff", 1, 2, "surrogates"), 2, r"'a\udcff': is no valid"),
+        (UnicodeEncodeError("utf-8", "a\udcff", 1, 2, "surrogates"), 2, r"'a\udcff': is not valid"),
     ):
         got = told(capsys, error)
         assert got[0] == status and got[1].startswith(words)

@@ -94,7 +94,7 @@ def test_a_folder_above_is_no_name_for_an_output(tmp_path, monkeypatch, name):
     (tmp_path / "a").mkdir()
     monkeypatch.chdir(tmp_path / "a")
     for overwrite in (False, True):
-        with pytest.raises(InputError, match="name what to make"), atomic_write(name, overwrite):
+        with pytest.raises(InputError, match="name a file to write"), atomic_write(name, overwrite):
             raise AssertionError("not reached")
     assert not list((tmp_path / "a").iterdir())
 
@@ -158,9 +158,9 @@ def test_names_that_the_system_does_not_take_are_told_before_the_work(tmp_path, 
         check_can_be_made(Path(path))
     monkeypatch.setattr(os, "access", lambda path, _mode: path != tmp_path / "closed")
     (tmp_path / "closed").mkdir()
-    with pytest.raises(InputError, match=r"out: nothing may be written in .*closed; name a"):
+    with pytest.raises(InputError, match=r"out: the folder .*closed is not writable; name a"):
         check_can_be_made(tmp_path / "closed" / "new" / "out")
-    with pytest.raises(InputError, match="is no valid UTF-8"):
+    with pytest.raises(InputError, match="is not valid UTF-8"):
         check_is_text(Path("a\udcff/b"))
     check_is_text(Path("人/é"))
 
@@ -250,7 +250,7 @@ def test_why_an_output_could_not_be_written():
 def test_a_folder_is_held_by_one(tmp_path):
     with (
         locked(tmp_path),
-        pytest.raises(InputError, match="another process is at work"),
+        pytest.raises(InputError, match="another process is using this folder"),
         locked(tmp_path),
     ):
         pass

@@ -69,18 +69,18 @@ def test_alone(monkeypatch, config):
         (given("worker", 0, worker=TWO, ps=["c:3"]), '"ps"'),
         (given("worker", 0, worker=TWO, evaluator=["c:3"]), "evaluator"),
         (given("workers", 0, workers=TWO), '"workers"'),
-        (given("evaluator", 0, worker=TWO), "evaluator 0, is none of"),
+        (given("evaluator", 0, worker=TWO), "evaluator 0, is not one of"),
         ({"cluster": {"worker": TWO}}, '"task" does not say'),
         ({"cluster": {"worker": TWO}, "task": [1]}, '"task" does not say'),
-        ({"cluster": {"worker": TWO}, "task": {"type": "worker"}}, "worker None, is none of"),
-        ({"cluster": {"worker": TWO}, "task": {"index": 0}}, "None 0, is none of"),
-        (given("worker", 2, worker=TWO), "worker 2, is none of"),
-        (given("worker", "\u0661", worker=TWO), "is none of"),  # a 1 of another script
-        (given("worker", -1, worker=TWO), "worker -1, is none of"),
-        (given("worker", 1.5, worker=TWO), "worker 1.5, is none of"),
-        (given("worker", True, worker=TWO), "worker True, is none of"),
-        (given(["worker"], 0, worker=TWO), "is none of"),
-        ({"task": task("worker", 0)}, "worker 0, is none of"),
+        ({"cluster": {"worker": TWO}, "task": {"type": "worker"}}, "worker None, is not one of"),
+        ({"cluster": {"worker": TWO}, "task": {"index": 0}}, "None 0, is not one of"),
+        (given("worker", 2, worker=TWO), "worker 2, is not one of"),
+        (given("worker", "\u0661", worker=TWO), "is not one of"),  # a 1 of another script
+        (given("worker", -1, worker=TWO), "worker -1, is not one of"),
+        (given("worker", 1.5, worker=TWO), "worker 1.5, is not one of"),
+        (given("worker", True, worker=TWO), "worker True, is not one of"),
+        (given(["worker"], 0, worker=TWO), "is not one of"),
+        ({"task": task("worker", 0)}, "worker 0, is not one of"),
         ({"cluster": {"worker": {"0": "a:1"}}, "task": task("worker", 0)}, 'list of "HOST:PORT"'),
         (given("worker", 0, worker="a:1"), 'list of "HOST:PORT"'),
         (given("worker", 0, worker=[1, 2]), 'list of "HOST:PORT"'),
@@ -90,6 +90,6 @@ def test_alone(monkeypatch, config):
     ],
 )
 def test_what_is_not_understood_is_refused(monkeypatch, config, problem):
-    with pytest.raises(InputError, match=r"^TF_CONFIG: cannot be used") as refused:
+    with pytest.raises(InputError, match=r"^TF_CONFIG: ") as refused:
         cluster_of(monkeypatch, config)
     assert problem in str(refused.value) and "\n" not in str(refused.value)

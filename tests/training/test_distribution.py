@@ -129,7 +129,7 @@ def wait_for(condition, processes, seconds=240):
             "",
             "last batch has 2 identities, too few for 3 replicas",
         ),
-        (["--replicas", "2"], "{", "TF_CONFIG: cannot be used"),
+        (["--replicas", "2"], "{", "TF_CONFIG: not JSON"),
     ],
 )
 def test_what_cannot_be_divided(dataset, tmp_path, capsys, monkeypatch, flags, config, expected):

@@ -141,6 +141,6 @@ def test_a_full_disk_ends_the_run_and_leaves_the_last_checkpoint(whole, tmp_path
     assert status == 1 and error.startswith(
         f"error: {folder}/model.ckpt-{STEPS + 1}: could not be written"
     )
-    assert error.endswith(f"; go on with: python train.py --train_dir {folder} --resume")
+    assert error.endswith(f"; continue with: python train.py --train_dir {folder} --resume")
     assert checkpoints.step_of(checkpoints.newest(folder)) == STEPS
     assert soak_kills.weights_of(folder) == before

@@ -68,7 +68,7 @@ def test_the_plan_counts_steps_images_and_passes(dataset):
 def test_one_person_is_refused(dataset, tmp_path):
     split = read_split(dataset, "train")
     split = dataclasses.replace(split, records=tuple(r for r in split.records if r.person == 3))
-    with pytest.raises(InputError, match="one person only"):
+    with pytest.raises(InputError, match="has one person"):
         Trainer.fresh(RunSettings(RECIPES["scratch"], (dataset,)), split, tmp_path / "run")
 
 
@@ -129,12 +129,12 @@ def test_an_image_that_breaks_during_a_run_is_named(dataset, tmp_path, graphless
         (
             OSError(errno.ENOSPC, "No space", "a.jsonl"),
             CheckError,
-            "^a.jsonl: could not be written.*go on with",
+            "^a.jsonl: could not be written.*continue with",
         ),
         (
             CheckError("best: could not be written"),
             CheckError,
-            "^best: could not be written; go on with: python",
+            "^best: could not be written; continue with: python",
         ),
         (OSError(errno.EIO, "I/O error"), OSError, "I/O error$"),  # no word of what was not written
     ],

@@ -34,13 +34,13 @@ def test_a_figure_that_is_not_finite_names_part_step_and_batch(tmp_path, part):
     ("saved", "told"),
     [
         ([], "--learning_rate$"),
-        ([0, 2], r"if need be from \S+model.ckpt-2, which is from before$"),
+        ([0, 2], r"if needed from \S+model.ckpt-2, which is older$"),
         (
             [0, 2, 4],
-            r"from \S+model.ckpt-2, which is from before; model.ckpt-4 has the weights that"
-            " gave this$",
+            r"from \S+model.ckpt-2, which is older; model.ckpt-4 has the weights that"
+            " led to it$",
         ),
-        ([4], "--learning_rate; model.ckpt-4 has the weights that gave this$"),
+        ([4], "--learning_rate; model.ckpt-4 has the weights that led to it$"),
     ],
 )
 def test_the_checkpoint_to_go_on_from_is_one_of_before(tmp_path, saved, told):

@@ -150,7 +150,7 @@ def test_without_json_a_variant_must_be_named(tmp_path, monkeypatch):
     (tmp_path / "x.index").touch()
     monkeypatch.setattr(checkpoints, "stored_shapes", lambda _: variable_shapes(options))
     for given in ({}, {"pool": "gem"}):
-        with pytest.raises(InputError, match=r"gem, batch norm .* mean of images: add --variant"):
+        with pytest.raises(InputError, match=r"gem, batch norm .* mean of images; add --variant"):
             checkpoints.find(tmp_path / "x", **given)
     assert checkpoints.find(tmp_path / "x", variant="luperson").options == options
     with pytest.raises(InputError, match="add --variant"):  # one more option is not all of them
@@ -178,7 +178,7 @@ def test_without_json_a_changed_variant_is_said_by_its_flags(tmp_path, monkeypat
     untold = {"p1_stride": 1, "reduction": "plain", "mean": (1.0, 2.0, 3.0)}
     with pytest.raises(InputError, match=r"have true; add --ibn true, if it was trained so$"):
         checkpoints.find(tmp_path / "x", variant="mgn-pytorch", **untold)
-    with pytest.raises(InputError, match=r"IBN-a tell neither .*: add --variant"):
+    with pytest.raises(InputError, match=r"IBN-a tell neither .*; add --variant"):
         checkpoints.find(tmp_path / "x", pool="avg", ibn=True, p1_stride=1)
     found = checkpoints.find(tmp_path / "x", variant="mgn-pytorch", ibn=True, **untold)
     assert found.options == options
@@ -243,7 +243,7 @@ def test_not_a_checkpoint(tmp_path, tiny):
         checkpoints.find(tmp_path / "text", pool="avg")
     tiny("other", 1.0)
     (tmp_path / "other.json").unlink()
-    with pytest.raises(InputError, match="not of this network"):
+    with pytest.raises(InputError, match="of another network"):
         checkpoints.find(tmp_path / "other", pool="avg")
 
 

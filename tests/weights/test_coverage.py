@@ -82,13 +82,13 @@ def test_what_may_be_missing_and_left_over():
     with pytest.raises(
         CheckError,
         match=r"4 missing \(reduction_7\.1\.bias.*; 2 left over \(center\.weight, ema.*"
-        r" all the same, --allow_missing PATTERN and --allow_extra PATTERN$",
+        r" anyway, add --allow_missing PATTERN and --allow_extra PATTERN$",
     ):
         covered(broken).check()
     with pytest.raises(
         CheckError,
-        match=r"not a whole MGN-pytorch checkpoint: 1 left over \(center\.weight\);"
-        r" .*, --allow_extra PATTERN$",
+        match=r"not a complete MGN-pytorch checkpoint: 1 left over \(center\.weight\);"
+        r" .*, add --allow_extra PATTERN$",
     ):
         covered(broken, allow_missing=["reduction_7.*"], allow_extra=["ema.*"]).check()
     found = covered(broken, allow_missing=["reduction_7.*"], allow_extra=["ema.*", "center.*"])
@@ -168,7 +168,7 @@ def test_nan_and_infinity_are_named_by_key():
     said = ["p1.1.2.bn3.weight (1 of 2048)", "reduction_2.1.bias (256 of 256)"]
     assert sorted(found.not_finite) == said
     with pytest.raises(
-        CheckError, match=r"^2 weights hold NaN or infinity: .*; their training diverged$"
+        CheckError, match=r"^2 weights hold NaN or infinity: .*; the training diverged: use an"
     ):
         found.check()
     assert "with NaN or infinity: 2 (" in report.table(found)

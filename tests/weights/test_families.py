@@ -102,15 +102,13 @@ def test_strangers_are_refused():
 
 @pytest.mark.parametrize("other", ["fastreid_ea06ead", "fastreid_HEAD", "fastreid_LUPerson"])
 def test_keys_of_two_variants_mixed_are_named(other):
-    with pytest.raises(InputError, match=r"keys of two families mixed, .* up to v0\.1\.1 .* and "):
+    with pytest.raises(InputError, match=r"has keys of two families, .* up to v0\.1\.1 .* and "):
         families.recognise({**shaped("fastreid_v0.1.1"), **shaped(other)})
 
 
 def test_two_families_mixed_are_named():
     for other, name in ((respelled(), "levyfan"), (shaped("torchvision_resnet50"), "torchvision")):
-        with pytest.raises(
-            InputError, match=rf"keys of two families mixed, MGN-pytorch \(.*{name}"
-        ):
+        with pytest.raises(InputError, match=rf"has keys of two families, MGN-pytorch \(.*{name}"):
             families.recognise({**shaped("seathiefwang"), **other})
 
 

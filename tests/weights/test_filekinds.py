@@ -78,7 +78,8 @@ def test_a_saved_model_and_its_file(tmp_path):
     (tmp_path / "served").mkdir()
     saved_model(tmp_path / "served" / "saved_model.pb")
     with pytest.raises(
-        InputError, match=r"served: a folder without .*; it looks like a SavedModel .*evaluate"
+        InputError,
+        match=r"served: no TensorFlow checkpoint .*; it looks like a SavedModel .*evaluate",
     ):
         torchfiles.read(tmp_path / "served")
     with pytest.raises(

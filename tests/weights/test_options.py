@@ -62,7 +62,7 @@ def test_a_mean_in_a_file_counts_whatever_its_family(keys):
     assert options.mean == (89.896, 79.2, 80.073)
     assert options.std == pytest.approx((44.948, 39.6, 40.0365), abs=1e-5)
     del state_dict["pixel_std"]
-    with pytest.raises(InputError, match="has pixel_mean alone, of pixel_mean and pixel_std"):
+    with pytest.raises(InputError, match="has only pixel_mean of pixel_mean and pixel_std"):
         options_in(state_dict, recognise(state_dict), {})
 
 
@@ -159,10 +159,10 @@ def test_a_shared_power_is_one():
     ("key", "value", "problem"),
     [
         ("pixel_mean", np.zeros((1, 4, 1, 1), "f"), r"pixel_mean has shape \(1, 4, 1, 1\)"),
-        ("pixel_std", np.zeros((1, 3, 1, 1), "f"), "pixel_std 0.0,0.0,0.0: images are divided"),
-        ("pixel_std", np.full((1, 3, 1, 1), 0.5, "f"), "pixel_std 0.5,0.5,0.5: is of images in 0"),
-        ("pixel_mean", np.full((1, 3, 1, 1), 0.5, "f"), "pixel_mean 0.5,0.5,0.5: is of images in"),
-        ("pixel_mean", np.full((1, 3, 1, 1), -1, "f"), "pixel_mean -1.0,-1.0,-1.0: takes three"),
+        ("pixel_std", np.zeros((1, 3, 1, 1), "f"), "pixel_std 0.0,0.0,0.0: must be above 0"),
+        ("pixel_std", np.full((1, 3, 1, 1), 0.5, "f"), "pixel_std 0.5,0.5,0.5: is for images in 0"),
+        ("pixel_mean", np.full((1, 3, 1, 1), 0.5, "f"), "pixel_mean 0.5,0.5,0.5: is for images in"),
+        ("pixel_mean", np.full((1, 3, 1, 1), -1, "f"), "pixel_mean -1.0,-1.0,-1.0: must be three"),
     ],
 )
 def test_a_mean_or_deviation_that_is_none_is_refused(key, value, problem):

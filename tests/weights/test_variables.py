@@ -78,7 +78,7 @@ def test_missing_left_over_and_wrong_shapes_are_named():
 
 
 def test_another_network_is_refused():
-    with pytest.raises(InputError, match="no MGN or ResNet-50 that is known"):
+    with pytest.raises(InputError, match="not a known MGN or ResNet-50"):
         weights.from_pytorch({"features.0.weight": np.zeros((64, 3, 3, 3))})
 
 

@@ -124,7 +124,7 @@ def numbered_lines(path: Path, needed: str) -> Iterator[tuple[str, str, int]]:
         except ValueError:
             identity = -1
         if not name.strip() or identity < 0:
-            raise InputError(f"{where}: {line!r}: must be the name of an image and its identity")
+            raise InputError(f"{where}: {line!r}: must be an image's name and its identity")
         check_labels(where, identity)
         yield where, name.strip(), identity
 
@@ -132,5 +132,5 @@ def numbered_lines(path: Path, needed: str) -> Iterator[tuple[str, str, int]]:
 def checked_file(path: Path, where: str) -> str:
     """A file that a list names; `InputError` if it is not there."""
     if not path.is_file():
-        raise InputError(f"{where}: {path}: no such image")
+        raise InputError(f"{where}: {path}: no such image; unpack the data set again")
     return str(path)

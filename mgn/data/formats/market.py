@@ -50,7 +50,7 @@ def _list_of(folder: Path, split: str) -> Path:
 def check_link(path: Path) -> None:
     """Raise `InputError` if a path is a link to nowhere."""
     if path.is_symlink() and not path.exists():
-        problem = f"a link to {path.readlink()}, which is not there"
+        problem = f"a link to {path.readlink()}, which does not exist"
         raise InputError(f"{path}: {problem}; mount what it leads to, or remove the link")
 
 
@@ -67,7 +67,7 @@ def list_place(path: Path) -> Listing:
     if path.suffix.lower() == ".csv" and path.is_file():
         return Listing(path, list(read_list(path)), [])
     if path.exists():
-        raise InputError(f"{path}: neither a folder of images nor a .csv list")
+        raise InputError(f"{path}: neither a folder of images nor a .csv list; name one")
     needed = f"{NEEDED}, or {LISTS}"
     raise InputError(f"{path}: no such folder; --dataset must name a folder that has {needed}")
 
@@ -140,7 +140,7 @@ def _list_occluded(dataset: DataSet, split: str) -> Listing:
     for where, line in lines_of(path, NEEDED):
         numbers = parse_name(line)
         if numbers is None:
-            raise InputError(f"{where}: {line!r}: not the name of an image of DukeMTMC-reID")
+            raise InputError(f"{where}: {line!r}: not a name of DukeMTMC-reID; correct it")
         file = dataset.folder / FOLDERS[split] / line
         if not file.is_file():
             file = dataset.folder / FOLDERS["gallery"] / line

@@ -47,7 +47,7 @@ def _root(folder: Path, views: _Views) -> Path:
 def _view(dataset: DataSet, views: _Views, side: str) -> tuple[list, list[Path]]:
     """(file, (identity, camera)) of each image of a view, and what else lies there."""
     folder = _root(dataset.folder, views) / side
-    found, others = images_in(folder, views.name, f"needed beside it: {views.query}")
+    found, others = images_in(folder, views.name, f"{views.query} and {views.gallery} are needed")
     images = []
     for file, match in found:
         camera = 1 if side == views.query else 2

@@ -134,7 +134,7 @@ def _camera(file: Path, person: Path, cameras: tuple[str, ...]) -> int | None:
             problem = f"none of --cameras {','.join(cameras)}"
             if found:
                 problem = " and ".join(cameras[i - 1] for i in found) + " of --cameras"
-            raise InputError(f"{file}: its name holds {problem}; it must hold one of them")
+            raise InputError(f"{file}: its name has {problem}; it must have exactly one")
         return found[0]
     if numbers := parse_name(file.name):
         return numbers[1]

@@ -28,7 +28,7 @@ def recognise(dataset: DataSet | Path) -> tuple[DataSet, Layout]:
         if given not in ((), None) and option not in layout.takes:
             takers = ", ".join(name for name in FORMATS if option in LAYOUTS[name].takes)
             several = f"of several --dataset, give it once for each: --{option} auto for this one"
-            problem = f"{dataset} is read as {name}; goes with {takers}"
+            problem = f"{dataset} is read as {name}, and only {takers} take it"
             raise InputError(f"--{option}: {problem}; {several}")
     return dataclasses.replace(dataset, format=name), layout
 
@@ -43,13 +43,11 @@ def _recognised(folder: Path) -> str:
     if len(fitting) == 1:
         return fitting[0]
     if fitting:
-        told = " and of ".join(f"{name} ({LAYOUTS[name].needed})" for name in fitting)
+        told = " and ".join(f"{name} ({LAYOUTS[name].needed})" for name in fitting)
         beside = ""
         if _LAST in fitting and (stray := persons.images_beside_people(folder)):
             beside = f"; {stray[0]} lies beside folders of people ({len(stray)} such images)"
-        raise InputError(
-            f"{folder}: has the layout of {told}: which is meant? Give --format{beside}"
-        )
+        raise InputError(f"{folder}: fits the layouts of {told}; choose one with --format{beside}")
     inside = _recognised_inside(folder)
     if not inside and folder.is_dir() and LAYOUTS[_LAST].fits(folder):
         return _LAST
@@ -98,7 +96,7 @@ def _strangers(folder: Path) -> tuple[list[Labelled], list[Path]]:
         InputError: there is none, or a name says that it is somebody.
     """
     if not folder.is_dir():
-        raise InputError(f"--distractors {folder}: no such folder")
+        raise InputError(f"--distractors {folder}: no such folder; name a folder of images")
     files, others = folders.images_under(folder)
     images = []
     for file in files:
@@ -108,7 +106,9 @@ def _strangers(folder: Path) -> tuple[list[Labelled], list[Path]]:
             raise InputError(f"--distractors: {file} {problem}; name a folder of strangers alone")
         images.append((str(file), (identity, camera)))
     if not images:
-        raise InputError(f"--distractors {folder}: no image in it ({', '.join(EXTENSIONS)})")
+        raise InputError(
+            f"--distractors {folder}: no image in it ({', '.join(EXTENSIONS)}); name another"
+        )
     return images, others
 
 

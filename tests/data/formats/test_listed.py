@@ -25,19 +25,19 @@ def test_msmt17_starts_at_0_twice(tmp_path, folders):
     ("name", "text", "expected"),
     [
         ("val", None, r"list_val\.txt: No such file or directory; MSMT17 has list_train\.txt"),
-        ("train", "0000/0000_000_01_a.jpg\n", r"line 1: .*must be the name of an image and its"),
+        ("train", "0000/0000_000_01_a.jpg\n", r"line 1: .*must be an image's name and its"),
         ("train", "\n0000/x 1_2\n", r"line 2: '0000/x 1_2': must be"),
         ("train", "0000/0000_000_01_b.jpg 0\n", r"line 1: .*mask_train_v2.*_01_b.jpg: no such"),
         ("train", "0000/0000.jpg 0\n", r"line 1: 0000/0000.jpg: not named like 0000_000_01_"),
         (
             "train",
             f"0000/0000_000_01_a.jpg {10**9}\n",
-            r"line 1: person 10{9}, .*: not from -1 to 999,999,999$",
+            r"line 1: person 10{9}, .*: must be from -1 to 999,999,999$",
         ),
         (
             "train",
             f"0000/0000_000_{10**30}_a.jpg 0\n",
-            r"line 1: person 0, camera 10{30}: not from",
+            r"line 1: person 0, camera 10{30}: must be from",
         ),
         ("train", b"\xff\xfe\x00", r"list_train\.txt: not a text file"),
         ("train", "", r"list_train\.txt: no usable line"),

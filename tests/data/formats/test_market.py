@@ -60,7 +60,7 @@ def test_occluded_duke_by_name_and_by_lists(tmp_path):
     with pytest.raises(InputError, match=r"query\.list, line 2: .*0009_c3_f0000001.jpg: no such"):
         read_split(folder, "query")
     (folder / "query.list").write_text("notes.txt\n")
-    with pytest.raises(InputError, match=r"line 1: 'notes.txt': not the name of an image"):
+    with pytest.raises(InputError, match=r"line 1: 'notes.txt': not a name of DukeMTMC-reID"):
         read_split(folder, "query")
 
 

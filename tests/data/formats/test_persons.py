@@ -53,10 +53,10 @@ def test_cameras_by_name(tmp_path):
     make(tmp_path, "anna/Front_1.jpg", "anna/back/1.jpg", "back/front-2.jpg", "cab/front.back2.png")
     given = DataSet(tmp_path, cameras=("front", "back"))
     assert labels(given) == [(1, 1), (1, 2), (2, 1), (3, 1)]
-    with pytest.raises(InputError, match=r"Front_1.jpg: its name holds none of --cameras cam1,ca"):
+    with pytest.raises(InputError, match=r"Front_1.jpg: its name has none of --cameras cam1,ca"):
         read_split(DataSet(tmp_path, cameras=("cam1", "cam2")), "train")
     make(tmp_path, "anna/front_back.jpg")
-    with pytest.raises(InputError, match=r"front_back.jpg: its name holds front and back of"):
+    with pytest.raises(InputError, match=r"front_back.jpg: its name has front and back of"):
         read_split(given, "train")
     make(tmp_path / "b", "anna/cam10.jpg")
     assert labels(DataSet(tmp_path / "b", cameras=("cam1", "cam10"))) == [(1, 2)]

@@ -19,7 +19,7 @@ def test_every_format_has_a_layout():
 def test_two_layouts_in_one_folder(tmp_path):
     msmt17(tmp_path)
     make(tmp_path / "query", "0001_c1s1_000001_00.jpg")
-    expected = r"layout of market1501 \(.*\) and of msmt17 \(.*\): which is meant\? Give --format"
+    expected = r"layouts of market1501 \(.*\) and msmt17 \(.*\); choose one with --format"
     with pytest.raises(InputError, match=expected):
         read_split(tmp_path, "query")
     assert read_split(DataSet(tmp_path, "market1501"), "query").persons.tolist() == [1]
@@ -30,7 +30,7 @@ def test_a_stray_image_beside_folders_of_people_is_named(tmp_path):
     people = [f"{split}/bob/c{n}_1.jpg" for n, split in enumerate(("train", "query", "gallery"))]
     make(tmp_path, *people, "query/0002_c1s1_000451_03.jpg", "query/b.jpg", "query/notes.txt")
     stray = r"query/0002_c1s1_000451_03\.jpg lies beside folders of people \(2 such images\)$"
-    with pytest.raises(InputError, match=rf"Give --format; .*{stray}"):
+    with pytest.raises(InputError, match=rf"choose one with --format; .*{stray}"):
         read_split(tmp_path, "query")
 
 
@@ -51,7 +51,7 @@ def test_a_folder_for_each_person_beside_another_layout(tmp_path, other, name):
     (tmp_path / "bob").rename(tmp_path / "query" / "bob")
     assert recognise(tmp_path)[0].format == "folders"
     make(tmp_path, other)
-    with pytest.raises(InputError, match=rf"layout of {name} \(.*\) and of folders \(.*--format"):
+    with pytest.raises(InputError, match=rf"layouts of {name} \(.*\) and folders \(.*--format"):
         recognise(tmp_path)
     assert read_split(DataSet(tmp_path, "folders"), "query").persons.tolist() == [1]
 
@@ -87,7 +87,7 @@ def test_distractors_join_the_gallery(tmp_path):
     make(tmp_path / "more", "b.JPG.part")
     assert read_split(dataset, "gallery").kinds == {".txt": 1, ".jpg": 1, ".part": 1}
     gone = DataSet(tmp_path / "set", distractors=tmp_path / "gone")
-    with pytest.raises(InputError, match=r"--distractors .*gone: no such folder$"):
+    with pytest.raises(InputError, match=r"--distractors .*gone: no such folder; name"):
         read_split(gone, "gallery")
     assert len(read_split(dataset, "query").records) == 1
     make(tmp_path / "more", "0007_c4s1_000001_00.jpg")
@@ -100,8 +100,10 @@ def test_distractors_join_the_gallery(tmp_path):
 
 def test_options_without_use(tmp_path):
     make(tmp_path / "query", "0003_c1s1_000001_00.jpg")
-    with pytest.raises(InputError, match=r"--cameras: .* is read as market1501; goes with folders"):
+    with pytest.raises(
+        InputError, match=r"--cameras: .* is read as market1501, and only folders take it"
+    ):
         recognise(DataSet(tmp_path, cameras=("a",)))
-    with pytest.raises(InputError, match=r"--split: .*goes with vehicleid, viper, prid, grid"):
+    with pytest.raises(InputError, match=r"--split: .*only vehicleid, viper, prid, grid take"):
         recognise(DataSet(tmp_path, split=0))
     assert note(tmp_path) == ""
