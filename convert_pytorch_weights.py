@@ -24,24 +24,24 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     """Parse, and check the flags themselves."""
     parser = cli.Parser(__doc__, "--pt_model_path model.pt --checkpoint converted/mgn")
     add = parser.add_argument
-    file = "PyTorch file (.pt, .pth, .safetensors) or MGN-ReId's TensorFlow checkpoint"
+    file = "PyTorch file (.pt, .pth, .safetensors) or MGN-ReId's TensorFlow checkpoint to read"
     add("--pt_model_path", type=Path, required=True, help=file)
-    add("--checkpoint", help="prefix to make; with --to_pytorch: a train_dir or prefix to read")
+    add("--checkpoint", help="prefix to write; with --to_pytorch: train_dir or prefix to read")
     add("--to_pytorch", action="store_true", help="write --pt_model_path from --checkpoint")
-    add("--overwrite", action="store_true", help="replace what is there")
-    add("--dry_run", action="store_true", help="do all but write")
-    add("--json", action="store_true", help="print one JSON object; of a failure with the reason")
-    add("--key", metavar="NAME", help="network to take, where the file holds more than one")
+    add("--overwrite", action="store_true", help="replace existing output")
+    add("--dry_run", action="store_true", help="check everything, write nothing")
+    add("--json", action="store_true", help="print one JSON object; after a failure, the reason")
+    add("--key", metavar="NAME", help="network to take, if the file holds more than one")
     judged = (
-        "folder of images like those of the training, to judge the order of the reductions by."
-        " The order that fits is taken; the exit status is 1 if --reduction_order is another"
+        "folder of images like those of the training, which tell the order of the reductions."
+        " The order that fits is taken; the exit status is 1 if --reduction_order differs"
     )
     add("--verify", type=cli.existing_path, metavar="IMAGES", help=judged)
     add("--reduction_order", choices=REDUCTION_ORDERS, help="how the file numbers its reductions")
     keys = {"action": "append", "default": [], "metavar": "PATTERN"}
     add("--allow_missing", **keys, help="keys that may be missing, such as 'fc_*'")
-    add("--allow_extra", **keys, help="keys that may be left over")
-    parsing.add_network_options(parser, "what weights do not tell; else as the authors trained")
+    add("--allow_extra", **keys, help="keys that may be left over, such as 'ema.*'")
+    parsing.add_network_options(parser, "network, if weights do not tell (default: its authors')")
     flags = parser.parse_args(arguments)
     if not flags.checkpoint and not flags.dry_run:
         parser.error("the following arguments are required: --checkpoint")

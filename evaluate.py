@@ -75,13 +75,13 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     """Flags, checked as far as they can be without TensorFlow."""
     parser = cli.Parser("Score a model on query and gallery.", "--model runs/demo --rerank")
     add = parser.add_argument
-    folder = "as --dataset of train.py; omitted: that of the model's run, else the demo set"
+    folder = "data set, as for train.py (default: that of the model's run, else the demo set)"
     add("--dataset", type=cli.existing_path, help=folder)
-    listed = "folder of images named as Market-1501's, or CSV list (path,person,camera)"
-    add("--query", type=cli.existing_path, help=f"{listed}, as query")
-    add("--gallery", type=cli.existing_path, help=f"{listed}, as gallery")
+    listed = "images: folder named as Market-1501's, or CSV list (path,person,camera)"
+    add("--query", type=cli.existing_path, help=f"query {listed}")
+    add("--gallery", type=cli.existing_path, help=f"gallery {listed}")
     add("--model", type=cli.model_path, help="train_dir, checkpoint, .pb, or SavedModel folder")
-    add("--output_dir", type=Path, help="for results; omitted: the next free runs/evaluation-N")
+    add("--output_dir", type=Path, help="results folder (default: a new runs/evaluation-N)")
     add("--overwrite", action="store_true", help="replace results in --output_dir")
     add_scoring_options(parser)
     add_dataset_options(parser)

@@ -17,9 +17,9 @@ def main(arguments: list[str]) -> int:
     )
     exporting.add_export_options(parser)
     parser.add_argument(
-        "--input", choices=EXPORT_INPUTS, default=EXPORT_INPUTS[0], help="what image_tensor takes"
+        "--input", choices=EXPORT_INPUTS, default=EXPORT_INPUTS[0], help="input of image_tensor"
     )
-    size = "height and width of the images it takes, such as 128x64; omitted: any size"
+    size = "height and width of its images, such as 128x64 (default: any size)"
     parser.add_argument("--input_size", type=exporting.image_size, metavar="HxW", help=size)
     flags = exporting.parse_export(parser, arguments)
     if flags.input_size and flags.input == "jpeg":

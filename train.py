@@ -51,7 +51,7 @@ def parse(arguments: list[str]) -> dict:
     recipes = "\n".join(f"  {name:<14}{note}" for name, note in RECIPE_NOTES.items())
     parser = cli.Parser(
         "Train MGN (arXiv:1804.01438) on Market-1501, or on the demo set drawn on the spot."
-        " Options in groups come from the recipe unless given.",
+        " Options of the groups from 'model' on default to the recipe's (doc/recipes.md).",
         "--dataset Market-1501-v15.09.15 --init_checkpoint pretrained/resnet50",
         epilog=f"recipes, and the Market-1501 result each aims at, without re-ranking:\n{recipes}",
     )
@@ -61,13 +61,12 @@ def parse(arguments: list[str]) -> dict:
         type=cli.existing_path,
         action="append",
         default=[],
-        help="folder of images, Market-1501's or another (doc/datasets.md); given more than once:"
-        " trained on as one set, scored on each;"
-        " omitted: the demo set",
+        help="data set, Market-1501's folder or another (doc/datasets.md); given more than once:"
+        " trained on as one set, scored on each (default: the demo set)",
     )
     add_dataset_options(parser)
     run.add_argument(
-        "--train_dir", type=Path, help="folder of the run; omitted: the next free runs/RECIPE-N"
+        "--train_dir", type=Path, help="folder of the run (default: the next free runs/RECIPE-N)"
     )
     run.add_argument(
         "--init_checkpoint",
@@ -77,20 +76,20 @@ def parse(arguments: list[str]) -> dict:
     run.add_argument(
         "--fresh_classifier",
         action="store_true",
-        help="leave its classifiers out: other identities",
+        help="do not take the classifiers of --init_checkpoint, for other identities",
     )
     run.add_argument(
         "--config",
         type=cli.existing_path,
-        help="config.json of another run: its options, data set and start, but for what flags say",
+        help="config.json of another run, to repeat it; flags override what it says",
     )
     run.add_argument(
         "--replicas",
         type=cli.positive_int,
-        help="copies of the network; omitted: one a GPU (or the CPU's one)",
+        help="copies of the network (default: one for each GPU, or one on the CPU)",
     )
     run.add_argument(
-        "--resume", action="store_true", help="go on with the run in --train_dir, as it began"
+        "--resume", action="store_true", help="continue the run in --train_dir with its options"
     )
     parsing.add_dataclass_options(parser, TrainConfig, {"recipe": tuple(RECIPES)})
     return vars(parser.parse_args(arguments))

@@ -129,21 +129,21 @@ def _check_some(done: int, asked: int) -> None:
 
 def parse(arguments: list[str]) -> argparse.Namespace:
     """Flags, checked as far as they can be without the server."""
-    what = "Embed images by a model server (TensorFlow Serving), or compare two: the same person?"
+    what = "Embed images by TensorFlow Serving, or compare two: do they show the same person?"
     parser = cli.Parser(what, "--server localhost:8500 image.jpg", prog="python -m mgn.client")
     add = parser.add_argument
-    images = "image files, and folders of them; a line of JSON for each, or see --output"
+    images = "image files, and folders of them; prints a line of JSON for each, without --output"
     add("images", nargs="*", type=cli.existing_path, help=images)
-    lists = "file with a path a line, or a CSV list of images; - for the standard input"
+    lists = "file of image paths, one a line, or a CSV list; - reads the standard input"
     add("--list", action="append", default=[], metavar="FILE", help=lists)
-    damaged = "leave out images that cannot be read, and count them"
+    damaged = "skip images that cannot be read, and count them"
     add("--skip_unreadable", action="store_true", help=damaged)
-    same = "say whether two images show the same person: a distance, or threshold.json"
+    same = "compare two images: a distance, or threshold.json of evaluate.py"
     add("--threshold", type=number_or_file, metavar="DISTANCE|FILE", help=same)
-    output = "file (.npz) to make of the embeddings: pictures, features, model, version"
+    output = "file (.npz) for the embeddings: pictures, features, model, version"
     add("--output", type=Path, help=output)
     add("--overwrite", action="store_true", help="replace --output")
-    add("--resume", action="store_true", help="go on with what a stopped run left of --output")
+    add("--resume", action="store_true", help="continue a stopped run of --output")
     _add_server_flags(parser.add_argument_group("server").add_argument)
     flags = parser.parse_args(arguments)
     if not flags.images and not flags.list:
@@ -165,25 +165,20 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 def _add_server_flags(add: Callable) -> None:
     server = {"type": _address, "required": True, "metavar": "HOST:PORT"}
-    add("--server", **server, help="port 8500 by custom, 8501 for --rest")
-    add("--rest", action="store_true", help="speak REST, not gRPC")
-    add("--model_name", type=_name, default="mgn", help="as the server calls it")
-    version = "of the model; omitted: the server's choice, the highest, for all images"
+    add("--server", **server, help="address; the port is usually 8500, with --rest 8501")
+    add("--rest", action="store_true", help="use REST instead of gRPC")
+    add("--model_name", type=_name, default="mgn", help="name of the model on the server")
+    version = "version of the model (default: the server's choice, the highest)"
     add("--version", type=_version, metavar="N", help=version)
-    add(
-        "--label",
-        type=_name,
-        metavar="NAME",
-        help="the version to which the server gives this label",
-    )
+    add("--label", type=_name, metavar="NAME", help="label of the version, in place of --version")
     timeout = {"type": _seconds, "default": 30.0, "metavar": "SECONDS"}
-    waiting = "for each answer, with the pauses before a busy server is asked again (default: 30)"
+    waiting = "time for each answer, with the pauses before a busy server is asked again"
     add("--timeout", **timeout, help=waiting)
-    add("--tls", action="store_true", help="encrypt, and check the server's certificate")
+    add("--tls", action="store_true", help="use TLS, and check the server's certificate")
     trusted = {"type": cli.existing_path, "metavar": "FILE"}
-    add("--ca_file", **trusted, help="certificates (PEM) to trust; omitted: the system's")
+    add("--ca_file", **trusted, help="certificates (PEM) to trust (default: the system's)")
     header = {"type": _header, "action": "append", "default": [], "metavar": "NAME:VALUE"}
-    add("--header", **header, help='send this too, such as "Authorization: Bearer ..."')
+    add("--header", **header, help='header to send, such as "Authorization: Bearer ..."')
 
 
 def _check_certificates(flags: argparse.Namespace) -> None:

@@ -51,16 +51,16 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     about = "Examine a data set before training or evaluating."
     parser = cli.Parser(about, "runs/demo_set --output_dir examined", prog="python -m mgn.doctor")
     add = parser.add_argument
-    add("dataset", metavar="DIR", type=cli.existing_path, help="as --dataset of train.py")
-    text = "K: images of each person in a training batch; omitted: %(default)s"
+    add("dataset", metavar="DIR", type=cli.existing_path, help="data set, as --dataset of train.py")
+    text = "K: images of each person in a training batch"
     add("--batch_images", type=cli.positive_int, default=TrainConfig.batch_images, help=text)
     add("--json", action="store_true", help="print one JSON object: figures, findings, sizes")
-    page = "folder for doctor.html, a page with the images that are worth a look, and doctor.json"
+    page = "folder for doctor.html, a page with images to look at, and doctor.json"
     add("--output_dir", type=Path, help=page)
-    add("--overwrite", action="store_true", help="replace these two")
-    text = "train_dir or checkpoint: are the images of each camera like those it was trained on?"
+    add("--overwrite", action="store_true", help="replace both files in --output_dir")
+    text = "train_dir or checkpoint: compare each camera's images with its training images"
     add("--model", type=cli.model_path, help=text)
-    text = "DIR holds images without labels, in a folder for each camera or named by camera"
+    text = "DIR has images without labels: a folder for each camera, or cameras in file names"
     add("--unlabelled", action="store_true", help=text)
     add_dataset_options(parser)
     parsing.add_network_options(parser)

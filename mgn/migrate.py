@@ -39,14 +39,14 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     file = "features of evaluate.py --features, by the"
     made.add_argument("--old", type=cli.existing_path, metavar="FILE", help=f"{file} old model")
     made.add_argument("--new", type=cli.existing_path, metavar="FILE", help=f"{file} new model")
-    lost = "refuse a map that loses more of the new model's mAP, a share"
+    lost = "largest share of the new model's mAP that a map may lose"
     at_most = {"type": share, "metavar": "SHARE", "help": f"{lost} (default: {MAX_LOSS})"}
     made.add_argument("--max_loss", **at_most)
     mapped = parser.add_argument_group("map vectors of the old model")
-    mapped.add_argument("--apply", type=cli.existing_path, metavar="MAP", help="a map's file")
-    kinds = "features of evaluate.py --features, or the cache of mgn.search"
+    mapped.add_argument("--apply", type=cli.existing_path, metavar="MAP", help="map to use")
+    kinds = "vectors to map: features of evaluate.py --features, or a cache of mgn.search"
     mapped.add_argument("--features", type=cli.existing_path, metavar="FILE", help=kinds)
-    output = "the map, or the mapped vectors (.npz)"
+    output = "file to write: the map, or the mapped vectors (.npz)"
     parser.add_argument("--output", type=Path, required=True, metavar="FILE", help=output)
     parser.add_argument("--overwrite", action="store_true", help="replace --output")
     flags = parser.parse_args(arguments)

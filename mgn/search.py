@@ -111,23 +111,23 @@ def _listed(flag: str, path: Path, own_sheets: bool = True) -> object:
 
 def parse(arguments: list[str]) -> argparse.Namespace:
     """Flags."""
-    what = "Find the images of a folder or store that show the person of each of some query images."
+    what = "Find the images of a folder or store that show the person of a query image."
     parser = cli.Parser(what, _EXAMPLE, prog="python -m mgn.search")
     add = parser.add_argument
-    formats = "train_dir, checkpoint, .pb, or SavedModel folder; not needed to forget"
+    formats = "train_dir, checkpoint, .pb, or SavedModel folder (not needed to forget)"
     add("--model", type=cli.model_path, help=formats)
-    images = "folder of images, any names, any depth, linked too; unreadable ones are left out"
+    images = "folder of images to search, with any names, at any depth; unreadable ones are skipped"
     add("--gallery", type=cli.existing_path, help=images)
     asked = {"type": cli.existing_path, "nargs": "+", "default": []}
-    add("--query", **asked, help="images, and folders of images")
-    add("--count", type=cli.positive_int, default=10, help="nearest images to show (default: 10)")
-    accepted = "say who is in the gallery: a distance, or threshold.json of evaluate.py"
+    add("--query", **asked, help="images of the persons to find, and folders of such images")
+    add("--count", type=cli.positive_int, default=10, help="number of nearest images to show")
+    accepted = "decide who is in the gallery: a distance, or threshold.json of evaluate.py"
     add("--threshold", type=number_or_file, metavar="DISTANCE|FILE", help=accepted)
-    others = "leave out the gallery images by the query's own camera, which their names tell"
+    others = "leave out gallery images by the query's own camera, known from file names"
     add("--other_cameras", action="store_true", help=others)
-    results = "for results.json and the sheets; omitted: the next free runs/search-N"
+    results = "folder for results.json and the sheets (default: the next free runs/search-N)"
     add("--output_dir", type=Path, help=results)
-    kept = "file of the gallery's embeddings; omitted: one in runs/search_cache"
+    kept = "file of the gallery's embeddings (default: one in runs/search_cache)"
     add("--cache", type=Path, help=kept)
     add("--overwrite", action="store_true", help="replace results in --output_dir")
     storing.add_store_options(parser)

@@ -43,17 +43,18 @@ def as_data_set(dataset: DataSet | Path) -> DataSet:
 def add_dataset_options(parser: argparse.ArgumentParser) -> None:
     """Flags that go with `--dataset`; with several of that, each of these once or as often."""
     group = parser.add_argument_group(
-        "the data set (of several --dataset: once, or once for each; auto: omitted)"
+        "data set (with several --dataset: once for all, or once for each; auto: the default)"
     )
 
     def add(name: str, kind: Callable = str, **how: object) -> None:
         group.add_argument(f"--{name}", type=_or_auto(kind), action="append", default=[], **how)
 
-    add("format", choices=(AUTO, *FORMATS), help="layout of the folder; omitted: recognised")
+    add("format", choices=(AUTO, *FORMATS), help="layout of the folder (default: recognised)")
     add("distractors", existing_path, metavar="DIR", help="more gallery images, of strangers")
-    named = "of a folder for each person: what file names call the cameras, as in front,back"
+    named = "names of cameras in file names, such as front,back, if each person has a folder"
     add("cameras", _names, metavar="NAMES", help=named)
-    which = "viper, prid, grid: which random halves, from 0; vehicleid: 800, 1600 or 2400"
+    which = "viper, prid, grid: number of the random halves (default: 0); vehicleid: size of the"
+    which += " test list (default: the smallest)"
     add("split", _number, metavar="N", help=which)
 
 

@@ -23,7 +23,7 @@ def add_export_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--checkpoint", type=model_path, required=True, help="train_dir, or prefix of a checkpoint"
     )
-    parser.add_argument("--pb_path", type=Path, required=True, help="file to make")
+    parser.add_argument("--pb_path", type=Path, required=True, help="file to write (.pb)")
     parser.add_argument(
         "--precision",
         choices=EXPORT_PRECISIONS,
@@ -52,26 +52,26 @@ def add_int8_options(parser: argparse.ArgumentParser, flag: str) -> None:
         type=existing_path,
         metavar="DIR_OR_LIST",
         help="images like those to come, from which the ranges of numbers are taken: a folder, or a"
-        " .txt or .csv list; omitted: the training images of the run, else of the demo set",
+        " .txt or .csv list (default: the training images of the run, else of the demo set)",
     )
     group.add_argument(
         "--calibration_images",
         type=whole_number_flag,
         metavar="N",
-        help=f"take N of them, and half as many to judge the export (default:"
+        help=f"number of them to take, and half as many to judge the export (default:"
         f" {Int8.calibration_images}; at most {MOST_CALIBRATION_IMAGES})",
     )
     group.add_argument(
         "--keep_float",
         type=whole_number_flag,
         metavar="N",
-        help="leave N convolutions in float32, those that lose most (default: 0)",
+        help="number of convolutions to leave in float32, those that lose most (default: 0)",
     )
     group.add_argument(
         "--int8_bound",
         type=number_flag,
         metavar="COSINE",
-        help="keep the file only if the embeddings of each judging image have this cosine with the"
+        help="write the file only if the embeddings of each judging image have this cosine with the"
         f" checkpoint's (default: {Int8.int8_bound})",
     )
 
@@ -88,12 +88,12 @@ def _add_reduction_options(parser: argparse.ArgumentParser) -> None:
         "--embedding_size",
         type=positive_int,
         metavar="N",
-        help="PCA with whitening to N numbers; N need not be in the table of --sizes",
+        help="size of the vectors, by PCA with whitening; it need not be in the table of --sizes",
     )
     group.add_argument(
         "--reduce_to",
         metavar="NAME",
-        help="or a row of that table, such as 'heads of whole maps' or 'PCA 256'",
+        help="row of the table of --sizes, such as 'heads of whole maps' or 'PCA 256'",
     )
 
 
@@ -153,7 +153,7 @@ def parse_serving(description: str, arguments: list[str]) -> argparse.Namespace:
         "--export_path", type=Path, required=True, help="folder of versions, the server's base_path"
     )
     parser.add_argument(
-        "--version", type=positive_int, help="omitted: one more than the highest there"
+        "--version", type=positive_int, help="version to write (default: the highest and one)"
     )
     parser.add_argument("--overwrite", action="store_true", help="replace that version")
     parser.add_argument(
@@ -161,8 +161,8 @@ def parse_serving(description: str, arguments: list[str]) -> argparse.Namespace:
         type=_batch_sizes,
         default="1,8",
         metavar="N,N",
-        help="images in each request with which a server warms up; none may be above the server's"
-        " max_batch_size, or it never becomes available",
+        help="sizes of the warm-up requests, in images; a size above the server's max_batch_size"
+        " keeps it from becoming available",
     )
     flags = parser.parse_args(arguments)
     if flags.version:

@@ -91,77 +91,79 @@ _saved = _group("checkpoints and scores")
 class TrainConfig:
     """One training run. Flags of `train.py` have the names of these fields."""
 
-    recipe: str = _recipe("seathiefwang", "named set of these options")
-    pretrained: bool = _recipe(True, "expect --init_checkpoint, and warn without it")
+    recipe: str = _recipe("seathiefwang", "named set of the options below")
+    pretrained: bool = _recipe(True, "warn if --init_checkpoint is missing")
 
     variant: str = _model(
-        "mgn-pytorch", "published network: the options of this group at once", tuple(VARIANTS)
+        "mgn-pytorch", "published network: sets the options of this group", tuple(VARIANTS)
     )
-    pool: str = _model("avg", "pooling of the heads; gem has a learned power a head", POOLS)
+    pool: str = _model("avg", "pooling of the heads; gem learns a power for each head", POOLS)
     reduction: str = _model(
-        "relu", "what ends a head; neck: ReLU and one more batch norm", REDUCTIONS
+        "relu", "end of each head; neck: ReLU and one more batch norm", REDUCTIONS
     )
-    stem_padding: int = _model(1, "zeros around the map that the stem pools: 1, or 0", (0, 1))
-    p1_stride: int = _model(2, "stride of the last layer of p1: 2, or 1 as p2 and p3", (1, 2))
-    ibn: bool = _model(False, "IBN-a: half of some batch norms is instance norm (arXiv:1807.09441)")
-    extra_bn: bool = _model(False, "one more batch norm of each branch's map, before pooling")
+    stem_padding: int = _model(1, "zeros around the map that the stem pools, 0 or 1", (0, 1))
+    p1_stride: int = _model(2, "stride of the last layer of p1: 2, or 1 as in p2 and p3", (1, 2))
+    ibn: bool = _model(False, "IBN-a: instance norm as half of some batch norms (arXiv:1807.09441)")
+    extra_bn: bool = _model(False, "one more batch norm on each branch's map, before pooling")
     classifier: str = _model(
-        "linear", "linear, or cosine without a bias, with circle softmax", CLASSIFIERS
+        "linear", "linear; or cosine: without a bias, with circle softmax", CLASSIFIERS
     )
-    mean: tuple[float, ...] = _model(MEAN, "of R, G and B, 0 to 255: taken off every image")
-    std: tuple[float, ...] = _model(STD, "the deviation that every image is divided by")
-    height: int = _model(HEIGHT, "image height, pixels, a multiple of 96")
-    width: int = _model(WIDTH, "image width, pixels, a multiple of 32")
+    mean: tuple[float, ...] = _model(MEAN, "mean of R, G and B, 0 to 255, taken off every image")
+    std: tuple[float, ...] = _model(STD, "deviation of R, G and B, 0 to 255, to divide by")
+    height: int = _model(HEIGHT, "image height in pixels, a multiple of 96")
+    width: int = _model(WIDTH, "image width in pixels, a multiple of 32")
     zero_init_residual: bool = _model(False, "start blocks as the identity (arXiv:1706.02677)")
 
-    optimizer: str = _optimizer("amsgrad", "sgd, adam or amsgrad", OPTIMIZERS)
+    optimizer: str = _optimizer("amsgrad", "optimiser of the weights", OPTIMIZERS)
     learning_rate: float = _optimizer(2e-4, "learning rate before warm-up and decay", (1e-12, 1e6))
-    momentum: float = _optimizer(0.9, "momentum of sgd", (0, 1))
-    nesterov: bool = _optimizer(False, "Nesterov momentum of sgd")
-    weight_decay: float = _optimizer(5e-4, "L2 added to every gradient, as in PyTorch", (0, 1e3))
+    momentum: float = _optimizer(0.9, "momentum of SGD", (0, 1))
+    nesterov: bool = _optimizer(False, "use Nesterov momentum with SGD")
+    weight_decay: float = _optimizer(5e-4, "L2 penalty in every gradient, as in PyTorch", (0, 1e3))
     average_decay: float = _optimizer(
         0.0,
-        "moving average of the weights, which is then scored and exported; 0: none",
+        "decay of the moving average of the weights, which is scored and exported; 0: none",
         (0, 0.999999),
     )
 
     freeze_steps: int = _optimizer(
-        0, "steps at the start in which freeze_layers stand still", (0, _MANY)
+        0, "steps at the start in which --freeze_layers are frozen", (0, _MANY)
     )
     freeze_layers: tuple[str, ...] = _optimizer(
-        BODIES, f"what does: some of {', '.join(BODIES)}, the backbone and the three branches"
+        BODIES, f"layers to freeze for --freeze_steps: some of {', '.join(BODIES)}"
     )
 
-    epochs: int = _schedule(400, "epochs; one is every person once, with K images", (1, _MANY))
-    max_steps: int | None = _schedule(None, "stop after this many steps at most", (1, _MANY))
-    schedule: str = _schedule("step", "how the learning rate falls: step or cosine", SCHEDULES)
-    milestones: tuple[int, ...] = _schedule(
-        (320, 380), "step: epochs after which the learning rate is multiplied by gamma"
+    epochs: int = _schedule(
+        400, "epochs; in one, each person comes once, with K images", (1, _MANY)
     )
-    gamma: float = _schedule(0.1, "step: factor at each milestone", (0, 1e3))
-    cosine_start: int = _schedule(0, "cosine: epochs at full rate before it falls", (0, _MANY))
-    final_learning_rate: float = _schedule(0.0, "cosine: rate after the last epoch", (0, 1e6))
+    max_steps: int | None = _schedule(None, "most steps to train", (1, _MANY))
+    schedule: str = _schedule("step", "how the learning rate falls", SCHEDULES)
+    milestones: tuple[int, ...] = _schedule(
+        (320, 380), "step schedule: epochs after which the rate is multiplied by --gamma"
+    )
+    gamma: float = _schedule(0.1, "step schedule: factor at each milestone", (0, 1e3))
+    cosine_start: int = _schedule(0, "cosine schedule: epochs at full rate", (0, _MANY))
+    final_learning_rate: float = _schedule(0.0, "cosine schedule: rate at its end", (0, 1e6))
     warmup_steps: int = _schedule(0, "steps of linear warm-up", (0, _MANY))
-    warmup_factor: float = _schedule(0.0, "share of the rate that warm-up starts at", (0, 1))
+    warmup_factor: float = _schedule(0.0, "share of the rate at which warm-up starts", (0, 1))
 
     margin: float | None = _loss(
-        1.2, "margin of the batch-hard triplet, embedding distance; 'none': soft margin", (0, 1e6)
+        1.2, "margin of the batch-hard triplet loss, as a distance; 'none': soft margin", (0, 1e6)
     )
     cross_entropy_weight: float = _loss(1.0, "weight of the mean cross-entropy", (0, 1e6))
     triplet_weight: float = _loss(2.0, "weight of the mean triplet loss", (0, 1e6))
-    triplet_start_step: int = _loss(0, "cross-entropy alone before this step", (0, _MANY))
+    triplet_start_step: int = _loss(0, "step at which the triplet loss may join", (0, _MANY))
     triplet_start_loss: float = _loss(
         0.0,
-        "and until the cross-entropy's moving average was below this share of ln(identities),"
-        " which guessing has; 0: whatever it is",
+        "the triplet loss joins once the moving average of the cross-entropy is below this share"
+        " of ln(identities), that of guessing; 0: at once",
         (0, 1),
     )
     part_triplets: bool = _loss(
-        False, "triplets of the two stripes of p2 and the three of p3 too, side by side"
+        False, "also triplets of the two stripes of p2, and of the three of p3, joined"
     )
-    label_smoothing: float = _loss(0.0, "label smoothing, 0 to 1", (0, 1))
+    label_smoothing: float = _loss(0.0, "label smoothing of the cross-entropy, 0 to 1", (0, 1))
     circle_scale: float = _loss(64.0, "scale of circle softmax (arXiv:2002.10857)", (1e-3, 1e4))
-    circle_margin: float = _loss(0.35, "its margin, of cosines", (0, 1))
+    circle_margin: float = _loss(0.35, "margin of circle softmax", (0, 1))
 
     batch_ids: int = _batch(16, "P: identities in a batch", (2, _MANY))
     batch_images: int = _batch(4, "K: images of each identity in a batch", (2, _MANY))
@@ -171,7 +173,7 @@ class TrainConfig:
         0.0, "change brightness, contrast and saturation by up to this share, 0 to 1", (0, 1)
     )
     seed: int = _batch(0, "seed of weights, batches and augmentation", (0, 2**31 - 1))
-    cache: bool = _batch(False, "keep the resized images in memory: height x width x 3 bytes each")
+    cache: bool = _batch(False, "keep the resized images in memory, height x width x 3 bytes each")
 
     precision: str = _device(
         "float32",
@@ -179,18 +181,18 @@ class TrainConfig:
         PRECISIONS,
     )
     winograd: bool = _device(
-        False, "3x3 convolutions by fewer multiplications: on CPUs at 384x128; rounds more"
+        False, "fewer multiplications in 3x3 convolutions, for CPUs at 384x128; rounds more"
     )
     xla: bool = _device(False, "compile the step with XLA (GPUs)")
-    sync_batch_norm: bool = _device(False, "batch statistics over all GPUs, not each its own")
-    deterministic: bool = _device(False, "the same bits in every run; slower on GPUs")
+    sync_batch_norm: bool = _device(False, "batch statistics over all GPUs, not of each alone")
+    deterministic: bool = _device(False, "bit-identical runs; slower on GPUs")
 
-    save_every: int = _saved(500, "steps between checkpoints; the last is always saved", (1, _MANY))
-    keep_checkpoints: int = _saved(
-        3, "checkpoints to keep; one older than the newest always stays", (1, _MANY)
-    )
+    save_every: int = _saved(500, "steps between checkpoints; the last is saved too", (1, _MANY))
+    keep_checkpoints: int = _saved(3, "newest checkpoints to keep, two at least", (1, _MANY))
     eval_every: int = _saved(
-        0, "steps between scores on query and gallery; the best is kept; 0: at the end", (0, _MANY)
+        0,
+        "steps between scores on query and gallery; keeps the best; 0: only at the end",
+        (0, _MANY),
     )
     early_stop: int = _saved(
         0, "stop after this many scores without a better mAP; 0: never", (0, _MANY)

@@ -54,17 +54,17 @@ def _add_field(group: argparse._ArgumentGroup, field: dataclasses.Field, choices
 
 
 def add_network_options(
-    parser: argparse.ArgumentParser, when: str = "only for a checkpoint without its .json file"
+    parser: argparse.ArgumentParser, when: str = "network of a checkpoint without its .json file"
 ) -> None:
     """Flags for what weights do not tell."""
     group = parser.add_argument_group(when)
     group.add_argument(
-        "--pool", choices=POOLS, help="pooling of the heads, which weights do not tell"
+        "--pool", choices=POOLS, help="pooling of the heads; the weights do not tell"
     )
-    group.add_argument("--height", type=positive_int, help="image height, pixels")
-    group.add_argument("--width", type=positive_int, help="image width, pixels")
-    group.add_argument("--variant", choices=tuple(VARIANTS), help="published network that it is")
-    padding = f"zeros around the map that the stem pools, of {ASKS_PADDING}"
+    group.add_argument("--height", type=positive_int, help="image height in pixels")
+    group.add_argument("--width", type=positive_int, help="image width in pixels")
+    group.add_argument("--variant", choices=tuple(VARIANTS), help="published network")
+    padding = f"zeros around the map that the stem pools (for {ASKS_PADDING})"
     group.add_argument("--stem_padding", type=int, choices=(0, 1), help=padding)
     for field in dataclasses.fields(TrainConfig):
         if field.name in _CHANGED:

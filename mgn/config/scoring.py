@@ -10,18 +10,18 @@ from mgn.system.errors import InputError
 
 def add_scoring_options(parser: argparse.ArgumentParser) -> None:
     """Flags of how images are embedded, and what is computed of their features."""
-    add = parser.add_argument
+    add = parser.add_argument_group("embeddings and scores").add_argument
     kept = "file of the embeddings (.npz): read if it exists, else written with --model"
     add("--features", type=Path, help=kept)
-    add("--no_flip", action="store_true", help="embed the image alone, not its mirror image")
-    add("--skip_unreadable", action="store_true", help="leave damaged images out, and count them")
-    add("--rerank", action="store_true", help="score re-ranking too (arXiv:1701.08398)")
-    text = "score galleries of one image of each of 100 identities too; N: how many are drawn"
+    add("--no_flip", action="store_true", help="embed only the image, without its mirror image")
+    add("--skip_unreadable", action="store_true", help="skip damaged images, and count them")
+    add("--rerank", action="store_true", help="also score with re-ranking (arXiv:1701.08398)")
+    text = "also score galleries of one image each of N identities, drawn at random; N omitted: 100"
     drawn = {"type": positive_int, "nargs": "?", "const": 100, "metavar": "N"}
     add("--single_gallery_shot", **drawn, help=text)
-    text = "length 1 of the whole embedding, or of each head's part of it (as LightMBN)"
+    text = "give length 1 to the whole embedding, or to each head's part (as LightMBN)"
     add("--normalise", choices=("whole", "parts"), default="whole", help=text)
-    text = "score smaller vectors too, by bytes: sizes.json and .png; reduction.npz to export them"
+    text = "also score smaller vectors, in sizes.json and .png; reduction.npz exports them"
     add("--sizes", action="store_true", help=text)
     text = "write model_card.md: data, options, scores, thresholds and limits of the model"
     add("--card", action="store_true", help=text)
@@ -29,9 +29,9 @@ def add_scoring_options(parser: argparse.ArgumentParser) -> None:
     most = {"type": share, "metavar": "SHARE"}
     text = "share of strangers that the threshold may accept, such as 0.01"
     group.add_argument("--max_false_matches", **most, help=text)
-    text = "share of calibrations in which that holds (default: 0.95)"
+    text = "share of calibrations in which the claim holds (default: 0.95)"
     group.add_argument("--confidence", **most, help=text)
-    text = "identities in the gallery of strangers; omitted: half of those labelled"
+    text = "identities in the gallery of strangers (default: half of those labelled)"
     group.add_argument("--gallery_identities", type=positive_int, metavar="N", help=text)
 
 

@@ -80,20 +80,22 @@ def add_store_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("a gallery that stays in a store (doc/store.md)").add_argument
     place = "folder that ends in .db, or http://HOST:19530 of a Milvus server; --gallery adds to it"
     add("--store", type=store_place, metavar="PLACE", help=place)
-    kinds = "how the store is searched; changes it (default: as it is, of a new one exact)"
+    kinds = "how to search the store, from now on (default: unchanged; a new store: exact)"
     add("--index", choices=(EXACT, APPROXIMATE), help=kinds)
     add = parser.add_argument_group("search a part of the store").add_argument
-    add("--cameras", type=camera_numbers, metavar="N,N", help="images by these cameras only")
+    add("--cameras", type=camera_numbers, metavar="N,N", help="only images by these cameras")
     time = "images whose file was last changed"
     when = "a date, a date and time in UTC, or 30d: 30 days ago"
-    add("--since", type=moment, metavar="TIME", help=f"{time} then or later; {when}")
-    add("--until", type=moment, metavar="TIME", help=f"{time} before that")
-    add = parser.add_argument_group("forget what the store has (nothing else is done)").add_argument
-    who = "all images of these identities, such as 0012"
+    add("--since", type=moment, metavar="TIME", help=f"only {time} then or later; {when}")
+    add("--until", type=moment, metavar="TIME", help=f"only {time} before then")
+    add = parser.add_argument_group(
+        "forget images of the store (in a separate command)"
+    ).add_argument
+    who = "identities to forget, with all their images, such as 0012"
     add("--forget", type=identity, nargs="+", metavar="IDENTITY", help=who)
-    which = "these images, by their path or by their file name alone"
+    which = "images to forget, by path or by file name"
     add("--forget_image", nargs="+", metavar="IMAGE", help=which)
-    add("--forget_before", type=moment, metavar="TIME", help=f"{time} before that")
+    add("--forget_before", type=moment, metavar="TIME", help=f"{time} before then")
     log = "record of what was forgotten (default: forgotten.jsonl in the store's folder, of a "
     add("--forget_log", metavar="FILE", help=f"{log}server runs/forgotten-HOST-PORT.jsonl)")
 

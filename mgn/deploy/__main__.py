@@ -57,27 +57,28 @@ def main(arguments: list[str]) -> int:
 def parse(arguments: list[str]) -> argparse.Namespace:
     """Parse, and check what can be checked before TensorFlow is loaded."""
     purpose = (
-        "Write a plain export, of export_pb.py, as another program loads it, and prove it there."
+        "Write an export of export_pb.py in the format of another program, and verify it there."
     )
     parser = cli.Parser(
         purpose, "onnx --pb_path mgn.pb --output mgn.onnx", prog="python -m mgn.deploy"
     )
     add = parser.add_argument
-    add("target", nargs="?", choices=TARGETS, help="the program")
-    add("--list", action="store_true", help="say what each target writes")
-    told = "say of which network such a file or folder is"
+    add("target", nargs="?", choices=TARGETS, help="program to write for")
+    add("--list", action="store_true", help="print what each target writes")
+    told = "print which network a file or folder of this command holds"
     add("--describe", type=cli.existing_path, metavar="FILE", help=told)
-    add("--pb_path", type=cli.existing_path, help="plain float32 export")
-    add("--output", type=Path, help="file to make; of deepstream and triton a folder")
+    add("--pb_path", type=cli.existing_path, help="plain float32 export to read")
+    add("--output", type=Path, help="file to write; for deepstream and triton a folder")
     add("--overwrite", action="store_true", help="replace --output")
-    add("--pre", action="store_true", help="onnx: take RGB of 0 to 255, mean and std inside")
-    add("--length_1", action="store_true", help="onnx: give embeddings of length 1")
-    add("--half", action="store_true", help="openvino, tflite: weights as float16")
-    add("--dynamic_range", action="store_true", help="tflite: weights as integers of 8 bits")
-    whole = "openvino: convolutions of integers of 8 bits, as export_pb.py --precision int8"
+    add = parser.add_argument_group("options of single targets").add_argument
+    add("--pre", action="store_true", help="onnx: take RGB of 0 to 255, with mean and std inside")
+    add("--length_1", action="store_true", help="onnx: write embeddings of length 1")
+    add("--half", action="store_true", help="openvino, tflite: weights in float16")
+    add("--dynamic_range", action="store_true", help="tflite: weights in int8")
+    whole = "openvino: convolutions in int8, as export_pb.py --precision int8"
     add("--int8", action="store_true", help=whole)
-    add("--rgb", action="store_true", help="openvino: take RGB; else BGR, as OpenCV reads")
-    boxes = "deep_sort: size of its images, of your boxes' aspect ratio; omitted: the network's"
+    add("--rgb", action="store_true", help="openvino: take RGB (default: BGR, as OpenCV reads)")
+    boxes = "deep_sort: size of its images, such as 128x64 (default: the network's)"
     add("--input_size", type=image_size, metavar="HxW", help=boxes)
     add_int8_options(parser, "--int8")
     flags = parser.parse_args(arguments)

@@ -10,7 +10,7 @@ def main(arguments: list[str]) -> int:
     """Parse, describe, print."""
     purpose = "Describe a frozen graph (.pb) or a SavedModel from the file alone."
     parser = cli.Parser(purpose, "mgn.pb", prog="python -m mgn.export")
-    files = ".pb, SavedModel folder, or folder of versions"
+    files = ".pb, SavedModel folder, or folder of versions, to describe"
     parser.add_argument("file", type=cli.existing_path, help=files)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     flags = parser.parse_args(arguments)

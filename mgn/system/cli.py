@@ -27,11 +27,15 @@ BAD_INPUT = 2  # a bad flag or file; after a signal the status is 128 and its nu
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):
-    """Shows the defaults that are text."""
+    """Shows the defaults that are text or a number, unless a help text has its own."""
 
     def _get_help_string(self, action):
-        shown = isinstance(action.default, str) and action.default is not argparse.SUPPRESS
-        return f"{action.help} (default: {action.default})" if shown else action.help
+        default = action.default
+        is_switch = isinstance(default, bool) or action.nargs == 0
+        shown = isinstance(default, str | int | float) and default is not argparse.SUPPRESS
+        if is_switch or not shown or "(default:" in action.help:
+            return action.help
+        return f"{action.help} (default: {default if isinstance(default, str) else f'{default:g}'})"
 
 
 class Parser(argparse.ArgumentParser):
