@@ -4,7 +4,7 @@ from types import ModuleType
 
 from mgn.system import packages
 
-REQUIREMENTS = "doc/deploy-requirements.txt has all targets' packages"
+REQUIREMENTS = "doc/deploy-requirements.txt"
 
 
 def needed(name: str) -> ModuleType:
