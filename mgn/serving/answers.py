@@ -22,7 +22,7 @@ from mgn.system.errors import CheckError, InputError
 FILES, PIXELS, NORMALISED = "DT_STRING", "DT_UINT8", "DT_FLOAT"  # TensorFlow's names of types
 _SHORTEST = 1e-12  # as in the networks' own normalisation
 # Lines of TensorFlow's that say nothing.
-_TODO = "check which model it serves"
+CHECK_SERVER = "check which model it serves"
 _FRAME = re.compile(r"^(Graph execution error|Detected at|Node:|\[\[)")
 
 
@@ -143,16 +143,18 @@ def embedding_of(rows: np.ndarray, plain: bool, numbers: int = EMBEDDING_SIZE) -
         CheckError: another shape, NaN, infinite, of length 0; the message follows a file's name.
     """
     if rows.shape != (1 + plain, numbers):
-        raise CheckError(f"the server's answer {list(rows.shape)} is not an embedding; {_TODO}")
+        raise CheckError(
+            f"the server's answer {list(rows.shape)} is not an embedding; {CHECK_SERVER}"
+        )
     if not np.isfinite(rows).all():
-        raise CheckError(f"the server's embedding is NaN or infinite; {_TODO}")
+        raise CheckError(f"the server's embedding is NaN or infinite; {CHECK_SERVER}")
     total = rows.sum(axis=0, dtype=np.float64)  # in which no length overflows
     length = np.linalg.norm(total)
     lengths = [*np.linalg.norm(rows.astype(np.float64), axis=1), length]
     if min(lengths) <= _SHORTEST:
-        raise CheckError(f"the server's embedding has length 0; {_TODO}")
+        raise CheckError(f"the server's embedding has length 0; {CHECK_SERVER}")
     if not plain and abs(length - 1) >= 1e-2:
-        raise CheckError(f"the server's embedding has length {length:.3g}, not 1; {_TODO}")
+        raise CheckError(f"the server's embedding has length {length:.3g}, not 1; {CHECK_SERVER}")
     return (total / length).astype(np.float32)
 
 
@@ -161,7 +163,7 @@ def mean_and_std_of(place: Place, rows: np.ndarray) -> tuple[np.ndarray, np.ndar
     if rows.shape != (1, 6) or not np.isfinite(rows).all() or rows[0, 3:].min() <= 0:
         what = f"answers {rows.tolist() if rows.size < 10 else list(rows.shape)}"
         raise CheckError(
-            f"{place.where}: {PIXELS_SIGNATURE} {what}, not mean and deviation; {_TODO}"
+            f"{place.where}: {PIXELS_SIGNATURE} {what}, not mean and deviation; {CHECK_SERVER}"
         )
     return rows[0, :3], rows[0, 3:]
 

@@ -7,6 +7,7 @@ import numpy as np
 from google.protobuf.message import DecodeError
 
 from mgn.serving.answers import (
+    CHECK_SERVER,
     EMBEDDINGS,
     NotFoundError,
     Question,
@@ -78,7 +79,8 @@ class Grpc:
         try:
             found = CLASSES["Signatures"].FromString(packed.get("signature_def", b""))
         except DecodeError:
-            raise CheckError(f"{self._place.where}: its metadata cannot be read") from None
+            problem = f"its metadata cannot be read; {CHECK_SERVER}"
+            raise CheckError(f"{self._place.where}: {problem}") from None
         signatures = {}
         for entry in found.signature_def:
             tensors = (_tensors(entry.value.inputs), _tensors(entry.value.outputs))
@@ -106,11 +108,13 @@ class Grpc:
         check_version(self._place, _version_of(answer), version)
         outputs = {entry.key: entry.value for entry in answer.outputs}
         if asked.output not in outputs:
-            raise CheckError(f"{self._place.where}: the answer has no {asked.output}")
+            problem = f"the answer has no {asked.output}; {CHECK_SERVER}"
+            raise CheckError(f"{self._place.where}: {problem}")
         try:
             return float_array(outputs[asked.output])
         except CheckError as error:
-            raise CheckError(f"{self._place.where}: {asked.output} is {error}") from None
+            problem = f"{asked.output} is {error}; {CHECK_SERVER}"
+            raise CheckError(f"{self._place.where}: {problem}") from None
 
     def _call(self, method: Callable, request: object, seconds: float) -> object:
         try:

@@ -13,6 +13,7 @@ from concurrent import futures
 import numpy as np
 
 from mgn.serving.answers import (
+    CHECK_SERVER,
     EMBEDDINGS,
     NotFoundError,
     Question,
@@ -89,9 +90,11 @@ class Rest:
         try:
             rows = np.array(answer["outputs"])
         except (KeyError, TypeError, ValueError):
-            raise CheckError(f"{self._place.where}: the answer has no {asked.output}") from None
+            problem = f"the answer has no {asked.output}; {CHECK_SERVER}"
+            raise CheckError(f"{self._place.where}: {problem}") from None
         if rows.dtype.kind not in "fiu":
-            raise CheckError(f"{self._place.where}: {asked.output} in the answer is not of numbers")
+            problem = f"{asked.output} in the answer is not of numbers; {CHECK_SERVER}"
+            raise CheckError(f"{self._place.where}: {problem}")
         with np.errstate(over="ignore"):
             return rows.astype(np.float32)
 
@@ -118,7 +121,8 @@ class Rest:
             contents = answer.read(_MOST_BYTES + 1)
             missing = answer.length  # None: the server did not say how long its answer is
         if len(contents) > _MOST_BYTES:
-            raise CheckError(f"{self._place.where}: an answer of more than {_MOST_BYTES:,} bytes")
+            problem = f"an answer of more than {_MOST_BYTES:,} bytes; {CHECK_SERVER}"
+            raise CheckError(f"{self._place.where}: {problem}")
         if missing:  # where Python's reader raises nothing, as it was told how much to read
             raise http.client.IncompleteRead(contents, missing)
         found = json.loads(contents)
@@ -147,7 +151,9 @@ class Rest:
         if isinstance(reason, http.client.IncompleteRead | ConnectionError):  # it may start anew
             return TryLaterError(f"{where}: {reason or type(reason).__name__}")
         if isinstance(reason, _NO_ANSWER):
-            told = f"no answer in HTTP and JSON ({type(reason).__name__})"
+            told = (
+                f"no answer in HTTP and JSON ({type(reason).__name__}); check the port and --rest"
+            )
             return CheckError(f"{where}: {told}")
         if isinstance(reason, OSError):
             lasting = isinstance(reason, socket.gaierror) and reason.errno != socket.EAI_AGAIN

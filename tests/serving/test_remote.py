@@ -146,7 +146,7 @@ def test_a_busy_server_is_asked_again(path):
         assert np.array_equal(embed(path), GOOD[0])
     assert len(server.got) == 3
     with embedding_by(Answering(FILES, busy), seconds=0.3) as embed:
-        told = r"a\.png: --server localhost:1: no answer within 0\.3 seconds; .* queue is full"
+        told = r"a\.png: --server localhost:1: no answer within 0\.3 seconds .* queue is full"
         with pytest.raises(CheckError, match=told):
             embed(path)
 

@@ -37,7 +37,7 @@ def test_asks_again_after_pauses_that_grow(caplog):
     spent = [30 - left for left in busy.left]
     assert spent == sorted(spent) and spent[-1] >= 0.75  # each attempt gets what is left
     (line,) = caplog.messages  # said once
-    assert line == "HERE: queue is full; trying again for up to 30 seconds"
+    assert line == "warning: HERE: queue is full; trying again for up to 30 seconds"
 
 
 def test_no_longer_than_the_seconds():
