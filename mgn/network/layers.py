@@ -69,7 +69,7 @@ def _padded(x: tf.Tensor, size: int) -> tf.Tensor:
 def _conv2d(x: tf.Tensor, weight: tf.Tensor) -> tuple[tf.Tensor, Callable]:
     """The same convolution; its kernel's gradient is one product of matrices for each place in it.
 
-    On CPUs that of `tf.nn.conv2d` takes up to twice the time in bfloat16 (doc/benchmarks.md).
+    On CPUs that of `tf.nn.conv2d` takes up to twice the time in bfloat16 (doc/benchmarks-log.md).
     """
     size, _, channels, filters = weight.shape
 
