@@ -25,6 +25,7 @@ BODIES = ("backbone", "p1", "p2", "p3")  # what heads stand on: the backbone and
 REDUCTION_ORDERS = ("pytorch", "mgn-reid")  # how a file may number the heads' reductions
 OPTIMIZERS = ("sgd", "adam", "amsgrad")
 SCHEDULES = ("step", "cosine")
+KERNEL_INITS = ("he", "uniform")
 PRECISIONS = ("float32", "bfloat16", "float16")
 INT8 = "int8"
 EXPORT_PRECISIONS = (*PRECISIONS, INT8)
@@ -113,6 +114,11 @@ class TrainConfig:
     height: int = _model(HEIGHT, "image height, pixels, a multiple of 96")
     width: int = _model(WIDTH, "image width, pixels, a multiple of 32")
     zero_init_residual: bool = _model(False, "start blocks as the identity (arXiv:1706.02677)")
+    kernel_init: str = _model(
+        "he",
+        "first values of kernels: He's (arXiv:1502.01852), or uniform, PyTorch's smaller ones",
+        KERNEL_INITS,
+    )
 
     optimizer: str = _optimizer("amsgrad", "sgd, adam or amsgrad", OPTIMIZERS)
     learning_rate: float = _optimizer(2e-4, "learning rate before warm-up and decay", (1e-12, 1e6))
