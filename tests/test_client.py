@@ -148,7 +148,8 @@ def test_a_plain_model_that_gives_zeros(models, files, protocol, arguments, caps
             model.factor = factor
             with serve(model) as address:
                 line = failed(capsys, "--server", address, *flags, *arguments, *images)
-            assert line == f"error: {files[0]}: the server's embedding {problem}"
+            told = f"error: {files[0]}: the server's embedding {problem}; check which model"
+            assert line.startswith(told)
     finally:
         model.factor = 1
 

@@ -1,4 +1,5 @@
-"""Exports in programs that load them: doc/export.md's snippets, and what it says does not load."""
+"""Exports in programs that load them: doc/loading.md's snippets, and what doc/export.md says does
+not load."""
 
 import json
 import os
@@ -24,7 +25,7 @@ from mgn.inference.graph import PLAIN, PRE_POST
 from mgn.weights import checkpoints
 
 pytestmark = pytest.mark.usefixtures("shallow_network")
-DOCUMENT = Path(__file__).parent.parent / "doc" / "export.md"
+DOCUMENT = Path(__file__).parent.parent / "doc" / "loading.md"
 SNIPPETS = dict(
     re.findall(r"<!-- (\w+) -->\n```python\n(.*?)```", DOCUMENT.read_text("utf-8"), re.DOTALL)
 )

@@ -86,7 +86,7 @@ def flags():
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_flags_named_are_flags(page, flags):
-    if page.name in ("changelog.md", "benchmarks-log.md"):  # they name what is gone
+    if page.name in ("changelog.md", "benchmarks-log.md", "benchmarks-log-int8.md"):  # what is gone
         return
     unknown = set(_FLAG.findall(text_of(page))) - flags
     assert not unknown, f"{page.name}: {sorted(unknown)}"
@@ -105,8 +105,8 @@ def test_lines_of_prose_are_short(page):
 def test_pages_are_short():
     assert len(text_of(ROOT / "README.md").splitlines()) <= 150
     for page in PAGES:
-        if page.name not in ("changelog.md", "benchmarks.md"):  # looked up, not read
-            assert len(prose_of(page)) <= 200, page.name
+        if page.name != "files.md":  # a table of files
+            assert len(text_of(page).splitlines()) <= 200, page.name
 
 
 def test_the_index_has_every_page():

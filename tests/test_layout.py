@@ -36,7 +36,7 @@ def add(text):
 # Of each rule: a file, what is changed in it, and what the rule then says.
 BROKEN = {
     "page_lists_every_file": (
-        "doc/architecture.md",
+        "doc/files.md",
         lambda page: re.sub(r"(?m)^\| `mgn/losses\.py`.*\n", "", page),
         "differ in losses",
     ),

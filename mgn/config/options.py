@@ -25,6 +25,7 @@ BODIES = ("backbone", "p1", "p2", "p3")  # what heads stand on: the backbone and
 REDUCTION_ORDERS = ("pytorch", "mgn-reid")  # how a file may number the heads' reductions
 OPTIMIZERS = ("sgd", "adam", "amsgrad")
 SCHEDULES = ("step", "cosine")
+KERNEL_INITS = ("he", "uniform")
 PRECISIONS = ("float32", "bfloat16", "float16")
 INT8 = "int8"
 EXPORT_PRECISIONS = (*PRECISIONS, INT8)
@@ -113,6 +114,11 @@ class TrainConfig:
     height: int = _model(HEIGHT, "image height in pixels, a multiple of 96")
     width: int = _model(WIDTH, "image width in pixels, a multiple of 32")
     zero_init_residual: bool = _model(False, "start blocks as the identity (arXiv:1706.02677)")
+    kernel_init: str = _model(
+        "he",
+        "first values of kernels: He's (arXiv:1502.01852), or uniform, PyTorch's smaller ones",
+        KERNEL_INITS,
+    )
 
     optimizer: str = _optimizer("amsgrad", "optimiser of the weights", OPTIMIZERS)
     learning_rate: float = _optimizer(2e-4, "learning rate before warm-up and decay", (1e-12, 1e6))
@@ -132,9 +138,7 @@ class TrainConfig:
         BODIES, f"layers to freeze for --freeze_steps: some of {', '.join(BODIES)}"
     )
 
-    epochs: int = _schedule(
-        400, "epochs; in one, each person comes once, with K images", (1, _MANY)
-    )
+    epochs: int = _schedule(400, "epochs; in each, every person once with K images", (1, _MANY))
     max_steps: int | None = _schedule(None, "most steps to train", (1, _MANY))
     schedule: str = _schedule("step", "how the learning rate falls", SCHEDULES)
     milestones: tuple[int, ...] = _schedule(
@@ -190,13 +194,9 @@ class TrainConfig:
     save_every: int = _saved(500, "steps between checkpoints; the last is saved too", (1, _MANY))
     keep_checkpoints: int = _saved(3, "newest checkpoints to keep, two at least", (1, _MANY))
     eval_every: int = _saved(
-        0,
-        "steps between scores on query and gallery; keeps the best; 0: only at the end",
-        (0, _MANY),
+        0, "steps between scores on query and gallery; keeps the best; 0: at the end", (0, _MANY)
     )
-    early_stop: int = _saved(
-        0, "stop after this many scores without a better mAP; 0: never", (0, _MANY)
-    )
+    early_stop: int = _saved(0, "scores without a better mAP that end it; 0: never", (0, _MANY))
     evaluate_untrained: bool = _saved(False, "score the network before the first step too")
 
     def __post_init__(self):

@@ -15,7 +15,7 @@ LONGEST_PATH = 8192  # bytes
 PAGE = 1000  # rows that are read or written at a time
 SECONDS = 60  # until a server that does not answer is given up
 _PREFIX = "mgn_gallery_"  # of a collection's name; a hash of the model's follows
-# A graph for each stretch of the store; doc/benchmarks.md has what it finds.
+# A graph for each stretch of the store; doc/benchmarks-evaluation.md has what it finds.
 _GRAPH = {"index_type": "HNSW", "params": {"M": 32, "efConstruction": 200}}
 _LIST = {"index_type": "FLAT", "params": {}}
 _EXPLORED = 128  # images that an approximate search looks at, at least

@@ -12,7 +12,8 @@ table { border-collapse: collapse }
 th, td { padding: .25rem .8rem; border-bottom: 1px solid #d8dde3; text-align: right }
 th:first-child, td:first-child { text-align: left }
 img { max-width: 100%; height: auto; display: block; margin: .6rem 0 } p { max-width: 46rem }
-.figures { display: flex; flex-wrap: wrap; gap: 1rem } .figures img { max-width: 34rem }
+.figures { display: flex; flex-wrap: wrap; gap: 1rem; align-items: flex-start }
+.figures img { max-width: 34rem }
 figure { margin: 0; width: 8rem; font-size: 12px; overflow-wrap: anywhere }
 .problem { color: #a11d22 } .warning { color: #8a4b00 } .ok { color: #5c6570; margin: .2rem 0 }
 code { font-size: 13px; overflow-wrap: anywhere } .scroll { overflow-x: auto }"""

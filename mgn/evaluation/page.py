@@ -27,22 +27,22 @@ def write_page(report: Report, folder: Path, images: Sequence[Path]) -> Path:
     """Write `report.html` with the `images` (PNG files) inside."""
     page = Path(folder) / "report.html"
     model, dataset = markup.text(report.model), markup.text(report.dataset)
-    figures = [path for path in images if path.name in CURVES]
-    others = [path for path in images if path.suffix == ".png" and path not in figures]
+    curves = {path.name: _image(path) for path in images if path.name in CURVES}
+    others = [path for path in images if path.suffix == ".png" and path.name not in CURVES]
     title = f"{markup.text(Path(report.model).name)} on {markup.text(Path(report.dataset).name)}"
     parts = [
         f"<h1>{title}</h1>",
         f"<p>model <code>{model}</code><br>data <code>{dataset}</code></p>",
         "<h2>Scores</h2>",
-        _scores_table(report.scores),
+        _side_by_side(_scores_table(report.scores), curves.pop("cmc.png", "")),
         f"<p>{markup.text(counts_line(report.scores))}. mAP is the step AP of scikit-learn and most"
         " papers, mAP official the trapezoid AP of Market-1501's own code.</p>",
     ]
     if report.scores.drawn:
         parts.append(f"<p>{markup.text(draws_line(report.scores.drawn))}</p>")
-    parts.append(f'<div class="figures">{"".join(map(_image, figures))}</div>')
     if report.verified:
         parts += ["<h2>Same or different?</h2>", _verification_table(report.verified)]
+    parts.append(_side_by_side(*curves.values()))
     parts += [
         "<h2>From camera to camera</h2>",
         f'<div class="scroll">{_camera_table(report.camera_pairs)}</div>',
@@ -52,6 +52,11 @@ def write_page(report: Report, folder: Path, images: Sequence[Path]) -> Path:
     parts += [f"<h2>{markup.text(path.stem)}</h2>{_photographs(path)}" for path in others]
     markup.write(page, f"Evaluation of {report.model}", parts)
     return page
+
+
+def _side_by_side(*parts: str) -> str:
+    """Beside each other where the window is wide enough."""
+    return f'<div class="figures">{"".join(parts)}</div>'
 
 
 def _image(path: Path) -> str:

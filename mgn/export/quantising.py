@@ -1,7 +1,7 @@
 """The network's residual blocks in eight bits: scales, ranges and kernels from real images.
 
 A map is kept as whole numbers of 0 to 255, with one range for all its channels. Three things keep
-the network close to the one in float32 (figures of each in doc/benchmarks-log.md):
+the network close to the one in float32 (figures of each in doc/benchmarks-log-int8.md):
 
 - Channels are scaled towards each other first. A scale of a channel passes through ReLU and sum,
   and goes into the kernels on both sides (arXiv:1906.04721). What is added is scaled alike.

@@ -58,6 +58,7 @@ class Mode(NamedTuple):
 
     training: bool  # batch statistics (True) or running statistics (False)
     zero_init: bool = False  # residual blocks start as the identity
+    kernel_init: str = "he"  # first values of kernels, of `KERNEL_INITS`
     sync: bool = False  # batch statistics over all replicas
     winograd: bool = False  # 3×3 convolutions by fewer multiplications
     frozen: Sequence[str] = ()  # of BODIES: with running statistics in training too
@@ -83,6 +84,7 @@ def mgn(
     training: bool,
     *,
     zero_init_residual: bool = False,
+    kernel_init: str = "he",
     precision: str = "float32",
     sync_batch_norm: bool = False,
     winograd: bool = False,
@@ -96,6 +98,7 @@ def mgn(
         num_classes: identities that the classifiers tell apart; 0: no classifiers.
         training: batch statistics (True) or running statistics (False).
         zero_init_residual: blocks start as the identity; what learns from scratch.
+        kernel_init: first values of kernels, "he" or "uniform".
         precision: "float32", "bfloat16" or "float16": of the convolutions. Variables, statistics,
             heads and outputs are float32.
         sync_batch_norm: batch statistics over the images of all replicas.
@@ -105,7 +108,7 @@ def mgn(
             `classifier` of `NetworkOptions`, where they are not MGN-pytorch's.
     """
     options = NetworkOptions(num_classes, **variant)
-    mode = Mode(training, zero_init_residual, sync_batch_norm, winograd, frozen)
+    mode = Mode(training, zero_init_residual, kernel_init, sync_batch_norm, winograd, frozen)
     inputs = head_inputs(tf.cast(images, DTYPES[precision]), options, mode)
     features, logits = [], []
     for h in HEADS:
@@ -150,7 +153,7 @@ def head_inputs(images: tf.Tensor, options: NetworkOptions, mode: Mode) -> dict[
 def backbone(x: tf.Tensor, mode: Mode, stem_padding: int = 1) -> tf.Tensor:
     """ResNet-50 up to its layer3.0: [N, H, W, 3] to [N, H / 16, W / 16, 1024]."""
     with tf.variable_scope("backbone"):
-        x = tf.nn.relu(_normalised(conv2d(x, "conv1", 64, 7, 2), "bn1", mode))
+        x = tf.nn.relu(_normalised(_convolved(x, "conv1", 64, mode, 7, 2), "bn1", mode))
         x = stem_pool(x, stem_padding)
         x = layer(x, "layer1", range(3), 64, 1, mode)
         x = layer(x, "layer2", range(4), 128, 2, mode)
@@ -189,12 +192,12 @@ def bottleneck(x: tf.Tensor, name: str, width: int, stride: int, mode: Mode) -> 
     with tf.variable_scope(name):
         shortcut = x
         if stride != 1 or x.shape[-1] != 4 * width:
-            shortcut = conv2d(x, "downsample/0", 4 * width, stride=stride)
+            shortcut = _convolved(x, "downsample/0", 4 * width, mode, stride=stride)
             shortcut = _normalised(shortcut, "downsample/1", mode)
-        x = tf.nn.relu(first_norm(conv2d(x, "conv1", width), "bn1", mode))
-        x = conv2d(x, "conv2", width, 3, stride, winograd=mode.winograd)
+        x = tf.nn.relu(first_norm(_convolved(x, "conv1", width, mode), "bn1", mode))
+        x = _convolved(x, "conv2", width, mode, 3, stride)
         x = tf.nn.relu(_normalised(x, "bn2", mode))
-        x = _normalised(conv2d(x, "conv3", 4 * width), "bn3", mode, mode.zero_init)
+        x = _normalised(_convolved(x, "conv3", 4 * width, mode), "bn3", mode, mode.zero_init)
         return tf.nn.relu(x + shortcut)
 
 
@@ -208,7 +211,7 @@ def head(x: tf.Tensor, name: str, options: NetworkOptions, mode: Mode) -> tf.Ten
             x = gem(x)
         elif options.pool in _POOLS:
             x = _POOLS[options.pool](x, axis=[1, 2], keepdims=True)
-        x = _normalised(conv2d(x, "0", _FEATURE_SIZE, mode="fan_in"), "1", mode)
+        x = _normalised(_convolved(x, "0", _FEATURE_SIZE, mode, fan="fan_in"), "1", mode)
         if options.reduction == "prelu":
             x = prelu(x, "2")
         elif options.reduction != "plain":
@@ -216,6 +219,20 @@ def head(x: tf.Tensor, name: str, options: NetworkOptions, mode: Mode) -> tf.Ten
         if options.reduction == "neck":
             x = _normalised(x, NECK, mode)
         return tf.squeeze(x, axis=[1, 2])
+
+
+def _convolved(
+    x: tf.Tensor,
+    name: str,
+    filters: int,
+    mode: Mode,
+    size: int = 1,
+    stride: int = 1,
+    fan: str = "fan_out",
+) -> tf.Tensor:
+    """Convolution whose kernel starts with He's values by `fan`, or as the mode says."""
+    first = fan if mode.kernel_init == "he" else mode.kernel_init
+    return conv2d(x, name, filters, size, stride, first, mode.winograd)
 
 
 def _normalised(x: tf.Tensor, name: str, mode: Mode, zero_scale: bool = False) -> tf.Tensor:

@@ -17,6 +17,11 @@ _EPSILON = 1e-5  # of batch and instance norm, PyTorch's
 _LEAST = 1e-6  # of what GeM raises to a power, fast-reid's
 GEM, INSTANCE_NORM = "gem", "IN"  # scopes of what is computed in float32, whatever the rest is in
 _CHANNELS_OF_PRODUCTS = 256  # from here on `_conv2d` is faster
+_FIRST_VALUES = {  # of a kernel: its variance times what, and their distribution
+    "fan_in": (2.0, "fan_in", "untruncated_normal"),  # He's (arXiv:1502.01852), MGN-pytorch's heads
+    "fan_out": (2.0, "fan_out", "untruncated_normal"),  # torchvision's ResNet
+    "uniform": (1 / 3, "fan_in", "uniform"),  # PyTorch's layers: up to 1 / sqrt(fan_in)
+}
 _MOMENTUM = 0.1  # weight of the new batch in the running statistics, PyTorch's
 
 
@@ -26,7 +31,7 @@ def conv2d(
     filters: int,
     size: int = 1,
     stride: int = 1,
-    mode: str = "fan_out",
+    first: str = "fan_out",
     winograd: bool = False,
 ) -> tf.Tensor:
     """Convolution without bias, padded by `size // 2` on every side as PyTorch pads.
@@ -37,14 +42,14 @@ def conv2d(
         filters: channels of the result.
         size: odd kernel size, pixels.
         stride: pixels.
-        mode: He initialisation by "fan_in" or "fan_out" (torchvision's ResNet).
+        first: first values, of `_FIRST_VALUES`.
         winograd: 3×3 of stride 1 and many channels by fewer multiplications; see `winograd`.
 
     Returns:
         [N, ceil(H / stride), ceil(W / stride), filters], of x's type.
     """
     with tf.variable_scope(name, use_resource=True):
-        initializer = tf.variance_scaling_initializer(2.0, mode, "untruncated_normal")
+        initializer = tf.variance_scaling_initializer(*_FIRST_VALUES[first])
         shape = [size, size, x.shape[-1], filters]
         weight = tf.get_variable("weight", shape, tf.float32, initializer)
         if winograd and (size, stride) == (3, 1) and x.shape[-1] >= CHANNELS:
@@ -69,7 +74,7 @@ def _padded(x: tf.Tensor, size: int) -> tf.Tensor:
 def _conv2d(x: tf.Tensor, weight: tf.Tensor) -> tuple[tf.Tensor, Callable]:
     """The same convolution; its kernel's gradient is one product of matrices for each place in it.
 
-    On CPUs that of `tf.nn.conv2d` takes up to twice the time in bfloat16 (doc/benchmarks.md).
+    On CPUs that of `tf.nn.conv2d` takes up to twice the time in bfloat16 (doc/benchmarks-log.md).
     """
     size, _, channels, filters = weight.shape
 
@@ -209,7 +214,7 @@ def linear(x: tf.Tensor, name: str, units: int) -> tf.Tensor:
         # PyTorch's default, +-1/sqrt(C). He's by fan-out (MGN-pytorch's) grows as classes get
         # fewer: features then fit the random classifier, not each other, and compare badly
         # (doc/results.md).
-        initializer = tf.variance_scaling_initializer(1 / 3, mode="fan_in", distribution="uniform")
+        initializer = tf.variance_scaling_initializer(*_FIRST_VALUES["uniform"])
         weight = tf.get_variable("weight", [x.shape[-1], units], tf.float32, initializer)
         bias = tf.get_variable("bias", [units], tf.float32, tf.zeros_initializer())
         return tf.matmul(x, weight) + bias

@@ -10,7 +10,8 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-CHANNELS = 256  # from here on it is faster; with 128 it was not, at batch 32 (doc/benchmarks.md)
+# From here on it is faster; with 128 it was not, at batch 32 (doc/benchmarks-inference.md).
+CHANNELS = 256
 _TILE = 4  # rows and columns of a result that are computed at once, from as many and two more
 _EDGE = _TILE + 2
 # Where the polynomials are evaluated, infinity besides. Of 12 choices tried these were among the

@@ -90,7 +90,7 @@ class _Terminated(BaseException):
 def run(main: Callable[[list[str]], int | None], arguments: list[str] | None = None) -> int:
     """Call `main` and turn what it raises into an exit status and one line on stderr."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # "0" shows what TensorFlow's C++ code logs
-    # TensorFlow itself uses oneDNN only on CPUs with AVX-512 VNNI; doc/benchmarks.md has the gain.
+    # TensorFlow itself uses oneDNN only on CPUs with AVX-512 VNNI (doc/benchmarks-training.md).
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     if hasattr(sys.stdout, "reconfigure"):  # the name of a file may be no valid text
         sys.stdout.reconfigure(errors="backslashreplace")

@@ -43,7 +43,8 @@ def session_config(rewrite: bool = True, xla: bool = False) -> tf.ConfigProto:
     passes.disable_meta_optimizer = not rewrite
     if not has_gpu():
         # One pass makes a folded graph faster on CPUs: it fuses convolution, bias and ReLU. The
-        # others copy the weights: the first call takes 2 s and 1 GB more (doc/benchmarks.md).
+        # others copy the weights. A first call takes 2 s and 1 GB more
+        # (doc/benchmarks-inference.md).
         passes.constant_folding = passes.OFF
         passes.shape_optimization = passes.OFF
         passes.arithmetic_optimization = passes.OFF

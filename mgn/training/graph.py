@@ -77,7 +77,7 @@ def build_train_graph(
         (with L2, as PyTorch's optimisers), the batch-norm updates and the moving average. `total`
         and `grad_norm` are without L2.
     """
-    names = "zero_init_residual", "precision", "sync_batch_norm", "winograd"
+    names = "zero_init_residual", "kernel_init", "precision", "sync_batch_norm", "winograd"
     options = {name: getattr(config, name) for name in names}
     variant = config.network_options(num_classes).architecture()
     outputs = mgn(images, num_classes, True, frozen=frozen, **options, **variant)

@@ -54,6 +54,7 @@ TRAIN = {
     "classifier": ("linear", "cosine"),
     "part_triplets": ("false", "true"),
     "zero_init_residual": ("true", "false"),
+    "kernel_init": ("he", "uniform"),
     "winograd": ("false", "true"),
     "xla": ("false", "true"),
     "sync_batch_norm": ("false", "true"),

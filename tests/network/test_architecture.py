@@ -6,6 +6,7 @@ import re
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
+import torch
 from conftest import REFERENCE, fast_reid, relative, seeded_variables
 
 from mgn import network, weights
@@ -203,6 +204,33 @@ def test_blocks_start_as_the_identity_when_asked():
     assert all(
         np.all(value == (0 if name.endswith("bn3/weight") else 1)) for name, value in values.items()
     )
+
+
+@pytest.mark.parametrize("kernel_init", ["he", "uniform"])
+def test_kernels_start_as_pytorchs(kernel_init):
+    """He's values as torchvision's ResNet and MGN-pytorch's heads have, or those of its layers."""
+    fans = {
+        "backbone/conv1": "fan_out",
+        "p1/layer4/0/downsample/0": "fan_out",
+        "p3/layer4/2/conv2": "fan_out",
+        "reduction_4/0": "fan_in",
+    }
+    network.mgn(tf.placeholder(tf.float32, [None, 96, 32, 3]), 10, True, kernel_init=kernel_init)
+    kernels = {v.op.name.removesuffix("/weight"): v for v in tf.global_variables()}
+    kernels = {name: kernels[name] for name in fans}
+    with new_session(tf.get_default_graph(), rewrite=False) as session:
+        session.run([v.initializer for v in kernels.values()])
+        values = session.run(kernels)
+    for name, value in values.items():
+        size, _, channels, filters = value.shape
+        twin = torch.nn.Conv2d(channels, filters, size, bias=False).weight
+        if kernel_init == "he":
+            torch.nn.init.kaiming_normal_(twin, mode=fans[name], nonlinearity="relu")
+        expected = twin.detach().numpy()
+        assert value.std() == pytest.approx(expected.std(), rel=0.03), name
+        # A normal distribution has no bound: its largest value is only like the other's.
+        close = 0.3 if kernel_init == "he" else 0.001
+        assert np.abs(value).max() == pytest.approx(np.abs(expected).max(), rel=close), name
 
 
 @pytest.mark.parametrize("size", [1, 3])

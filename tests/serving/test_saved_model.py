@@ -209,7 +209,7 @@ def test_the_c_program_of_the_document(served, source, tmp_path):
     if not shutil.which("cc"):
         pytest.skip("this machine has no C compiler")
     (code,) = re.findall(
-        r"```c\n(.*?)```", (ROOT / "doc" / "export.md").read_text("utf-8"), re.DOTALL
+        r"```c\n(.*?)```", (ROOT / "doc" / "loading.md").read_text("utf-8"), re.DOTALL
     )
     assert code.count("384, 128") == 1 and code.count("384 * 128") == 1
     code = code.replace("384, 128", "96, 32").replace("384 * 128", "96 * 32")
