@@ -196,7 +196,7 @@ class TrainConfig:
     eval_every: int = _saved(
         0, "steps between scores on query and gallery; keeps the best; 0: at the end", (0, _MANY)
     )
-    early_stop: int = _saved(0, "scores without a better mAP that end it; 0: never", (0, _MANY))
+    early_stop: int = _saved(0, "scores without a better mAP that end a run; 0: never", (0, _MANY))
     evaluate_untrained: bool = _saved(False, "score the network before the first step too")
 
     def __post_init__(self):
