@@ -175,7 +175,7 @@ def test_damaged_files_are_left_out_if_asked(models, files, protocol, kind, tmp_
         names = [line["picture"] for line in lines]
         bad = ["--skip_unreadable", images / "b.jpg"]
         line = refused(capsys, client, "--server", address, *flags, *bad)
-        assert line == "error: none of the 1 images can be read"
+        assert line == "error: --skip_unreadable: none of the 1 images can be read; name others"
     stored = np.load(output)
     assert [*stored["pictures"]] == names == [str(images / "a.jpg"), str(files[1])]
     assert relative(stored["features"], expected_of(pb, files[:2])) <= 1e-5

@@ -191,6 +191,6 @@ def check_matches(query: Split, gallery: Split) -> None:
     else:
         problem = "no query person is in the gallery"
     raise InputError(
-        f"query and gallery: {problem}, and only an image by another camera is a match; check the"
+        f"{problem}, and only an image by another camera is a match; check the"
         " identities and cameras in the file names or the CSV list"
     )

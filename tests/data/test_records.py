@@ -170,7 +170,7 @@ def test_every_image_under_a_folder(tmp_path):
     assert (split.ignored, split.kinds) == (1, {".txt": 1})
     assert len(records.image_files(tmp_path / "notes.txt").records) == 1  # named by the user
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match=r"no image in it \(\.jpg, .*\.ppm\)$"):
+    with pytest.raises(InputError, match=r"no image in it \(\.jpg, .*\.ppm\); name another$"):
         records.image_files(tmp_path / "empty")
     for name in ("a.heic", "b.HEIC", "c.txt", ".d.jpg"):
         (tmp_path / "empty" / name).touch()
