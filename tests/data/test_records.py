@@ -174,7 +174,7 @@ def test_every_image_under_a_folder(tmp_path):
         records.image_files(tmp_path / "empty")
     for name in ("a.heic", "b.HEIC", "c.txt", ".d.jpg"):
         (tmp_path / "empty" / name).touch()
-    with pytest.raises(InputError, match=r"; left out: 2 \.heic, 1 \.txt, 1 hidden$"):
+    with pytest.raises(InputError, match=r"; left out: 2 \.heic, 1 \.txt, 1 hidden; name"):
         records.image_files(tmp_path / "empty")
 
 

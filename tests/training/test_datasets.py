@@ -56,7 +56,7 @@ def test_nothing_to_validate_on(drawn):
 
 def test_a_copy_of_the_set_is_refused(dataset, tmp_path):
     copy = shutil.copytree(dataset, tmp_path / "copy")
-    with pytest.raises(InputError, match=r"the same training image as .*two identities"):
+    with pytest.raises(InputError, match=r"the same training image as .*data sets overlap"):
         read(dataset, copy)
 
 
