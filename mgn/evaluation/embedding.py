@@ -174,5 +174,5 @@ def check_finite(features: np.ndarray, split: Split) -> None:
     bad = np.flatnonzero(~np.isfinite(features).all(axis=1))
     if len(bad):
         names = ", ".join(split.records[i].path for i in bad[:3])
-        problem = f"embedding NaN or infinite ({len(bad)} of {len(features)} images)"
+        problem = f"the embedding is NaN or infinite ({len(bad)} of {len(features)} images)"
         raise InputError(f"{names}: {problem}; the weights may be damaged: use another checkpoint")

@@ -135,7 +135,7 @@ def test_several_queries_their_results_and_who_is_in_the_gallery(
     values["open_set"] = {"distance": None, "why": "3 strangers of 299 needed"}
     (tmp_path / "threshold.json").write_text(json.dumps(values))
     line = refused(capsys, search, "--model", small_checkpoint, *arguments)
-    assert "has no threshold for 'is this person in the gallery?': 3 strangers" in line
+    assert "has no threshold for 'is this person in the gallery?' (3 strangers" in line
 
 
 def named(*cameras):

@@ -39,14 +39,14 @@ def test_few_images_are_shared_out_and_told(tmp_path, capsys):
     write_images(tmp_path / "few", 9)
     found = calibration.read(tmp_path / "few", tmp_path / "model", 64)
     assert (len(found.choosing), len(found.held_back)) == (6, 3)
-    assert "only 9 usable images, better 64 or more" in capsys.readouterr().err
+    assert "only 9 usable images, so ranges may be too small; give 64" in capsys.readouterr().err
 
 
 def test_few_that_were_asked_for_are_told_as_such(tmp_path, capsys):
     write_images(tmp_path / "many", 20)
     calibration.read(tmp_path / "many", tmp_path / "model", 8)
     told = capsys.readouterr().err
-    assert "warning: --calibration_images 8: few, better 64 or more" in told
+    assert "warning: --calibration_images 8: few, so ranges may be too small" in told
     assert "usable" not in told
 
 
