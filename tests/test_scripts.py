@@ -347,7 +347,7 @@ def test_wrong_flags_to_the_others(small_checkpoint, converted, dataset, tmp_pat
         (
             export_pb,
             ["--checkpoint", converted / "torchvision_resnet50", "--pb_path", tmp_path / "x.pb"],
-            "backbone only",
+            "holds only a backbone",
         ),
         (export_tf_serving_model, ["--pb_path", pb, *served], "not a frozen graph"),
         (export_tf_serving_model, ["--pb_path", tmp_path / "none.pb", *served], "no such file"),

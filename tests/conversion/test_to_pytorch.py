@@ -54,7 +54,7 @@ def test_what_is_refused(small_checkpoint, tmp_path):
         session.run(variable.initializer)
         described = checkpoints.describe(NetworkOptions(0), "backbone")
         saving.save(session, saving.new_saver([variable]), tmp_path / "b", described)
-    with pytest.raises(InputError, match="b: holds a backbone only"):
+    with pytest.raises(InputError, match="b: holds only a backbone"):
         to_pytorch.convert(tmp_path / "b", tmp_path / "x.pt")
     assert (tmp_path / "there.pt").read_text() == "mine" and not (tmp_path / "x.pt").exists()
 

@@ -123,7 +123,7 @@ def test_imagenet_weights_convert_to_a_backbone(tmp_path):
         got = reader.get_tensor(f"{branch}/layer4/0/bn1/bias")
         assert np.array_equal(got, state_dict["layer4.0.bn1.bias"])
         assert not reader.get_tensor(f"{branch}/layer4/2/bn3/running_mean").any()
-    with pytest.raises(InputError, match="holds a backbone only"):
+    with pytest.raises(InputError, match="holds only a backbone"):
         inference.load_embedder(tmp_path / "made")
 
 
@@ -325,7 +325,7 @@ def test_conversion_assigns_what_from_pytorch_returns(tmp_path, monkeypatch):
         return arrays
 
     monkeypatch.setattr(weights, "from_pytorch", doubled)
-    with pytest.raises(CheckError, match="logits_fg_p1 differs from PyTorch's"):
+    with pytest.raises(CheckError, match="logits_fg_p1: differs from PyTorch's"):
         to_tensorflow.convert(source, None)
 
 
