@@ -19,7 +19,8 @@ _THIRDS = ("top", "middle", "bottom")
 _NOTHING = "not size, light, colour or sharpness: clothes, pose, cropping, place or compression"
 MEANING = (
     "how far a feature's mean moved, in its own spread."
-    f" From {LIMIT} on expect a loss; less is no promise (doc/results-decisions.md)"
+    f" From {LIMIT} on, expect a loss. A smaller shift does not rule one out"
+    " (doc/results-decisions.md)"
 )
 Colour = tuple[float, float, float]  # mean RGB, 0 to 255
 
