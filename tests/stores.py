@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from blocks import marked
 
 from mgn.data.records import Record
 from mgn.evaluation.rows import Stamp
@@ -29,10 +30,13 @@ def serve(folder):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "milvus_lite", "server", "--data-dir", str(folder)]
-    server = subprocess.Popen(
-        [*command, "--host", "127.0.0.1", "--port", str(port)], stdout=subprocess.DEVNULL
-    )
+    (block,) = marked("server")  # of doc/: the same, but for its folder, port and host
+    (words,) = block.commands
+    assert words[:2] == ["milvus-lite", "server"] and words[-2:] == ["--host", "127.0.0.1"]
+    command = [sys.executable, "-m", "milvus_lite", *words[1:]]
+    command[command.index("--data-dir") + 1] = str(folder)
+    command[command.index("--port") + 1] = str(port)
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     for _ in range(300):
         with socket.socket() as tried:
             if not tried.connect_ex(("127.0.0.1", port)):

@@ -10,6 +10,7 @@ from pathlib import Path
 import cv2
 import pytest
 import shallow
+from blocks import marked, missing
 from conftest import SMALL, refused, run, write_checkpoint
 from familiar import image
 
@@ -56,6 +57,8 @@ def test_text_json_and_page(model, two_cameras, tmp_path, capsys):
     assert re.search(r"^0 problems, 1 warnings$", text, re.MULTILINE)  # no training split
     assert re.search(rf"^camera 1  {LIKE} \(shift 0\.\d\d; 24 of 24 images\)$", text, re.MULTILINE)
     assert re.search(rf"^camera 2  {UNLIKE} \(shift ", text, re.MULTILINE)
+    (shown,) = marked("alarm")  # by a page, of two dark cameras
+    assert not missing(shown.text.splitlines(), text.splitlines())
     values = json.loads((page / "doctor.json").read_text())
     first, second = values["familiarity"]["cameras"]
     assert (first["verdict"], second["verdict"]) == (LIKE, UNLIKE)

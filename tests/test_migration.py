@@ -1,9 +1,7 @@
 """doc/migration.md: the permutation it gives for old vectors."""
 
-import re
-from pathlib import Path
-
 import numpy as np
+from blocks import marked
 
 from mgn.network import HEADS
 
@@ -20,9 +18,8 @@ OLD = [
 
 
 def test_old_vectors_come_into_the_new_order():
-    text = (Path(__file__).parent.parent / "doc" / "migration.md").read_text(encoding="utf-8")
-    (line,) = re.findall(r"^ +(new = .*)$", text, re.MULTILINE)
+    (block,) = marked("old vectors")
     old = np.repeat([OLD, OLD], 256, axis=1)
     names = {"old": old}
-    exec(line, names)
+    exec(block.text.strip(), names)
     assert names["new"].tolist() == [np.repeat([head.name for head in HEADS], 256).tolist()] * 2

@@ -1,11 +1,11 @@
 """doc/notebook.md: its cells one after the other, in one namespace."""
 
 import re
-from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
 import pytest
+from blocks import marked
 from conftest import run
 from PIL import Image
 
@@ -13,13 +13,12 @@ import evaluate
 from mgn.data import demo
 
 pytestmark = pytest.mark.usefixtures("shallow_network")
-PAGE = Path(__file__).parents[1] / "doc" / "notebook.md"
 
 
 def test_the_cells_as_they_stand(small_checkpoint, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     mpl.use("Agg")
-    cells = re.findall(r"<!-- cell -->\n```python\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
+    cells = [block.text for block in marked("cell")]
     assert len(cells) == 5
     demo.make(tmp_path / "runs" / "demo_set")
     given = {}

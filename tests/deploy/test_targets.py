@@ -1,7 +1,6 @@
 """Every target's files, loaded as its program loads them; and what must not pass."""
 
 import json
-import re
 import sys
 from contextlib import closing
 from pathlib import Path
@@ -13,6 +12,7 @@ import onnx
 import onnxruntime
 import pytest
 import tensorflow.compat.v1 as tf
+from blocks import marked
 from conftest import refused, relative, run
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
@@ -142,13 +142,12 @@ def test_boxmot_normalises_as_its_own_code_does(made, expected):
 
 
 def test_the_example_of_the_document(made, monkeypatch):
-    """Of doc/deploy.md as it stands: two people change places between two frames."""
-    page = (Path(__file__).parents[2] / "doc" / "deploy.md").read_text(encoding="utf-8")
-    (code,) = re.findall(r"<!-- tracker -->\n```python\n(.*?)```", page, re.DOTALL)
+    """As it stands on its page: two people change places between two frames."""
+    (block,) = marked("tracker")
     given = {}
     (made / "mgn.onnx").symlink_to(made / "b.onnx")
     monkeypatch.chdir(made)
-    exec(code, given)
+    exec(block.text, given)
     (made / "mgn.onnx").unlink()
     assert given["distances"].shape == (2, 2) and given["matches"].tolist() == [1, 0]
 

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
+from blocks import marked
 from conftest import relative
 from simple_models import write_pb
 
@@ -350,8 +351,8 @@ def test_wrong_input(tmp_path, small_checkpoint, small_graphs):
 
 def test_the_example_of_the_readme(tmp_path, small_graphs, small_checkpoint):
     """Its ten lines, run in a process without this package on two images of our own."""
-    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    (code,) = re.findall(r"<!-- embed -->\n```python\n(.*?)```", readme, re.DOTALL)
+    (block,) = marked("embed")
+    code = block.text
     names = [tmp_path / name for name in re.findall(r'"(runs/\S+\.jpg)"', code)]
     names[0].parent.mkdir(parents=True)
     for name, image in zip(names, images()[1:3], strict=True):

@@ -1,17 +1,17 @@
 """SavedModels in place of a model server: TensorFlow's C API, command-line tool, warm-up file."""
 
 import json
-import re
+import os
 import shutil
 import subprocess
 import sys
 from contextlib import closing
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
+from blocks import marked
 from c_api import CError, SavedModel
 from conftest import refused, relative, run
 from small_models import network
@@ -28,7 +28,6 @@ from mgn.inference.graph import PLAIN, PRE_POST, build
 from mgn.serving import saved_model
 
 pytestmark = pytest.mark.usefixtures("shallow_network")
-ROOT = Path(__file__).parents[2]
 SCRIPTS = {export_tf_serving_model: PLAIN, export_tf_serving_with_pre_post: PRE_POST}
 INPUTS = {"plain": (PLAIN, "float32"), "jpeg": (PRE_POST, "jpeg")}
 PEOPLE = [draw_image(0, person, 1, 0) for person in (1, 2, 3)]
@@ -208,26 +207,15 @@ def test_files_of_many_sizes_in_one_request(in_c, source):
 def test_the_c_program_of_the_document(served, source, tmp_path):
     if not shutil.which("cc"):
         pytest.skip("this machine has no C compiler")
-    (code,) = re.findall(
-        r"```c\n(.*?)```", (ROOT / "doc" / "loading.md").read_text("utf-8"), re.DOTALL
-    )
+    (built,), (block,) = marked("cc"), marked("c")
+    code = block.text
     assert code.count("384, 128") == 1 and code.count("384 * 128") == 1
     code = code.replace("384, 128", "96, 32").replace("384 * 128", "96 * 32")
     (tmp_path / "embed.c").write_text(code)
     (tmp_path / "served").mkdir()
     (tmp_path / "served" / "1").symlink_to(served)
-    folder = tf.sysconfig.get_lib()
-    libraries = "-l:libtensorflow_cc.so.2", "-l:libtensorflow_framework.so.2"
-    built = (
-        "cc",
-        f"-I{folder}/include",
-        "embed.c",
-        "-o",
-        "embed",
-        f"-L{folder}",
-        f"-Wl,-rpath,{folder}",
-    )
-    subprocess.run([*built, *libraries], cwd=tmp_path, check=True)
+    environment = {**os.environ, "T": tf.sysconfig.get_lib()}
+    subprocess.run(["bash", "-c", built.text], cwd=tmp_path, env=environment, check=True)
     images = np.stack(source.prepare(PEOPLE[:2])).astype(np.float32)
     done = subprocess.run(
         "./embed", cwd=tmp_path, input=images.tobytes(), capture_output=True, check=True
