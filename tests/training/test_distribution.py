@@ -19,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("shallow_network")
 ROOT = Path(__file__).parents[2]
 OPTIONS = [
     *("--recipe", "scratch", "--batch_ids", 3, "--batch_images", 2, "--triplet_start_step", 0),
-    *("--triplet_start_loss", 0),
+    *("--triplet_start_loss", 0, "--margin", 1.2),
     *("--optimizer", "sgd", "--momentum", 0, "--learning_rate", 1e-3, "--random_erasing", 0),
     *("--sync_batch_norm", "--save_every", 1, "--average_decay", 0),
     *("--freeze_steps", 1, "--freeze_layers", "p3"),  # the second step has another graph

@@ -26,11 +26,11 @@ VARIABLES = 205  # of the shallow network
 STEPS = 9  # epochs of three steps: 8 identities, three at a time
 OPTIONS = [
     *("--recipe", "scratch", "--batch_ids", 3, "--batch_images", 2, "--triplet_start_step", 0),
-    *("--triplet_start_loss", 0.9),
+    *("--triplet_start_loss", 0.9, "--margin", 1.2),
     *("--optimizer", "amsgrad", "--average_decay", 0.9, "--crop_padding", 3, "--warmup_steps", 4),
     *("--schedule", "cosine", "--epochs", 4, "--max_steps", STEPS, "--deterministic"),
     *("--eval_every", 5, "--cache", "--freeze_steps", 4, "--freeze_layers", "backbone,p2"),
-    *("--keep_checkpoints", 4),
+    *("--keep_checkpoints", 4, "--random_erasing", 0.5),
 ]
 pytestmark = pytest.mark.usefixtures("shallow_network")
 
