@@ -114,6 +114,7 @@ class TrainConfig:
     height: int = _model(HEIGHT, "image height in pixels, a multiple of 96")
     width: int = _model(WIDTH, "image width in pixels, a multiple of 32")
     zero_init_residual: bool = _model(False, "start blocks as the identity (arXiv:1706.02677)")
+    zero_init_identities: int = _model(0, "fewest identities for --zero_init_residual", (0, _MANY))
     kernel_init: str = _model(
         "he",
         "first values of kernels: He's (arXiv:1502.01852), or uniform, PyTorch's smaller ones",

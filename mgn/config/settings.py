@@ -36,6 +36,7 @@ _WITHOUT_EFFECT = (
     ("final_learning_rate", "--schedule cosine", lambda c: c.schedule == "cosine"),
     ("momentum", "--optimizer sgd", lambda c: c.optimizer == "sgd"),
     ("nesterov", "--optimizer sgd", lambda c: c.optimizer == "sgd"),
+    ("zero_init_identities", "--zero_init_residual", lambda c: c.zero_init_residual),
     ("warmup_factor", "--warmup_steps", lambda c: c.warmup_steps > 0),
     ("freeze_layers", "--freeze_steps", lambda c: c.freeze_steps > 0),
     ("circle_scale", "--classifier cosine", lambda c: c.classifier == "cosine"),

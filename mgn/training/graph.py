@@ -79,6 +79,7 @@ def build_train_graph(
     """
     names = "zero_init_residual", "kernel_init", "precision", "sync_batch_norm", "winograd"
     options = {name: getattr(config, name) for name in names}
+    options["zero_init_residual"] &= num_classes >= config.zero_init_identities
     variant = config.network_options(num_classes).architecture()
     outputs = mgn(images, num_classes, True, frozen=frozen, **options, **variant)
     step = tf.train.get_or_create_global_step()

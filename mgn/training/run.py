@@ -149,6 +149,7 @@ def describe(config: TrainConfig, data: RunData, replicas: int) -> str:
         f" {config.batch_images} images{spread}; an epoch, every person once, is {per_epoch} steps;"
         f" {seen:,.0f} images in all, {passes:.1f} passes over the set;"
         f" {_rates(config, per_epoch)}\n"
+        f"{_blocks(config, num_classes)}"
         f"{_onset(config, num_classes)}"
         f"{phases.describe(config)}"
         f"options: {options(config)}"
@@ -167,6 +168,15 @@ def _flag(value: object) -> str:
     if isinstance(value, tuple):
         return ",".join(map(str, value))
     return str(value).lower() if value is None or isinstance(value, bool) else str(value)
+
+
+def _blocks(config: TrainConfig, num_classes: int) -> str:
+    """How residual blocks start, as a line; nothing where that does not depend on the data."""
+    fewest = config.zero_init_identities
+    if not (config.zero_init_residual and fewest):
+        return ""
+    how = "start" if num_classes >= fewest else "do not start"
+    return f"residual blocks: {how} as the identity ({num_classes} identities; from {fewest} on)\n"
 
 
 def _onset(config: TrainConfig, num_classes: int) -> str:

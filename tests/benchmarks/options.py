@@ -54,6 +54,7 @@ TRAIN = {
     "classifier": ("linear", "cosine"),
     "part_triplets": ("false", "true"),
     "zero_init_residual": ("true", "false"),
+    "zero_init_identities": (0, 100),
     "kernel_init": ("he", "uniform"),
     "winograd": ("false", "true"),
     "xla": ("false", "true"),

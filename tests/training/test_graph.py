@@ -438,6 +438,19 @@ def test_l2_reaches_every_parameter_and_the_triplet_joins_at_its_step(monkeypatc
             )  # statistics move, or they would be ImageNet's for ever
 
 
+@pytest.mark.parametrize(("fewest", "scale"), [(0, 0), (2, 0), (3, 1)])
+def test_blocks_start_as_the_identity_from_so_many_identities_on(monkeypatch, fewest, scale):
+    shallow.patch(monkeypatch)
+    config = dataclasses.replace(RECIPES["scratch"], zero_init_identities=fewest)
+    images = tf.zeros([4, 96, 32, 3])
+    training.build_train_graph(config, images, tf.constant([0, 0, 1, 1]), 2)
+    scales = [v for v in model_variables() if v.op.name.endswith("bn3/weight")]
+    with tf.Session() as session:
+        session.run([v.initializer for v in scales])
+        for values in session.run(scales):
+            assert np.all(values == scale)
+
+
 def test_batches_hold_the_images_of_pk_batches(dataset):
     split = read_split(dataset, "train")
     labels = labels_of(split.persons)

@@ -61,6 +61,11 @@ def test_the_plan_counts_steps_images_and_passes(dataset):
     # 0.75 ln 8
     joins = "joins after 300 steps, once the cross-entropy is below 1.56 (0.75 of guessing's)\n"
     assert joins in plan
+    assert "blocks: do not start as the identity (8 identities; from 100 on)\n" in plan
+    enough = dataclasses.replace(config, zero_init_identities=8)
+    assert "blocks: start as the identity (8 identities; from 8 on)\n" in describe(enough, data, 1)
+    asked = dataclasses.replace(config, zero_init_identities=0)
+    assert "blocks:" not in describe(asked, data, 1)
     always = dataclasses.replace(config, triplet_start_step=0, triplet_start_loss=0.0)
     assert "joins" not in describe(always, data, 1)
 
