@@ -213,7 +213,7 @@ def linear(x: tf.Tensor, name: str, units: int) -> tf.Tensor:
     with tf.variable_scope(name, use_resource=True):
         # PyTorch's default, +-1/sqrt(C). He's by fan-out (MGN-pytorch's) grows as classes get
         # fewer: features then fit the random classifier, not each other, and compare badly
-        # (doc/results.md).
+        # (doc/results-earlier.md).
         initializer = tf.variance_scaling_initializer(*_FIRST_VALUES["uniform"])
         weight = tf.get_variable("weight", [x.shape[-1], units], tf.float32, initializer)
         bias = tf.get_variable("bias", [units], tf.float32, tf.zeros_initializer())
