@@ -22,6 +22,7 @@ OPTIONS = [
     *("--triplet_start_loss", 0, "--margin", 1.2),
     *("--optimizer", "sgd", "--momentum", 0, "--learning_rate", 1e-3, "--random_erasing", 0),
     *("--sync_batch_norm", "--save_every", 1, "--average_decay", 0),
+    *("--kernel_init", "he", "--zero_init_identities", 0),  # or rounding is magnified by depth
     *("--freeze_steps", 1, "--freeze_layers", "p3"),  # the second step has another graph
 ]
 
