@@ -31,10 +31,10 @@ RECIPES = {
     "scratch": dataclasses.replace(
         _SMALL,
         recipe="scratch",
-        # PyTorch's first values: a step changes a larger share of them than of He's. On short runs
-        # erased and cropped images only slow what is learnt (doc/results.md).
+        # PyTorch's first values: a step changes a larger share of them than of He's. Images are
+        # neither erased nor cropped; what that does by itself was not measured (doc/results.md).
         kernel_init="uniform",
-        # Such blocks learn hundreds of identities sooner; of 40 they learn what others do not have.
+        # Blocks as the identity learnt 700 synthetic people sooner, and 40 real ones worse.
         zero_init_identities=100,
         epochs=200,
         schedule="cosine",  # over all epochs, however many they are
