@@ -33,11 +33,11 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     add("--json", action="store_true", help="print one JSON object; after a failure, the reason")
     add("--key", metavar="NAME", help="network to take, if the file holds more than one")
     judged = (
-        "folder of images like those of the training, which tell the order of the reductions."
+        "folder of images like those of the training, which show the order of the heads."
         " The order that fits is taken; the exit status is 1 if --reduction_order differs"
     )
     add("--verify", type=cli.existing_path, metavar="IMAGES", help=judged)
-    add("--reduction_order", choices=REDUCTION_ORDERS, help="how the file numbers its reductions")
+    add("--reduction_order", choices=REDUCTION_ORDERS, help="how the file numbers its heads")
     keys = {"action": "append", "default": [], "metavar": "PATTERN"}
     add("--allow_missing", **keys, help="keys that may be missing, such as 'fc_*'")
     add("--allow_extra", **keys, help="keys that may be left over, such as 'ema.*'")

@@ -12,8 +12,9 @@ from mgn.system.files import output_folder
 
 UNTRAINED = """\
 warning: recipe {} expects pretrained weights and learns little without them; make them with
-  python convert_pytorch_weights.py --pt_model_path resnet50.pth --checkpoint pretrained/resnet50
-and add --init_checkpoint pretrained/resnet50; or use --recipe scratch"""
+  python convert_pytorch_weights.py --pt_model_path FILE --checkpoint pretrained/resnet50
+and add --init_checkpoint pretrained/resnet50; or use --recipe scratch. FILE is torchvision's
+  https://download.pytorch.org/models/resnet50-0676ba61.pth"""
 
 
 def main(arguments: list[str]) -> int:
@@ -51,7 +52,7 @@ def parse(arguments: list[str]) -> dict:
     recipes = "\n".join(f"  {name:<14}{note}" for name, note in RECIPE_NOTES.items())
     parser = cli.Parser(
         "Train MGN (arXiv:1804.01438) on Market-1501, or on the demo set drawn on the spot."
-        " Options of the groups from 'model' on default to the recipe's (doc/recipes.md).",
+        " The recipe sets the defaults of group 'model' and those below it (doc/recipes.md).",
         "--dataset Market-1501-v15.09.15 --init_checkpoint pretrained/resnet50",
         epilog=f"recipes, and the Market-1501 result each aims at, without re-ranking:\n{recipes}",
     )
@@ -64,7 +65,7 @@ def parse(arguments: list[str]) -> dict:
         help="data set, Market-1501's folder or another (doc/datasets.md); given more than once:"
         " trained on as one set, scored on each (default: the demo set)",
     )
-    add_dataset_options(parser)
+    add_dataset_options(parser, several=True)
     run.add_argument(
         "--train_dir", type=Path, help="folder of the run (default: the next free runs/RECIPE-N)"
     )

@@ -26,7 +26,7 @@ from mgn.data import probe
 from mgn.data.demo import draw_image
 from mgn.data.names import FOLDERS
 from mgn.data.records import Record, Split, read_split
-from mgn.evaluation import featurefile, sizes
+from mgn.evaluation import featurefile, page, report, sizes
 from mgn.export import freezing
 from mgn.inference import load_embedder
 from mgn.inference.embedder import model_hash
@@ -92,6 +92,12 @@ def shallow_conversion():
     """Of PyTorch's network too, and of `seeded`."""
     with shallow.patched_with_torch():
         yield
+
+
+@pytest.fixture
+def nothing_drawn(monkeypatch):
+    """Evaluations write what they found alone: pictures take most of their time."""
+    monkeypatch.setattr(page, "draw", lambda _report, folder, *_: report.Drawings(folder))
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ FOREIGN = {
     *("--rm", "--gpus", "--build-arg", "--check", "--dry-run", "--help", "--port"),
     *("--enable_batching", "--batching_parameters_file", "--resize_h", "--resize_w", "--reid"),
     *("--monitoring_config_file", "--per_process_gpu_memory_fraction", "--opt_out"),
-    *("--data-dir", "--host", "--model_config_file"),
+    *("--data-dir", "--host", "--model_config_file", "--logdir"),
 }
 _LINK = re.compile(r"\]\(([^)#\s]*)(?:#([^)\s]*))?\)")
 _FILE = re.compile(r"`((?:mgn|tests|doc)/[\w./*-]+\.\w+)`")

@@ -134,6 +134,12 @@ def _not_empty(here):
     return train_refuses(here, "--train_dir", here.folder)
 
 
+@provokes("FILE already; name another folder")
+def _results_there(here):
+    (here.folder / "metrics.json").touch()
+    return error_of(files.refuse_names, here.folder, ("metrics.json",), False)
+
+
 @provokes("another process is using")
 def _in_use(here):
     def twice():

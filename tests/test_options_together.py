@@ -11,8 +11,6 @@ import shutil
 import pytest
 from benchmarks import options, options_deploy
 
-from mgn.evaluation import page, report
-
 
 def first_rows(number, compiled):
     """Of them few with XLA, which takes half a minute each."""
@@ -52,13 +50,18 @@ def test_train(row, tiny_sets, tmp_path):
     shutil.rmtree(tmp_path / "run")
 
 
+@pytest.mark.usefixtures("nothing_drawn")
 @pytest.mark.parametrize("row", options.covering(options.FREEZE)[1:8:2], ids=range(4))
 def test_freeze(row, models, tmp_path):
     assert not options.freeze_row(row, models["run"], tmp_path / "made.pb")
 
 
-@pytest.mark.parametrize("row", options.covering(options.EVALUATE)[:6], ids=range(6))
-def test_evaluate(row, tiny_sets, models, tmp_path):
+@pytest.mark.parametrize("number", range(6))
+def test_evaluate(number, tiny_sets, models, tmp_path, request):
+    """The first of them with their pictures."""
+    if number >= 2:
+        request.getfixturevalue("nothing_drawn")
+    row = options.covering(options.EVALUATE)[number]
     assert not options.evaluate_row(row, tiny_sets[0], models, tmp_path)
 
 
@@ -79,11 +82,8 @@ def test_deploy(target, exports, tmp_path):
     assert not options_deploy.deploy_row(row, exports(row["variant"]), tmp_path)
 
 
-def test_one_data_set_in_three_layouts_has_the_same_scores(
-    tiny_sets, models, tmp_path, monkeypatch
-):
-    nothing_drawn = lambda _report, folder, *_: report.Drawings(folder)  # noqa: E731
-    monkeypatch.setattr(page, "draw", nothing_drawn)  # the scores are what is compared
+@pytest.mark.usefixtures("nothing_drawn")
+def test_one_data_set_in_three_layouts_has_the_same_scores(tiny_sets, models, tmp_path):
     row = dict.fromkeys(options.EVALUATE, False) | {"model": "run", "lists": "dataset"}
     scores = []
     for layout in options.LAYOUTS:

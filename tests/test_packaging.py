@@ -55,6 +55,8 @@ def test_it_requires_what_the_lists_say(installed):
 def test_every_command_answers_away_from_this_folder(installed, tmp_path):
     names = {point.name for point in commands(installed)}
     assert len(names) == len(SCRIPTS) + 6
+    page = (ROOT / "doc" / "README.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^\| `(mgn-[\w-]+)` \|", page, re.MULTILINE)) == names
     environment = {**os.environ, "PYTHONPATH": str(installed)}
     running = {}
     for name in names:

@@ -40,11 +40,10 @@ def as_data_set(dataset: DataSet | Path) -> DataSet:
     return dataset if isinstance(dataset, DataSet) else DataSet(Path(dataset))
 
 
-def add_dataset_options(parser: argparse.ArgumentParser) -> None:
-    """Flags that go with `--dataset`; with several of that, each of these once or as often."""
-    group = parser.add_argument_group(
-        "data set (with several --dataset: once for all, or once for each; auto: the default)"
-    )
+def add_dataset_options(parser: argparse.ArgumentParser, several: bool = False) -> None:
+    """Flags that go with `--dataset`; with `several` of that, each of these once or as often."""
+    how = " (with several --dataset: once for all, or once for each; auto: the default)"
+    group = parser.add_argument_group(f"data set{how if several else ''}")
 
     def add(name: str, kind: Callable = str, **how: object) -> None:
         group.add_argument(f"--{name}", type=_or_auto(kind), action="append", default=[], **how)
@@ -53,7 +52,7 @@ def add_dataset_options(parser: argparse.ArgumentParser) -> None:
     add("distractors", existing_path, metavar="DIR", help="more gallery images, of strangers")
     named = "names of cameras in file names, such as front,back, if each person has a folder"
     add("cameras", _names, metavar="NAMES", help=named)
-    which = "viper, prid, grid: number of the random halves (default: 0); vehicleid: size of the"
+    which = "viper, prid, grid: which random split, from 0 on (default: 0); vehicleid: size of the"
     which += " test list (default: the smallest)"
     add("split", _number, metavar="N", help=which)
 

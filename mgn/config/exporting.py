@@ -153,7 +153,7 @@ def parse_serving(description: str, arguments: list[str]) -> argparse.Namespace:
         "--export_path", type=Path, required=True, help="folder of versions, the server's base_path"
     )
     parser.add_argument(
-        "--version", type=positive_int, help="version to write (default: the highest and one)"
+        "--version", type=positive_int, help="version to write (default: one more than the highest)"
     )
     parser.add_argument("--overwrite", action="store_true", help="replace that version")
     parser.add_argument(

@@ -102,7 +102,7 @@ class TrainConfig:
     reduction: str = _model(
         "relu", "end of each head; neck: ReLU and one more batch norm", REDUCTIONS
     )
-    stem_padding: int = _model(1, "zeros around the map that the stem pools, 0 or 1", (0, 1))
+    stem_padding: int = _model(1, "padding of the first max pooling, 0 or 1", (0, 1))
     p1_stride: int = _model(2, "stride of the last layer of p1: 2, or 1 as in p2 and p3", (1, 2))
     ibn: bool = _model(False, "IBN-a: instance norm as half of some batch norms (arXiv:1807.09441)")
     extra_bn: bool = _model(False, "one more batch norm on each branch's map, before pooling")

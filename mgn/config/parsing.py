@@ -56,15 +56,15 @@ def _add_field(group: argparse._ArgumentGroup, field: dataclasses.Field, choices
 def add_network_options(
     parser: argparse.ArgumentParser, when: str = "network of a checkpoint without its .json file"
 ) -> None:
-    """Flags for what weights do not tell."""
+    """Flags for what weights alone do not show."""
     group = parser.add_argument_group(when)
     group.add_argument(
-        "--pool", choices=POOLS, help="pooling of the heads; the weights do not tell"
+        "--pool", choices=POOLS, help="pooling of the heads; weights alone do not show it"
     )
     group.add_argument("--height", type=positive_int, help="image height in pixels")
     group.add_argument("--width", type=positive_int, help="image width in pixels")
     group.add_argument("--variant", choices=tuple(VARIANTS), help="published network")
-    padding = f"zeros around the map that the stem pools (for {ASKS_PADDING})"
+    padding = f"padding of the first max pooling (for {ASKS_PADDING})"
     group.add_argument("--stem_padding", type=int, choices=(0, 1), help=padding)
     for field in dataclasses.fields(TrainConfig):
         if field.name in _CHANGED:

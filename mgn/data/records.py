@@ -68,7 +68,8 @@ class Split:
     def left_out(self) -> str:
         """What of the folder or list is not used, in words."""
         kinds = f": {folders.kinds_text(self.kinds)}" if self.kinds else ""
-        return f"{self.junk} junk or distractors, {self.ignored} other files{kinds}"
+        junk = f"{self.junk - len(self.zeros)} junk, {len(self.zeros)} distractors"
+        return f"{junk}, {self.ignored} other files{kinds}"
 
     def fingerprint(self) -> str:
         """See `contents.fingerprint`."""

@@ -1,6 +1,7 @@
 """What every script shares: exit statuses, the `error:` line, flag types."""
 
 import argparse
+import difflib
 import logging
 import os
 import signal
@@ -47,6 +48,23 @@ class Parser(argparse.ArgumentParser):
         python = "python " if self.prog.endswith(".py") else ""
         shown = f"example:\n  {python}{self.prog} {example}"
         self.epilog = f"{self.epilog}\n\n{shown}" if self.epilog else shown
+
+    def parse_args(self, args=None, namespace=None):
+        """Parse; a flag that is not known is refused with the known one that is most like it."""
+        flags, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}{self._meant(unknown)}")
+        return flags
+
+    def _meant(self, unknown: list[str]) -> str:
+        """What may be meant, in words; "" if nothing is like it."""
+        known = [flag for action in self._actions for flag in action.option_strings]
+        for word in unknown:
+            flag = word.split("=")[0]
+            near = difflib.get_close_matches(flag, known, 1) if flag.startswith("--") else []
+            if near:
+                return f"; did you mean {near[0]}?"
+        return ""
 
     def error(self, message: str):
         """Print one line and exit with status 2."""
@@ -165,7 +183,8 @@ def existing_path(text: str) -> Path:
 def model_path(text: str) -> str:
     """Flag type: a model file or folder, or the prefix of a checkpoint."""
     if not (Path(text).exists() or Path(f"{text}.index").is_file()):
-        raise argparse.ArgumentTypeError(f"{text}: no such file, folder or checkpoint")
+        made = "train.py, convert_pytorch_weights.py and the exporting scripts make one"
+        raise argparse.ArgumentTypeError(f"{text}: no such file, folder or checkpoint; {made}")
     return text
 
 

@@ -193,7 +193,10 @@ def refuse_names(folder: Path, names: Sequence[str], overwrite: bool) -> None:
     """Raise `InputError` if `folder` has one of these names (patterns) to keep, or takes none."""
     check_can_be_made(folder / names[-1].replace("*", "1"))
     for path in _named(folder, names):
-        refuse_existing(path, overwrite)
+        if not overwrite:
+            do = "name another folder, or pass --overwrite to replace what is there"
+            raise InputError(f"{folder}: has {path.name} already; {do}")
+        check_can_be_made(path)
 
 
 def _named(folder: Path, names: Sequence[str]) -> list[Path]:

@@ -476,7 +476,7 @@ def test_the_page(copy, tmp_path, capsys):
     assert text.count("<figure>") == sum(len(found) for found in values["suspects"].values())
     assert "darkest images" in text and "<script" not in text
     before = (page / "doctor.html").stat().st_mtime_ns
-    assert "exists" in refused(capsys, *told)
+    assert "has doctor.html already" in refused(capsys, *told)
     assert (page / "doctor.html").stat().st_mtime_ns == before
     assert cli.run(doctor.main, [*told, "--overwrite", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == values

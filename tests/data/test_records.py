@@ -21,7 +21,7 @@ def test_splits_of_the_small_set(dataset):
     assert [(s.junk, s.ignored) for s in (train, query, gallery)] == [(0, 1), (0, 1), (1, 1)]
     assert 0 in gallery.persons and -1 not in gallery.persons  # the distractor stays, the junk goes
     assert set(train.cameras) == {1, 2}
-    left_out = "1 junk or distractors, 1 other files: 1 hidden"  # Thumbs.db
+    left_out = "1 junk, 0 distractors, 1 other files: 1 hidden"  # Thumbs.db
     text = f"25 images of 4 identities by 2 cameras (left out: {left_out})"
     assert records.describe(gallery) == text
 
@@ -36,6 +36,7 @@ def test_a_distractor_is_never_a_label_or_a_query(tmp_path):
         assert found.persons.tolist() == [5] and found.junk == 2
         zero = tmp_path / names.FOLDERS[split] / "0000_c1s1_000001_00.jpg"
         assert found.zeros == (str(zero),)  # which may be somebody
+        assert found.left_out == "1 junk, 1 distractors, 0 other files"
 
 
 def test_images_of_identity_0_are_missed_aloud(capsys):

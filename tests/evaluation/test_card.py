@@ -65,6 +65,7 @@ def test_the_block_for_the_hub_is_whole(scored):
         assert float(value) == pytest.approx(metrics[name], abs=1e-6)
 
 
+@pytest.mark.usefixtures("nothing_drawn")
 def test_what_is_not_known_is_said(scored, small_graphs, dataset, tmp_path, capsys):
     assert "Not known here: no `config.json`" in card_of(scored)  # of a checkpoint without a run
     given = "--model", small_graphs("plain"), "--dataset", dataset, "--card", "--no_flip"
@@ -79,6 +80,7 @@ def test_what_is_not_known_is_said(scored, small_graphs, dataset, tmp_path, caps
     assert card_of(tmp_path / "b") == "mine"
 
 
+@pytest.mark.usefixtures("nothing_drawn")
 def test_a_runs_own_options_are_there(small_checkpoint, dataset, tmp_path):
     run_folder = tmp_path / "run"
     run_folder.mkdir()

@@ -157,6 +157,7 @@ def folder(tmp_path_factory):
     return root
 
 
+@pytest.mark.usefixtures("nothing_drawn")
 def test_the_script_writes_it_beside_the_metrics(folder, tmp_path, capsys):
     features = ["--dataset", folder, "--features", folder.parent / "features.npz"]
     arguments = [*features, "--output_dir", tmp_path / "out", "--rerank"]
@@ -170,12 +171,13 @@ def test_the_script_writes_it_beside_the_metrics(folder, tmp_path, capsys):
     assert stored["model"]["hash"] == "abc" and stored["dataset"] == str(folder)
     threshold = read_threshold(path, PAIR)
     assert f"distance up to {threshold.distance:.4f}: " in out
-    assert "exists: choose another name" in refused(capsys, evaluate, *arguments, *promise)
+    assert "already; name another folder" in refused(capsys, evaluate, *arguments, *promise)
     # Without the flags an older claim does not stay beside new scores.
     assert run(evaluate, *arguments, "--overwrite") == 0
     assert not path.exists()
 
 
+@pytest.mark.usefixtures("nothing_drawn")
 def test_parts_and_single_images_make_a_file_that_says_so(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(scoring, "EMBEDDING_SIZE", 16)  # of the features here
     features = ["--dataset", folder, "--features", folder.parent / "features.npz"]

@@ -17,7 +17,6 @@ import export_tf_serving_with_pre_post
 from mgn import search
 from mgn.data import probe
 from mgn.data.demo import draw_image
-from mgn.evaluation import page, report
 from mgn.export import __main__ as describing
 from mgn.inference import load_embedder
 from mgn.inference.embedder import model_hash
@@ -173,10 +172,9 @@ def test_a_file_says_what_it_gives_and_what_that_costs(
     assert "price   not measured at this size" in capsys.readouterr().out
 
 
+@pytest.mark.usefixtures("nothing_drawn")
 def test_it_scores_as_its_row_of_the_table(small_checkpoint, tmp_path, monkeypatch):
     """The way of a user, from the table to the score of the file."""
-    nothing_drawn = lambda _report, folder, *_: report.Drawings(folder)  # noqa: E731
-    monkeypatch.setattr(page, "draw", nothing_drawn)
     monkeypatch.chdir(tmp_path)
     tiny_set(tmp_path / "set", 3)
     given = ["--dataset", tmp_path / "set", "--output_dir"]

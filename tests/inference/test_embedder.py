@@ -64,6 +64,7 @@ def theirs(tmp_path_factory):
     return path
 
 
+@pytest.mark.usefixtures("nothing_drawn")
 def test_mgn_reids_graph_with_pre_and_post_embeds_as_it_is(theirs, dataset, tmp_path):
     graph_def = read_graph_def(theirs)
     assert not [node.name for node in graph_def.node if "metadata" in node.name]

@@ -371,6 +371,7 @@ def test_an_empty_batch_and_a_wrong_rank(embed_files, pb):
                 session.run("result_embedding:0", {"image_tensor:0": np.array(files, object)})
 
 
+@pytest.mark.usefixtures("nothing_drawn")
 def test_evaluate_names_the_file_that_is_too_large_for_the_model(pb, dataset, tmp_path, capsys):
     """The reader takes any size; this model does not."""
     with (

@@ -205,7 +205,7 @@ def test_a_folder_is_filled_as_a_whole_or_not_at_all(tmp_path):
         for name in ("page-1.txt", "page-2.txt", "last.txt"):
             (making / name).write_text("old")
     (folder / "other.txt").write_text("somebody else's")
-    with pytest.raises(InputError, match=r"page-1\.txt exists"), atomic_folder(folder, names):
+    with pytest.raises(InputError, match=r"has page-1\.txt already"), atomic_folder(folder, names):
         raise AssertionError("begins in spite of it")
     with pytest.raises(ZeroDivisionError), atomic_folder(folder, names, overwrite=True):
         raise ZeroDivisionError
@@ -213,7 +213,7 @@ def test_a_folder_is_filled_as_a_whole_or_not_at_all(tmp_path):
     with atomic_folder(folder, names, overwrite=True) as making:
         (making / "page-1.txt").write_text("new")
     with (
-        pytest.raises(InputError, match=r"last\.txt exists"),
+        pytest.raises(InputError, match=r"has last\.txt already"),
         atomic_folder(folder, ["last.txt"]) as making,
     ):
         (making / "last.txt").touch()

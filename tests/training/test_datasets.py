@@ -36,7 +36,7 @@ def test_two_sets_are_one_to_train_on_and_each_is_told(dataset, drawn):
     images = len(theirs.records)
     first, *lines = data.describe().splitlines()
     assert first.startswith(f"training set: {48 + images} images of 11 identities by 5 cameras (")
-    left_out = "left out: 0 junk or distractors, {} other files"
+    left_out = "left out: 0 junk, 0 distractors, {} other files"
     ignored = left_out.format("1") + ": 1 hidden"
     assert lines == [
         f"  {dataset.name}: 48 images of 8 identities by 2 cameras ({ignored})",

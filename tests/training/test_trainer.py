@@ -49,7 +49,7 @@ def test_the_plan_counts_steps_images_and_passes(dataset):
     )
     data = datasets.read(RunSettings(config, (dataset,)))
     plan = describe(config, data, 1)
-    left_out = "0 junk or distractors, 1 other files: 1 hidden"
+    left_out = "0 junk, 0 distractors, 1 other files: 1 hidden"
     counted = f"48 images of 8 identities by 2 cameras (left out: {left_out})"
     assert plan.startswith(f"training set: {counted}\nrecipe")
     # 8 identities, 3 at a time, are 3 steps; 10 epochs of 8 x 2 images are 160, of 48
