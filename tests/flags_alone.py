@@ -11,6 +11,7 @@ import pytest
 from blocks import ROOT, module_of
 
 from mgn.data import demo
+from mgn.system.cli import Parser
 
 
 class Parsed(Exception):  # noqa: N818
@@ -31,17 +32,20 @@ def check_flags(words, patches):
         if re.match(r"[\w/.-]*[a-z][\w/.-]*$", word) and not word.startswith(("-", "mgn.")):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch() if path.suffix in (".npz", ".md") else path.mkdir(exist_ok=True)
-    parse = ArgumentParser.parse_args
 
-    def parse_and_stop(*given):
-        raise Parsed(parse(*given))
+    def stopping(parse):
+        def parse_and_stop(*given):
+            raise Parsed(parse(*given))
+
+        return parse_and_stop
 
     def stop(*_):
         raise Parsed
 
     patches.setattr(demo, "checked_dataset", stop)  # where train.py has checked more than flags
     if words[1] != "train.py":
-        patches.setattr(ArgumentParser, "parse_args", parse_and_stop)
+        for parser in (ArgumentParser, Parser):
+            patches.setattr(parser, "parse_args", stopping(parser.parse_args))
     patches.setattr(sys, "path", [*sys.path])
     script = next((i for i, word in enumerate(words) if word.startswith("tests/")), None)
     if script is None:
