@@ -251,7 +251,7 @@ def test_wrong_flags_to_train(tmp_path, dataset, trained, capsys, monkeypatch):
         (["--width", "20"], "--width 20: must be a multiple of 32"),
         (["--batch_id", "4"], "unrecognized arguments: --batch_id 4; did you mean --batch_ids?"),
         (["--train-dir=x"], "did you mean --train_dir?"),
-        (["--colour", "x"], "unrecognized arguments: --colour x (see"),
+        (["--zzz", "x"], "unrecognized arguments: --zzz x (see"),
         (["--train_dir", trained], "the folder is not empty; add --resume"),
         (["--resume"], "only with --train_dir"),
         (["--resume", "--train_dir", "empty"], "config.json: no such file"),

@@ -37,9 +37,11 @@ def main() -> None:
         draw(run, style, losses, distances, scores)
     losses.set_ylabel("cross-entropy / ln(identities)")
     losses.axhline(1.0, color="0.7", linewidth=0.8)
-    losses.legend()
+    losses.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=5)
     distances.set_ylabel("hardest negative, distance")
     distances.set_yscale("log")
+    for axis_format in (distances.yaxis.set_major_formatter, distances.yaxis.set_minor_formatter):
+        axis_format("{x:g}")
     scores.set_ylabel("mAP on query and gallery")
     scores.set_ylim(bottom=0)
     scores.set_xlabel("step; a ring is where the triplet loss joins")
