@@ -1,10 +1,7 @@
 """fast-reid's and LUPerson's files there and back, in the containers that programs save."""
 
-from contextlib import nullcontext
-
 import numpy as np
 import pytest
-import shallow
 import torch
 from conftest import REFERENCE, fast_reid, save_torch
 from seeded import read_keys
@@ -26,14 +23,7 @@ VERSIONS = {
 }
 
 
-@pytest.fixture
-def whole_for_one(version):
-    """A small network for the other versions."""
-    with nullcontext() if version == "HEAD" else shallow.patched_with_torch():
-        yield
-
-
-@pytest.mark.usefixtures("whole_for_one")
+@pytest.mark.usefixtures("shallow_conversion")
 @pytest.mark.parametrize("version", VERSIONS)
 def test_there_and_back_is_bit_for_bit(version, tmp_path):
     """All but the classifiers; the file that comes back converts to the same checkpoint."""
