@@ -95,13 +95,13 @@ def test_the_better_kind_is_chosen_by_people_held_back():
 
 
 def test_sizes_may_differ_and_images_be_fewer_than_numbers():
-    """2048 numbers to 256, both made of the same twelve."""
+    """512 numbers to 64, both made of the same twelve."""
     pairs = people(size=12)
     rng = np.random.default_rng(5)
-    old = unit(pairs.old @ rng.normal(size=(12, 2048)))
-    new = unit(pairs.old @ rng.normal(size=(12, 256)))
+    old = unit(pairs.old @ rng.normal(size=(12, 512)))
+    new = unit(pairs.old @ rng.normal(size=(12, 64)))
     fitted = migration.fit(pairs._replace(old=old, new=new))
-    assert fitted.map(old).shape == (360, 256)
+    assert fitted.map(old).shape == (360, 64)
     assert fitted.measured.apart < 0.05 and fitted.measured.loss < 0.02
     assert (fitted.images, fitted.people) == (360, 60)
     assert (fitted.measured.images, fitted.measured.people) == (120, 20)
