@@ -17,6 +17,7 @@ import pytest
 import shallow
 import tensorflow.compat.v1 as tf
 import torch
+import undrawn
 from seeded import seeded_state_dict
 
 from mgn import weights
@@ -26,7 +27,7 @@ from mgn.data import probe
 from mgn.data.demo import draw_image
 from mgn.data.names import FOLDERS
 from mgn.data.records import Record, Split, read_split
-from mgn.evaluation import featurefile, page, report, sizes
+from mgn.evaluation import featurefile, sizes
 from mgn.export import freezing
 from mgn.inference import load_embedder
 from mgn.inference.embedder import model_hash
@@ -96,8 +97,8 @@ def shallow_conversion():
 
 @pytest.fixture
 def nothing_drawn(monkeypatch):
-    """Evaluations write what they found alone: pictures take most of their time."""
-    monkeypatch.setattr(page, "draw", lambda _report, folder, *_: report.Drawings(folder))
+    """Evaluations write what they found, and no pictures."""
+    undrawn.patch(monkeypatch)
 
 
 @pytest.fixture(scope="session")

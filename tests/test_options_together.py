@@ -58,7 +58,7 @@ def test_freeze(row, models, tmp_path):
 
 @pytest.mark.parametrize("number", range(6))
 def test_evaluate(number, tiny_sets, models, tmp_path, request):
-    """The first of them with their pictures."""
+    """The first two with their pictures."""
     if number >= 2:
         request.getfixturevalue("nothing_drawn")
     row = options.covering(options.EVALUATE)[number]

@@ -31,8 +31,8 @@ def add_scoring_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--max_false_matches", **most, help=text)
     text = "share of calibrations in which the claim holds (default: 0.95)"
     group.add_argument("--confidence", **most, help=text)
-    text = "identities in the gallery of strangers (default: half of those labelled, or fewer if"
-    text += " the claim takes more strangers)"
+    text = "identities in the gallery of strangers (default: half of those labelled, or fewer, if"
+    text += " the claim needs more people as strangers)"
     group.add_argument("--gallery_identities", type=positive_int, metavar="N", help=text)
 
 

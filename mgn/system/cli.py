@@ -45,31 +45,31 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, text: str, example: str, **kwargs):
         """Take the description, and the arguments of one call to show."""
         super().__init__(description=text, formatter_class=_Formatter, allow_abbrev=False, **kwargs)
+        self._words: list[str] = []
         python = "python " if self.prog.endswith(".py") else ""
         shown = f"example:\n  {python}{self.prog} {example}"
         self.epilog = f"{self.epilog}\n\n{shown}" if self.epilog else shown
 
     def parse_args(self, args=None, namespace=None):
-        """Parse; a flag that is not known is refused with the known one that is most like it."""
-        flags, unknown = self.parse_known_args(args, namespace)
-        if unknown:
-            self.error(f"unrecognized arguments: {' '.join(unknown)}{self._meant(unknown)}")
-        return flags
-
-    def _meant(self, unknown: list[str]) -> str:
-        """What may be meant, in words; "" if nothing is like it."""
-        known = [flag for action in self._actions for flag in action.option_strings]
-        for word in unknown:
-            flag = word.split("=")[0]
-            near = difflib.get_close_matches(flag, known, 1) if flag.startswith("--") else []
-            if near:
-                return f"; did you mean {near[0]}?"
-        return ""
+        """Parse; an error names the flag that one may be meant for that is not known."""
+        self._words = sys.argv[1:] if args is None else list(args)
+        return super().parse_args(args, namespace)
 
     def error(self, message: str):
         """Print one line and exit with status 2."""
-        sys.stderr.write(f"error: {message} (see {self.prog} --help)\n")
+        sys.stderr.write(f"error: {message}{self._meant()} (see {self.prog} --help)\n")
         raise SystemExit(BAD_INPUT)
+
+    def _meant(self) -> str:
+        """What is meant by the first unknown flag that is like a known one, in words; or ""."""
+        known = [flag for action in self._actions for flag in action.option_strings]
+        for word in self._words:
+            flag = word.split("=")[0]
+            if flag.startswith("--") and flag not in known:
+                near = difflib.get_close_matches(flag, known, 1)
+                if near:
+                    return f"; did you mean {near[0]} in place of {flag}?"
+        return ""
 
 
 class _Output:
@@ -183,7 +183,7 @@ def existing_path(text: str) -> Path:
 def model_path(text: str) -> str:
     """Flag type: a model file or folder, or the prefix of a checkpoint."""
     if not (Path(text).exists() or Path(f"{text}.index").is_file()):
-        made = "train.py, convert_pytorch_weights.py and the exporting scripts make one"
+        made = "train.py and convert_pytorch_weights.py make checkpoints"
         raise argparse.ArgumentTypeError(f"{text}: no such file, folder or checkpoint; {made}")
     return text
 

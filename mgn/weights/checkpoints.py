@@ -82,7 +82,7 @@ def find(path: Path, **given: object) -> Checkpoint:
     prefix = prefix_at(path)
     if not file_of(prefix, ".index").is_file():
         kind = file_kind(path) if Path(path).is_file() else None
-        missing = f"no {prefix.name}.index there; name a train_dir, or DIR/model.ckpt-STEP"
+        missing = f"no {prefix.name}.index there; name a train_dir, or a checkpoint without ending"
         why = f"it looks like {kind.name}; {kind.to_run}" if kind else missing
         raise InputError(f"{path}: not a checkpoint ({why})")
     described = file_of(prefix, ".json")

@@ -3,9 +3,9 @@ over the lower half of another.
 
     python tests/benchmarks/compose_people.py --dataset pku-reid --output composed600
 
-Each identity is an ordered pair of training identities, with 4 images a camera. Query and gallery
-are those of the data set, so that the test people are real. For questions about the number of
-identities that synthetic images cannot answer.
+Each identity is an ordered pair of training identities, now and then of one with himself, with 4
+images a camera. Query and gallery are those of the data set, so that the test people are real. For
+questions about the number of identities that synthetic images cannot answer.
 """
 
 import argparse
@@ -28,10 +28,17 @@ VIEWS = 4  # of an identity, of each camera
 def main() -> None:
     """Compose."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--dataset", type=Path, required=True, help="in the Market-1501 layout")
+    parser.add_argument(
+        "--dataset",
+        type=Path,
+        required=True,
+        help="Market-1501 layout; each camera has the same views of each person, four or more",
+    )
     parser.add_argument("--output", type=Path, required=True, help="folder to make")
     parser.add_argument("--identities", type=int, default=600, help="default: %(default)s")
     flags = parser.parse_args()
+    if flags.output.exists():
+        parser.error(f"{flags.output} exists; name another folder")
     for split in ("query", "gallery"):
         shutil.copytree(flags.dataset / FOLDERS[split], flags.output / FOLDERS[split])
     train = read_split(DataSet(flags.dataset), "train")
