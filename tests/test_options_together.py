@@ -36,10 +36,8 @@ def models(tiny_sets, tmp_path_factory):
     assert not options.train_row(row, tiny_sets, folder / "run")
     found = {"run": folder / "run", "checkpoint": folder / "run" / f"model.ckpt-{options.STEPS}"}
     for form in options.FREEZE["form"]:
-        frozen = {"form": form, "precision": "float32", "winograd": False, "input": "uint8"}
-        frozen |= {"input_size": None, "reduce_to": None}
         found[form] = folder / f"{form}.pb"
-        assert not options.freeze_row({**frozen, "checkpoint": "run"}, found["run"], found[form])
+        assert not options.freeze_row(options.whole_row(form), found["run"], found[form])
     yield found
     shutil.rmtree(folder)
 

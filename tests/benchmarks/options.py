@@ -212,6 +212,12 @@ def _reductions_of(train_dir: Path) -> Path:
     return folder / "reduction.npz"
 
 
+def whole_row(form: str) -> dict:
+    """A row of `FREEZE` whose file every row of `EVALUATE` takes: any size, whole vectors."""
+    row = {name: values[0] for name, values in FREEZE.items()}
+    return row | {"form": form, "input": "uint8"}
+
+
 def evaluate_row(row: dict, dataset: Path, models: Mapping[str, Path], folder: Path) -> str:
     """Evaluate a model with a row's options; returns what is wrong, or ""."""
     arguments = ["--model", models[row["model"]], "--output_dir", folder / "results"]
@@ -303,9 +309,14 @@ def _rows(first: int | None) -> Iterator[tuple[str, dict, str]]:
             shutil.rmtree(train_dir, ignore_errors=True)
         models = {"run": kept, "checkpoint": kept / f"model.ckpt-{STEPS}"}
         for i, row in enumerate(covering(FREEZE)[:first]):
-            pb_path = folder / f"{i}.pb"
-            yield f"freezing {row['form']}", row, freeze_row(row, kept, pb_path)
-            models.setdefault(row["form"], pb_path)
+            yield f"freezing {row['form']}", row, freeze_row(row, kept, folder / f"{i}.pb")
+        for form in FREEZE["form"]:
+            models[form] = folder / f"{form}.pb"
+            yield (
+                f"freezing {form}",
+                whole_row(form),
+                freeze_row(whole_row(form), kept, models[form]),
+            )
         for i, row in enumerate(covering(EVALUATE)[:first]):
             (folder / str(i)).mkdir()
             yield "evaluate.py", row, evaluate_row(row, datasets[0], models, folder / str(i))
