@@ -312,11 +312,8 @@ def _rows(first: int | None) -> Iterator[tuple[str, dict, str]]:
             yield f"freezing {row['form']}", row, freeze_row(row, kept, folder / f"{i}.pb")
         for form in FREEZE["form"]:
             models[form] = folder / f"{form}.pb"
-            yield (
-                f"freezing {form}",
-                whole_row(form),
-                freeze_row(whole_row(form), kept, models[form]),
-            )
+            row = whole_row(form)
+            yield f"freezing {form}", row, freeze_row(row, kept, models[form])
         for i, row in enumerate(covering(EVALUATE)[:first]):
             (folder / str(i)).mkdir()
             yield "evaluate.py", row, evaluate_row(row, datasets[0], models, folder / str(i))
