@@ -76,7 +76,9 @@ def test_what_is_not_known_is_said(scored, small_graphs, dataset, tmp_path, caps
     assert "model_card.md; add a licence" in capsys.readouterr().out
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "model_card.md").write_text("mine")
-    assert "exists" in refused(capsys, evaluate, *given, "--output_dir", tmp_path / "b")
+    assert "has model_card.md already" in refused(
+        capsys, evaluate, *given, "--output_dir", tmp_path / "b"
+    )
     assert card_of(tmp_path / "b") == "mine"
 
 

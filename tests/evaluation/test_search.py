@@ -196,7 +196,7 @@ def test_wrong_input(small_checkpoint, dataset, tmp_path, capsys, monkeypatch):
         (["--gallery", dataset / "query", "--query", "empty"], "empty: no image in it"),
         ([*right, "--cache", "mine.npz"], "mine.npz: not a cache of mgn.search"),
         ([*right, "--cache", "mine.npz/a"], "a part of this path is a file"),
-        ([*right, "--output_dir", tmp_path], "search-7.png exists"),
+        ([*right, "--output_dir", tmp_path], "has search-7.png already"),
         (["--gallery", "bad", "--query", dataset / "query"], "none of its 1 images can be read"),
         ([*right, "--threshold", "near"], "'near' is not a number from 0, nor a file"),
         ([*right, "--threshold", "bad/x.jpg"], "not a readable JSON file"),

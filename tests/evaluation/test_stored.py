@@ -179,7 +179,7 @@ def test_wrong_input(small_checkpoint, dataset, tmp_path, capsys, monkeypatch):
         (["--store", "none", *query], "'none' is neither a name that ends in .db"),
         (["--store", "http://127.0.0.1:1", *query], "no Milvus server answers there"),
         (["--store", "g.db", "--gallery", "empty"], "empty: no image in it"),
-        (["--store", "g.db", *query, "--output_dir", tmp_path], "results.json exists"),
+        (["--store", "g.db", *query, "--output_dir", tmp_path], "has results.json already"),
         (["--store", "g.db", *query, "--since", "soon"], "'soon' is not a time such as"),
         (["--store", "g.db", *query, "--cameras", "a"], "'a' is not numbers of cameras"),
         (
