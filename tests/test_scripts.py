@@ -318,6 +318,8 @@ def test_wrong_flags_to_the_others(small_checkpoint, converted, dataset, tmp_pat
         (evaluate, ["--dataset", dataset], "required: --model"),
         (evaluate, ["--model", small_checkpoint, "--output_dir", tmp_path], "has metrics.json"),
         (export_pb, ["--checkpoint", small_checkpoint, "--pb_path", pb], "mgn.pb exists"),
+        (export_pb, ["--checkpont", pb, "--pb_path", pb], "--checkpoint in place of --checkpont?"),
+        (evaluate, [*score, "--", "x"], "x (see"),
         (
             export_pb,
             ["--checkpoint", small_checkpoint, "--pb_path", tmp_path / "mgn.txt"],

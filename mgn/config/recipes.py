@@ -32,7 +32,7 @@ RECIPES = {
         _SMALL,
         recipe="scratch",
         # PyTorch's first values: a step changes a larger share of them than of He's. Images are
-        # neither erased nor cropped; what that does by itself was not measured (doc/results.md).
+        # neither erased nor cropped; on photographs crops and colour jitter help (doc/results.md).
         kernel_init="uniform",
         # Blocks as the identity learnt 700 synthetic people sooner, and 40 real ones worse. Of 600
         # composed of photographs there was no clear difference (doc/results.md).

@@ -51,7 +51,7 @@ class Parser(argparse.ArgumentParser):
         self.epilog = f"{self.epilog}\n\n{shown}" if self.epilog else shown
 
     def parse_args(self, args=None, namespace=None):
-        """Parse; an error names the flag that one may be meant for that is not known."""
+        """Parse; an error also names the flag that a misspelt one may stand for."""
         self._words = sys.argv[1:] if args is None else list(args)
         return super().parse_args(args, namespace)
 
@@ -65,7 +65,7 @@ class Parser(argparse.ArgumentParser):
         known = [flag for action in self._actions for flag in action.option_strings]
         for word in self._words:
             flag = word.split("=")[0]
-            if flag.startswith("--") and flag not in known:
+            if flag.startswith("--") and flag not in ("--", *known):
                 near = difflib.get_close_matches(flag, known, 1)
                 if near:
                     return f"; did you mean {near[0]} in place of {flag}?"
@@ -122,7 +122,8 @@ def run(main: Callable[[list[str]], int | None], arguments: list[str] | None = N
         try:
             return main(sys.argv[1:] if arguments is None else arguments) or DONE
         finally:
-            print(end="", flush=True)  # noqa: T201  what was printed may be on a full disk
+            if sys.stdout:
+                sys.stdout.flush()  # what was printed may be on a full disk
     except InputError as error:
         return _fail(error, BAD_INPUT)
     except CheckError as error:
