@@ -93,7 +93,7 @@ class TrainConfig:
     """One training run. Flags of `train.py` have the names of these fields."""
 
     recipe: str = _recipe("seathiefwang", "named set of the options below")
-    pretrained: bool = _recipe(True, "warn if --init_checkpoint is missing")
+    pretrained: bool = _recipe(True, "the recipe is for pretrained weights: warn without any")
 
     variant: str = _model(
         "mgn-pytorch", "published network: sets the options of this group", tuple(VARIANTS)

@@ -11,6 +11,7 @@ from mgn.system.numbers import is_digits
 
 _START = 64  # bytes that tell
 _ONNX_START = re.compile(rb"\x08[\x02-\x1f][\x12\x1a\x22\x2a\x32\x3a\x42]")  # version, next field
+_NO_TEXT = re.compile(rb"[^\t\r\n\x20-\x7e]")
 _EVALUATED = "evaluate.py --model and the exporters take it as it is"
 _NOT_READ = "not read here: use the weights that it was made of"
 
@@ -32,6 +33,8 @@ _ARCHIVE = _useless("an archive", "unpack it first")
 _KERAS = _useless("a Keras or HDF5 file", _NOT_READ)
 _DEPLOYED = f"{_NOT_READ} (python -m mgn.deploy --describe FILE says which, if it is made here)"
 _ONNX = _useless("an ONNX model", _DEPLOYED)
+_IMAGE = _useless("an image", "name a file of weights")
+_TEXT = _useless("a text file", "name a file of weights")
 _TORCH = Kind("a PyTorch file", None, "convert_pytorch_weights.py makes a checkpoint of it")
 _TORCHSCRIPT = _useless(
     "TorchScript, a program",
@@ -48,6 +51,8 @@ _BEGINNINGS = (  # of files, after white space and in small letters; the first t
     (b"7z\xbc\xaf", _ARCHIVE),
     (b"rar!", _ARCHIVE),
     (b"\x89hdf", _KERAS),
+    (b"\x89png", _IMAGE),
+    (b"\xff\xd8\xff", _IMAGE),  # JPEG
     (b"\x80", _TORCH),  # a pickle
 )
 _IN_ZIP = (  # ends of names in it; the first that is there decides
@@ -85,7 +90,9 @@ def file_kind(path: Path) -> Kind | None:
         return _saved_model_file(path)
     if _ONNX_START.match(start) or path.suffix.lower() == ".onnx":
         return _ONNX
-    return _frozen_graph(path) if start[:1] == b"\n" else None
+    if start[:1] == b"\n" and (graph := _frozen_graph(path)):
+        return graph
+    return _TEXT if start and _NO_TEXT.search(start) is None else None
 
 
 def _zip_kind(path: Path) -> Kind | None:

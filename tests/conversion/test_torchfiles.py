@@ -114,16 +114,20 @@ def test_files_that_hold_no_weights(tmp_path):
     torch.save({"state_dict": {}, "epoch": 1}, tmp_path / "nothing")
     torch.save([torch.zeros(1)], tmp_path / "list")
     (tmp_path / "letter").write_text("x")
+    (tmp_path / "binary").write_bytes(b"\x01\x02\x03")
     (tmp_path / "no bytes").touch()
     for name in ("truncated_whole", "truncated_safe"):
         with pytest.raises(
             InputError, match="not a readable PyTorch checkpoint: truncated or damaged"
         ):
             torchfiles.read(tmp_path / name)
-    for name in ("text", "letter", "no bytes"):
-        with pytest.raises(
-            InputError, match="not a readable PyTorch checkpoint: of no known format"
-        ):
+    for name, why in (
+        ("text", "; it looks like a text file; name a file of weights"),
+        ("letter", "; it looks like a text file; name a file of weights"),
+        ("binary", ": of no known format"),
+        ("no bytes", ": of no known format"),
+    ):
+        with pytest.raises(InputError, match=f"not a readable PyTorch checkpoint{why}"):
             torchfiles.read(tmp_path / name)
     for name, there in (
         ("empty", "nothing"),
