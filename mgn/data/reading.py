@@ -1,5 +1,6 @@
 """Image files read ahead of a step by `tf.data`, or all of them at once."""
 
+import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -16,7 +17,7 @@ from mgn.system.progress import Progress
 from mgn.system.session import new_graph, new_session
 
 _READ_AT_ONCE = 64  # images, when all are read ahead
-_PARALLEL = tf.data.experimental.AUTOTUNE
+_PARALLEL = min(os.cpu_count() or 1, 16)  # batches, or images; each batch has its own thread
 
 
 def training_dataset(
@@ -66,7 +67,7 @@ def training_dataset(
         tf.TensorSpec([None, None, None, 3], tf.uint8),
     )
     dataset = tf.data.Dataset.from_generator(elements, output_signature=signature)
-    return dataset.map(load_batch, num_parallel_calls=_PARALLEL).prefetch(_PARALLEL)
+    return _ahead(dataset.map(load_batch, num_parallel_calls=_PARALLEL))
 
 
 def read_all(config: TrainConfig, paths: Sequence[str]) -> np.ndarray:
@@ -79,7 +80,7 @@ def read_all(config: TrainConfig, paths: Sequence[str]) -> np.ndarray:
     with new_graph().as_default() as graph:
         dataset = tf.data.Dataset.range(len(paths))
         dataset = dataset.map(lambda i: _read(paths, i, config), num_parallel_calls=_PARALLEL)
-        dataset = dataset.batch(_READ_AT_ONCE).prefetch(1)
+        dataset = _ahead(dataset.batch(_READ_AT_ONCE))
         following = tf.data.make_one_shot_iterator(dataset).get_next()
     with new_session(graph) as session, Progress(len(paths), "reading", "images") as progress:
         for start in range(0, len(paths), _READ_AT_ONCE):
@@ -91,6 +92,17 @@ def read_all(config: TrainConfig, paths: Sequence[str]) -> np.ndarray:
             images[start : start + len(batch)] = batch
             progress.advance(len(batch))
     return images
+
+
+def _ahead(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """The dataset with one more element made ahead, and no thread that tunes it.
+
+    TensorFlow's autotuner sleeps for up to a minute and may miss that a session closes: one in
+    five runs of a few steps waited 5 s for it at the end.
+    """
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return dataset.prefetch(1).with_options(options)
 
 
 def _read(paths: Sequence[str], index: tf.Tensor, config: TrainConfig) -> tf.Tensor:

@@ -102,11 +102,10 @@ def test_other_convolutions_stay(size, channels, options):
     assert Counter(node.op for node in made.node) == Counter(node.op for node in given.node)
 
 
-@pytest.fixture(scope="module")
-def expected(small_checkpoint):
+def expected_of(checkpoint):
     """Three images ready for the network, and the checkpoint's embeddings."""
     images = np.random.default_rng(0).standard_normal((3, 96, 32, 3)).astype(np.float32)
-    with closing(load_embedder(small_checkpoint)) as source:
+    with closing(load_embedder(checkpoint)) as source:
         return images, source.session.run("person_embedding:0", {"image_tensor:0": images})
 
 
@@ -115,25 +114,28 @@ def embed(graph_def, images):
         return session.run("person_embedding:0", {"image_tensor:0": images})
 
 
-def test_the_whole_network_embeds_as_its_checkpoint(small_graphs, expected):
+def test_the_whole_network_embeds_as_its_checkpoint(small_graphs, small_checkpoint):
     made = exported.read_graph_def(small_graphs(winograd=True))
     kinds = Counter(node.op for node in made.node)
     assert kinds["Conv2D"] == 111 - 23  # 3 x 5 of 256 channels, 2 + 3 + 3 of 512
     assert not kinds.keys() & {"StridedSlice", "Shape", "Pack"}
-    got = embed(made, expected[0])
-    print(f"float32: {relative(got, expected[1]):.1e}")
-    assert relative(got, expected[1]) <= 1e-5
+    images, source = expected_of(small_checkpoint)
+    got = embed(made, images)
+    print(f"float32: {relative(got, source):.1e}")
+    assert relative(got, source) <= 1e-5
 
 
+@pytest.mark.usefixtures("shallow_here")
 def test_the_script_makes_it_in_a_smaller_type_and_the_file_says_so(
-    small_checkpoint, expected, tmp_path, capsys
+    shallow_checkpoint, tmp_path, capsys
 ):
     path = tmp_path / "x.pb"
-    arguments = ["--checkpoint", small_checkpoint, "--pb_path", path, "--precision", "bfloat16"]
+    arguments = ["--checkpoint", shallow_checkpoint, "--pb_path", path, "--precision", "bfloat16"]
     assert run(export_pb, *arguments, "--winograd") == 0
     said = description.describe(path)
     assert said.description["winograd"] and "bfloat16, Winograd" in description.as_text(said)
-    got, source = embed(exported.read_graph_def(path), expected[0]), expected[1]
+    images, source = expected_of(shallow_checkpoint)
+    got = embed(exported.read_graph_def(path), images)
     lengths = np.linalg.norm(got, axis=1) * np.linalg.norm(source, axis=1)
     cosine = ((got * source).sum(axis=1) / lengths).min()
     print(f"bfloat16: cosine {cosine:.5f}; {capsys.readouterr().out}")
