@@ -32,6 +32,7 @@ def test_all_images_are_checked_and_those_that_cannot_be_read_counted(tmp_path):
         reading.check_readable(paths)
 
 
+@pytest.mark.filterwarnings("ignore:To make it possible to preserve tf.data options:UserWarning")
 def test_training_reads_what_the_decoder_reads(tmp_path):
     """TensorFlow takes a palette's indices for grey levels, and only names that are UTF-8."""
     tag = Image.Exif()

@@ -453,7 +453,7 @@ def test_batches_hold_the_images_of_pk_batches(dataset):
     split = read_split(dataset, "train")
     labels = labels_of(split.persons)
     config = dataclasses.replace(
-        RECIPES["scratch"], batch_ids=4, batch_images=3, seed=5, random_erasing=0.0, crop_padding=0
+        RECIPES["scratch"], batch_ids=4, batch_images=3, seed=5, crop_padding=0, color_jitter=0.0
     )
     made = list(run_dataset(config, split.paths, labels, 0, 5))
     planned = [b for epoch in range(3) for b in pk_batches(labels, 4, 3, 5, epoch)][:5]
