@@ -259,7 +259,8 @@ def test_wrong_files_are_one_line_and_with_json_an_object(tmp_path, capsys):
     single = {f"backbone.{key}": torch.zeros(()).expand(shape) for key, shape in listed}
     single |= {"heads.pool_layer.p": torch.ones(1), "backbone.NL_2.0.g.weight": torch.ones(1)}
     wrong = {
-        "text": (b"hello, world", "not a readable PyTorch checkpoint", {}),
+        "text": (b"hello, world", "it looks like a text file", {"looks_like"}),
+        "bytes": (b"\x01\x02\x03", "not a readable PyTorch checkpoint: of no known format", {}),
         "web": (b"<html>", "it looks like a web page", {"looks_like"}),
         "empty": ({}, "no weights in it", {}),
         "pickled": (torch.nn.Linear(2, 2), "save it again with torch.save(model.state_dict()", {}),

@@ -34,25 +34,20 @@ QUICK = ["--recipe", "scratch", "--batch_ids", "4", "--batch_images", "2"]
 QUICK += ["--optimizer", "adam", "--average_decay", "0"]  # of which a checkpoint holds less
 
 
-def test_evaluate_and_all_four_exports_agree(small_checkpoint, dataset, tmp_path, capsys, request):
+@pytest.mark.usefixtures("shallow_here", "nothing_drawn")
+def test_evaluate_and_all_four_exports_agree(shallow_checkpoint, dataset, tmp_path, capsys):
     pb, pre_post = tmp_path / "mgn.pb", tmp_path / "pre_post.pb"
-    source, served = ("--checkpoint", small_checkpoint, "--pb_path"), tmp_path / "served"
+    source, served = ("--checkpoint", shallow_checkpoint, "--pb_path"), tmp_path / "served"
     assert run(export_pb, *source, pb) == 0
     assert run(export_pb_with_pre_post, *source, pre_post, "--input", "uint8") == 0
     assert run(export_tf_serving_model, "--pb_path", pb, "--export_path", tmp_path / "plain") == 0
     assert run(export_tf_serving_with_pre_post, "--pb_path", pre_post, "--export_path", served) == 0
     results = []
-    # test_export.py compares each file with its source; here every second one is scored
-    for i, model in enumerate((small_checkpoint, pb, served)):
+    # each file was compared with its source when it was made; here every second one is scored
+    for i, model in enumerate((shallow_checkpoint, pb, served)):
         output = tmp_path / f"evaluation{i}"
-        if i:
-            request.getfixturevalue("nothing_drawn")
-        assert (
-            run(
-                evaluate, "--dataset", dataset, "--model", model, "--output_dir", output, "--rerank"
-            )
-            == 0
-        )
+        asked = ["--dataset", dataset, "--model", model, "--output_dir", output, "--rerank"]
+        assert run(evaluate, *asked) == 0
         results.append(json.loads((output / "metrics.json").read_text()))
         assert re.search(rf"^mAP +{results[-1]['mAP']:.4f} ", capsys.readouterr().out, re.MULTILINE)
     for result in results[1:]:

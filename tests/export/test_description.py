@@ -7,7 +7,7 @@ import tensorflow.compat.v1 as tf
 from conftest import refused, run
 
 from mgn.export import __main__ as export
-from mgn.export import description
+from mgn.export import description, freezing
 from mgn.inference.graph import PLAIN, PRE_POST
 from mgn.serving import saved_model
 from mgn.system.errors import InputError
@@ -68,8 +68,10 @@ def test_a_frozen_graph_is_described(pb, capsys):
     assert json.loads(capsys.readouterr().out)["description"]["embedding_order"][3] == "f0_p2"
 
 
-def test_a_saved_model_is_described(pb, tmp_path):
-    saved_model.export_saved_model(pb, tmp_path / "served", PRE_POST)
+@pytest.mark.usefixtures("shallow_here")
+def test_a_saved_model_is_described(shallow_checkpoint, tmp_path):
+    freezing.export_pb(shallow_checkpoint, tmp_path / "x.pb", PRE_POST, "uint8")
+    saved_model.export_saved_model(tmp_path / "x.pb", tmp_path / "served", PRE_POST)
     found = description.describe(tmp_path / "served")
     assert (found.kind, found.path.name) == ("SavedModel", "1")
     assert found.inputs == {"input_image": "uint8 [N, any, any, 3]"}

@@ -52,7 +52,7 @@ def test_two_processes_one_is_killed_and_the_run_goes_on(alone, tmp_path):
     arguments, first = alone
     folder, ports = tmp_path / "run", free_ports(2)
     workers = [start(arguments, folder, ports, 0)]
-    time.sleep(5)  # one is waited for
+    time.sleep(3)  # one is waited for
     workers.append(start(arguments, folder, ports, 1))
     try:
         wait_for(lambda: (folder / "metrics.jsonl").exists() and len(lines(folder)) >= 2, workers)
@@ -82,7 +82,7 @@ def check_resumes(folder, ports, steps):
     try:
         for index in (0, 1):
             workers.append(start(["--resume", "--max_steps", steps], folder, ports, index))
-            time.sleep(5)
+            time.sleep(3)
         errors = [worker.communicate(timeout=240)[1] for worker in workers]
     finally:
         for worker in workers:
