@@ -33,8 +33,9 @@ _ARCHIVE = _useless("an archive", "unpack it first")
 _KERAS = _useless("a Keras or HDF5 file", _NOT_READ)
 _DEPLOYED = f"{_NOT_READ} (python -m mgn.deploy --describe FILE says which, if it is made here)"
 _ONNX = _useless("an ONNX model", _DEPLOYED)
-_IMAGE = _useless("an image", "name a file of weights")
-_TEXT = _useless("a text file", "name a file of weights")
+_NO_MODEL = "name a file of weights", "name a checkpoint or an export"
+_IMAGE = Kind("an image", *_NO_MODEL)
+_TEXT = Kind("a text file", *_NO_MODEL)
 _TORCH = Kind("a PyTorch file", None, "convert_pytorch_weights.py makes a checkpoint of it")
 _TORCHSCRIPT = _useless(
     "TorchScript, a program",

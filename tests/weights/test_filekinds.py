@@ -125,6 +125,8 @@ def test_pytorchs_own_files_need_only_conversion(tmp_path):
             "the file of a SavedModel of TensorFlow; name its folder, ",
         ),
         (saved_model, "model.pb", "the file of a SavedModel of TensorFlow; name it saved_model.pb"),
+        (content(b"\x89PNG\r\n\x1a\n"), "x.pb", "an image; name a checkpoint or an export"),
+        (content(b"hello"), "model.pb", "a text file; name a checkpoint or an export"),
         (content(b"<html>"), "model.pb", "a web page; the download did not give the file"),
         (
             lambda path: torch.save({"w": torch.zeros(1)}, path),
