@@ -17,7 +17,7 @@ from mgn.system.progress import Progress
 from mgn.system.session import new_graph, new_session
 
 _READ_AT_ONCE = 64  # images, when all are read ahead
-_PARALLEL = min(os.cpu_count() or 1, 16)  # batches, or images; each batch has its own thread
+_PARALLEL = min(os.cpu_count() or 1, 16)  # batches made at once, each in a thread; or images
 
 
 def training_dataset(

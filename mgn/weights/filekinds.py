@@ -1,5 +1,6 @@
 """What a file is that is not of the kind asked for, and what to do about it."""
 
+import codecs
 import re
 import zipfile
 from pathlib import Path
@@ -11,7 +12,7 @@ from mgn.system.numbers import is_digits
 
 _START = 64  # bytes that tell
 _ONNX_START = re.compile(rb"\x08[\x02-\x1f][\x12\x1a\x22\x2a\x32\x3a\x42]")  # version, next field
-_NO_TEXT = re.compile(rb"[^\t\r\n\x20-\x7e]")
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _EVALUATED = "evaluate.py --model and the exporters take it as it is"
 _NOT_READ = "not read here: use the weights that it was made of"
 
@@ -93,7 +94,16 @@ def file_kind(path: Path) -> Kind | None:
         return _ONNX
     if start[:1] == b"\n" and (graph := _frozen_graph(path)):
         return graph
-    return _TEXT if start and _NO_TEXT.search(start) is None else None
+    return _TEXT if start and _is_text(start) else None
+
+
+def _is_text(start: bytes) -> bool:
+    """Whether bytes are the beginning of UTF-8; the last character may be cut off."""
+    try:
+        text = codecs.getincrementaldecoder("utf-8")().decode(start)
+    except UnicodeDecodeError:
+        return False
+    return _CONTROL.search(text) is None
 
 
 def _zip_kind(path: Path) -> Kind | None:

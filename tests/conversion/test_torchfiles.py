@@ -115,6 +115,8 @@ def test_files_that_hold_no_weights(tmp_path):
     torch.save([torch.zeros(1)], tmp_path / "list")
     (tmp_path / "letter").write_text("x")
     (tmp_path / "binary").write_bytes(b"\x01\x02\x03")
+    (tmp_path / "zeros").write_bytes(bytes(100))
+    (tmp_path / "latin").write_bytes(b"caf\xe9 au lait")
     (tmp_path / "no bytes").touch()
     for name in ("truncated_whole", "truncated_safe"):
         with pytest.raises(
@@ -125,6 +127,8 @@ def test_files_that_hold_no_weights(tmp_path):
         ("text", "; it looks like a text file; name a file of weights"),
         ("letter", "; it looks like a text file; name a file of weights"),
         ("binary", ": of no known format"),
+        ("zeros", ": of no known format"),
+        ("latin", ": of no known format"),
         ("no bytes", ": of no known format"),
     ):
         with pytest.raises(InputError, match=f"not a readable PyTorch checkpoint{why}"):

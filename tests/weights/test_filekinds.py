@@ -63,6 +63,7 @@ ONNX = b"\x08\x08\x12\x07pytorch\x1a\x052.1.0:"  # as PyTorch begins one; others
         (content(b"\x89PNG\r\n\x1a\n" + bytes(20)), "an image; name a file of weights"),
         (content(b"\xff\xd8\xff\xe0\0\x10JFIF"), "an image; name a file of weights"),
         (content(b"MODEL:\n  NAME: mgn\n"), "a text file; name a file of weights"),
+        (content(("训练" * 40).encode()), "a text file; name a file of weights"),  # cut in a letter
         (content(b"\nstep 1"), "a text file; name a file of weights"),
         (zipped("metadata.json", "model.weights.h5"), "a Keras or HDF5 file"),
         (zipped("features.npy"), "a file of NumPy arrays"),
